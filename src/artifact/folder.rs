@@ -1,0 +1,151 @@
+//! Model folders on disk.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use burn::tensor::Device;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::Card;
+use crate::{
+    error::{Error, Result},
+    system::Model,
+};
+
+const FILES: [&str; 2] = ["card.json", "weights.safetensors"];
+
+/// Writes a file so that a reader sees the old one or the new one, never a part: a temporary file
+/// beside it, flushed, then renamed.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write as _;
+    let partial = path.with_extension("partial");
+    let mut file = fs::File::create(&partial).map_err(Error::io("create", &partial))?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(Error::io("write", &partial))?;
+    fs::rename(&partial, path).map_err(Error::io("rename into", path))
+}
+
+/// Writes a model folder: the weights first, the card last.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn write_model(folder: &Path, card: &Card, weights: &[u8]) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    write_atomically(&folder.join(FILES[1]), weights)?;
+    write_atomically(&folder.join(FILES[0]), &pretty(card)?)
+}
+
+fn pretty(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|e| Error::model("export", e, "report this as a bug"))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Reads a model by folder, or by name under `models/`.
+///
+/// # Errors
+/// [`Error::Model`] when there is no such folder, or card and weights do not fit; [`Error::Io`].
+pub fn read_model(name: &str, device: &Device) -> Result<(Card, Arc<dyn Model>)> {
+    let folder = [PathBuf::from(name), Path::new("models").join(name)]
+        .into_iter()
+        .find(|p| p.join(FILES[0]).is_file())
+        .ok_or_else(|| {
+            let known: Vec<String> = fs::read_dir("models")
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|e| e.path().join(FILES[0]).is_file())
+                .map(|e| e.file_name().to_string_lossy().into_owned())
+                .collect();
+            Error::model(
+                name,
+                format!("expected a folder with {}, found none", FILES[0]),
+                if known.is_empty() {
+                    "run from the repository's root, or give the folder's path".into()
+                } else {
+                    format!("there are: {}", known.join(", "))
+                },
+            )
+        })?;
+    let read = |file: &str| {
+        let path = folder.join(file);
+        fs::read(&path).map_err(Error::io("read", path))
+    };
+    let card = Card::parse(&read(FILES[0])?, name)?;
+    let model = card.load(&read(FILES[1])?, device)?;
+    Ok((card, model))
+}
+
+#[derive(Serialize)]
+struct Manifest {
+    version: u32,
+    models: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    title: String,
+    files: Vec<File>,
+}
+
+#[derive(Serialize)]
+struct File {
+    path: String,
+    bytes: usize,
+    sha256: String,
+}
+
+/// Writes `models/manifest.json` from the model folders beside it.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::Model`] for a folder whose card cannot be read.
+pub fn write_manifest(models: &Path) -> Result<()> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(models)
+        .map_err(Error::io("list", models))?
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.join(FILES[0]).is_file())
+        .collect();
+    // MNIST before Fashion-MNIST: the first is what the page opens with.
+    folders.sort_by_key(|p| std::cmp::Reverse(p.clone()));
+    let mut entries = Vec::new();
+    for folder in folders {
+        let name = folder
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let mut files = Vec::new();
+        let mut title = String::new();
+        for file in FILES {
+            let path = folder.join(file);
+            let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+            if file == FILES[0] {
+                title = Card::parse(&bytes, &name)?.title;
+            }
+            files.push(File {
+                path: file.into(),
+                bytes: bytes.len(),
+                sha256: Sha256::digest(&bytes)
+                    .iter()
+                    .map(|b| format!("{b:02x}"))
+                    .collect(),
+            });
+        }
+        entries.push(Entry { name, title, files });
+    }
+    let manifest = Manifest {
+        version: 1,
+        models: entries,
+    };
+    write_atomically(&models.join("manifest.json"), &pretty(&manifest)?)
+}

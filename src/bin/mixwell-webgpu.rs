@@ -1,0 +1,6 @@
+//! The page's WebGPU build: `www/engine.js` drives the exports of `mixwell::web`.
+
+fn main() {
+    #[cfg(target_family = "wasm")]
+    mixwell::web::boot();
+}

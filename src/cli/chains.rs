@@ -1,0 +1,414 @@
+//! `mixwell sample` and `mixwell race`: chains on the command line.
+
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::{Outcome, device::DeviceName};
+use crate::{
+    artifact::{self, Card},
+    diagnostics::{Rule, Status, Summary},
+    error::{Error, Result},
+    image,
+    race::{Race, RaceConfig, SideFrame},
+    rng::Rng,
+    sampler::{Run, SamplerConfig, Trace},
+};
+
+/// When chains count as converged.
+#[derive(clap::Args)]
+pub struct RuleArgs {
+    /// Largest R-hat accepted.
+    #[arg(long, default_value_t = Rule::default().max_rhat)]
+    max_rhat: f64,
+    /// Smallest bulk and tail ESS accepted, per chain.
+    #[arg(long, default_value_t = Rule::default().min_ess_per_chain)]
+    min_ess: f64,
+}
+
+impl RuleArgs {
+    fn rule(&self) -> Result<Rule> {
+        let rule = Rule {
+            max_rhat: self.max_rhat,
+            min_ess_per_chain: self.min_ess,
+        };
+        rule.validate()?;
+        Ok(rule)
+    }
+}
+
+/// Sample a model: chains from over-dispersed starts, their diagnostics, and a picture of their ends.
+#[derive(clap::Args)]
+pub struct SampleArgs {
+    /// Model: a name under models/, or a folder.
+    model: String,
+    /// Space the chains walk in.
+    #[arg(long, default_value = "latent")]
+    space: String,
+    #[command(flatten)]
+    sampler: SamplerConfig,
+    /// Transitions after the warm-up.
+    #[arg(long, default_value_t = 500)]
+    steps: usize,
+    /// Chains.
+    #[arg(long, default_value_t = 16)]
+    chains: usize,
+    /// Seed of starts and noise.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Standard deviation of the starts in latent space; the model's own is 1.
+    #[arg(long, default_value_t = 1.5)]
+    start_scale: f64,
+    /// Where to write the chains' last images, as a PNG grid.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    rule: RuleArgs,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceName,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct SampleReport {
+    model: String,
+    space: String,
+    seed: u64,
+    chains: usize,
+    steps: usize,
+    device: String,
+    sampler: SamplerConfig,
+    step_sizes: Vec<f64>,
+    temperature: f64,
+    gradients_per_chain: u64,
+    acceptance: Option<f64>,
+    e_bfmi: Option<f64>,
+    rule: Rule,
+    converged: bool,
+    ess_per_1000_gradients: Option<f64>,
+    summaries: Vec<Summary>,
+}
+
+/// Transitions between two updates of the progress bar.
+const CHUNK: usize = 10;
+
+impl SampleArgs {
+    /// Samples.
+    ///
+    /// # Errors
+    /// [`Error`] for a model, setting or device that cannot be used, or chains that left the numbers.
+    pub fn run(self) -> Result<Outcome> {
+        let rule = self.rule.rule()?;
+        for (what, value, max) in [
+            ("chains", self.chains, 4096),
+            ("steps", self.steps, 10_000_000),
+        ] {
+            if !(1..=max).contains(&value) {
+                return Err(Error::invalid(
+                    what,
+                    format!("1 to {max}"),
+                    value,
+                    "give a value in that range",
+                ));
+            }
+        }
+        let (device, device_name) = self.device.open()?;
+        let (card, model) = artifact::read_model(&self.model, &device)?;
+        let mut config = self.sampler.clone();
+        config.step_size = config
+            .step_size
+            .or_else(|| card.step_size(&self.space, &config.sampler));
+        let target = model.target(&self.space)?;
+        let rng = Rng::new(self.seed);
+        let x = model.starts(&self.space, &rng, self.chains, self.start_scale)?;
+        let mut trace = Trace::new(target.observables(), self.chains);
+        let mut run = Run::new(target.clone(), &config, rng, x)?;
+        let total = config.warmup + self.steps;
+        let bar = if self.json {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(total as u64)
+        };
+        while (run.transitions() as usize) < total {
+            let n = CHUNK.min(total - run.transitions() as usize);
+            for draw in pollster::block_on(run.advance(n))? {
+                trace.push(&draw);
+            }
+            bar.set_position(u64::from(run.transitions()));
+        }
+        bar.finish_and_clear();
+
+        if let Some(path) = &self.out {
+            let images = target.to_image(run.point().x.clone()).ok_or_else(|| {
+                Error::invalid(
+                    "--out",
+                    "a model of images",
+                    "a model without",
+                    "leave it out",
+                )
+            })?;
+            let [n, c, h, w] = images.dims();
+            let values: Vec<f32> = images.into_data().iter::<f32>().collect();
+            image::write_grid(path, &values, n, [c, h, w])?;
+        }
+        let summaries = trace.summaries(&rule)?;
+        let converged = summaries.iter().all(|s| s.status == Status::Converged);
+        let work = trace.gradients() as f64 * self.chains as f64;
+        let report = SampleReport {
+            model: card.name.clone(),
+            space: self.space,
+            seed: self.seed,
+            chains: self.chains,
+            steps: self.steps,
+            device: device_name,
+            step_sizes: run.step_sizes().to_vec(),
+            temperature: config.temperature,
+            sampler: config,
+            gradients_per_chain: trace.gradients(),
+            acceptance: run.has_test().then(|| trace.acceptance()),
+            e_bfmi: trace.e_bfmi(),
+            rule,
+            converged,
+            ess_per_1000_gradients: smallest_bulk(&summaries).map(|e| e / work * 1000.0),
+            summaries,
+        };
+        if self.json {
+            print_json(&report)?;
+        } else {
+            report.print();
+            if let Some(path) = &self.out {
+                println!("images   {}", path.display());
+            }
+        }
+        Ok(if converged {
+            Outcome::Done
+        } else {
+            Outcome::NotConverged
+        })
+    }
+}
+
+fn smallest_bulk(summaries: &[Summary]) -> Option<f64> {
+    summaries
+        .iter()
+        .map(|s| s.ess_bulk)
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .reduce(f64::min)
+}
+
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| {
+        Error::invalid("report", "numbers that JSON has", e, "report this as a bug")
+    })?;
+    println!("{text}");
+    Ok(())
+}
+
+fn number(v: Option<f64>, digits: usize) -> String {
+    v.map_or_else(|| "–".into(), |v| format!("{v:.digits$}"))
+}
+
+fn print_summaries(summaries: &[Summary]) {
+    println!(
+        "{:<10}{:>12}{:>10}{:>9}{:>10}{:>10}  verdict",
+        "quantity", "mean", "mcse", "R-hat", "bulk ESS", "tail ESS"
+    );
+    for s in summaries {
+        println!(
+            "{:<10}{:>12}{:>10}{:>9}{:>10}{:>10}  {}",
+            s.name,
+            number(s.mean, 3),
+            number(s.mcse_mean, 3),
+            number(s.rhat, 3),
+            number(s.ess_bulk, 0),
+            number(s.ess_tail, 0),
+            s.status
+        );
+    }
+}
+
+impl SampleReport {
+    fn print(&self) {
+        println!(
+            "{} in {} space on {}: {} chains × {} draws, seed {}",
+            self.model, self.space, self.device, self.chains, self.steps, self.seed
+        );
+        println!(
+            "{}  ε {:.4}  T {}  acceptance {}  {} ∇E per chain  ESS per 1000 ∇E {}",
+            self.sampler.sampler,
+            self.step_sizes[0],
+            self.temperature,
+            number(self.acceptance, 3),
+            self.gradients_per_chain,
+            number(self.ess_per_1000_gradients, 2),
+        );
+        print_summaries(&self.summaries);
+    }
+}
+
+/// Race pixel space against latent space at equal gradient evaluations: what the page's first room
+/// shows, in numbers.
+#[derive(clap::Args)]
+pub struct RaceArgs {
+    /// Model: a name under models/, or a folder.
+    model: String,
+    /// Sampler of both sides: ula, mala or hmc.
+    #[arg(long, default_value = "mala")]
+    sampler: String,
+    /// Transitions of each side after the warm-up.
+    #[arg(long, default_value_t = 1000)]
+    steps: usize,
+    /// Warm-up transitions.
+    #[arg(long, default_value_t = 100)]
+    warmup: usize,
+    /// Chains on each side.
+    #[arg(long, default_value_t = 16)]
+    chains: usize,
+    /// Leapfrog steps of an HMC transition.
+    #[arg(long, default_value_t = 5)]
+    leapfrog_steps: usize,
+    /// Seed of starts and noise.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Standard deviation of the starts in latent space; the model's own is 1.
+    #[arg(long, default_value_t = 1.5)]
+    start_scale: f64,
+    /// Write the report to MODELS/NAME/race-SAMPLER.json, where docs and page read it.
+    #[arg(long)]
+    save: bool,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceName,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct RaceReport {
+    command: String,
+    device: String,
+    config: RaceConfig,
+    steps: usize,
+    sides: Vec<SideReport>,
+}
+
+#[derive(Serialize)]
+struct SideReport {
+    space: String,
+    gradients_per_chain: u64,
+    rhat_max: Option<f64>,
+    ess_bulk_min: Option<f64>,
+    ess_per_1000_gradients: Option<f64>,
+    acceptance: Option<f64>,
+    e_bfmi: Option<f64>,
+    step_size: f64,
+    temperature: f64,
+    /// Energy of each chain after the last transition: what other devices are compared with.
+    last_energy: Vec<f32>,
+    summaries: Vec<Summary>,
+}
+
+impl From<SideFrame> for SideReport {
+    fn from(f: SideFrame) -> Self {
+        Self {
+            space: f.space,
+            gradients_per_chain: f.gradients,
+            rhat_max: f.rhat_max,
+            ess_bulk_min: f.ess_bulk_min,
+            ess_per_1000_gradients: f.ess_per_1000_gradients,
+            acceptance: f.acceptance,
+            e_bfmi: f.e_bfmi,
+            step_size: f.step_size,
+            temperature: f.temperature,
+            last_energy: f
+                .traces
+                .get("energy")
+                .map(|e| e[e.len() - f.chains..].to_vec())
+                .unwrap_or_default(),
+            summaries: f.summaries,
+        }
+    }
+}
+
+impl RaceArgs {
+    /// Races.
+    ///
+    /// # Errors
+    /// [`Error`] for a model, setting or device that cannot be used.
+    pub fn run(self) -> Result<Outcome> {
+        let (device, device_name) = self.device.open()?;
+        let (card, model): (Card, _) = artifact::read_model(&self.model, &device)?;
+        let config = RaceConfig {
+            seed: self.seed,
+            chains: self.chains,
+            sampler: self.sampler.clone(),
+            leapfrog_steps: self.leapfrog_steps,
+            warmup: self.warmup,
+            start_scale: self.start_scale,
+            ..RaceConfig::new(&card.name)
+        }
+        .complete(&card)?;
+        let mut race = pollster::block_on(Race::new(&*model, config.clone()))?;
+        let total = self.warmup + self.steps;
+        let bar = if self.json {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(total as u64)
+        };
+        let mut done = 0;
+        let mut frame = pollster::block_on(race.advance(0))?;
+        while done < total {
+            // Statistics are wanted at the end only; a frame in between drives the bar.
+            let n = 50.min(total - done);
+            frame = pollster::block_on(race.advance(n))?;
+            done += n;
+            bar.set_position(done as u64);
+        }
+        bar.finish_and_clear();
+        let report = RaceReport {
+            command: format!(
+                "mixwell race {} --sampler {} --steps {} --warmup {} --chains {} --seed {}",
+                card.name, self.sampler, self.steps, self.warmup, self.chains, self.seed
+            ),
+            device: device_name,
+            config,
+            steps: self.steps,
+            sides: frame.sides.into_iter().map(SideReport::from).collect(),
+        };
+        if self.save {
+            let name = format!("race-{}.json", self.sampler);
+            let path = PathBuf::from("models").join(&card.name).join(name);
+            let mut text = serde_json::to_vec_pretty(&report).map_err(|e| {
+                Error::invalid("report", "numbers that JSON has", e, "report this as a bug")
+            })?;
+            text.push(b'\n');
+            artifact::write_atomically(&path, &text)?;
+        }
+        if self.json {
+            print_json(&report)?;
+        } else {
+            println!("{}\non {}", report.command, report.device);
+            for side in &report.sides {
+                println!(
+                    "\n{} space: R-hat {} (worst)  bulk ESS {}  ESS per 1000 ∇E {}  acceptance {}  ε {:.4}  T {:.3}  {} ∇E per chain",
+                    side.space,
+                    number(side.rhat_max, 3),
+                    number(side.ess_bulk_min, 0),
+                    number(side.ess_per_1000_gradients, 2),
+                    number(side.acceptance, 3),
+                    side.step_size,
+                    side.temperature,
+                    side.gradients_per_chain,
+                );
+                print_summaries(&side.summaries);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,69 @@
+//! The command line.
+
+mod chains;
+mod device;
+mod info;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+
+/// Energy-based models whose MCMC chains mix: train, sample, diagnose.
+///
+/// E is an energy: p ∝ exp(−E/T), low energy is likely.
+#[derive(Parser)]
+#[command(name = "mixwell", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 error; 2 ran, but the chains did not converge by the \
+rule (R-hat ≤ 1.01 and bulk and tail ESS ≥ 100 per chain, unless --max-rhat and --min-ess say otherwise).";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a system on a data set and export the model.
+    Train(train::Args),
+    /// Run chains on a model and judge them.
+    Sample(chains::SampleArgs),
+    /// Race pixel space against latent space at equal gradient evaluations.
+    Race(chains::RaceArgs),
+    /// Show a model's card and test it on a device.
+    Info(info::InfoArgs),
+    /// Rewrite models/manifest.json from the model folders.
+    Manifest(info::ManifestArgs),
+}
+
+/// What a command that ran has to say.
+pub enum Outcome {
+    /// All is well.
+    Done,
+    /// Chains ran but did not converge by the rule.
+    NotConverged,
+}
+
+/// Parses the arguments, runs the command, reports errors on stderr.
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::NotConverged) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<Outcome> {
+    match command {
+        Command::Train(args) => args.run(),
+        Command::Sample(args) => args.run(),
+        Command::Race(args) => args.run(),
+        Command::Info(args) => args.run(),
+        Command::Manifest(args) => args.run(),
+    }
+}

@@ -1,0 +1,111 @@
+//! Data sets: read from a folder, from the cache, or downloaded once and verified.
+//!
+//! Nothing unverified is ever used: every file, wherever it comes from, must have the length and
+//! SHA-256 its [`FileSpec`] gives.
+
+pub mod idx;
+mod registry;
+mod source;
+
+use std::{fmt, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+pub use registry::{DatasetName, DatasetSpec, FileSpec, SplitSpec};
+pub use source::{DownloadProgress, Source};
+
+/// Which part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    /// What a model is fitted to.
+    Train,
+    /// What it is judged on.
+    Test,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
+}
+
+/// One split in memory: images and their classes, in the published order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// The data set's name, as [`DatasetName`] displays it.
+    pub name: String,
+    /// Which split this is.
+    pub split: Split,
+    /// Intensities 0–255, `count × height × width × channels`, row by row from the top left.
+    pub images: Vec<u8>,
+    /// One class per image, each below the length of [`DatasetSpec::class_names`].
+    pub labels: Vec<u8>,
+    /// Number of images.
+    pub count: usize,
+    /// Height of an image, in pixels.
+    pub height: usize,
+    /// Width of an image, in pixels.
+    pub width: usize,
+    /// Values per pixel; 1 for grey.
+    pub channels: usize,
+}
+
+/// Loads one split of a known data set, silently; see [`load_with`].
+///
+/// # Errors
+/// As [`load_with`].
+pub fn load(name: DatasetName, split: Split, source: &Source) -> Result<Dataset> {
+    load_with(name.spec(), split, source, &mut |_| {})
+}
+
+/// Loads one split of the data set that `spec` describes, telling `progress` of every download.
+///
+/// # Errors
+/// [`Error::Data`] for a file in the data folder that is missing or not the published one,
+/// [`Error::Network`] if no mirror gave the published file or `source` is offline without one,
+/// [`Error::Io`] if a folder cannot be read or written.
+pub fn load_with(
+    spec: &DatasetSpec,
+    split: Split,
+    source: &Source,
+    progress: &mut dyn FnMut(DownloadProgress<'_>),
+) -> Result<Dataset> {
+    let files = match split {
+        Split::Train => &spec.train,
+        Split::Test => &spec.test,
+    };
+    let mut fetch = |file| source.fetch(spec, file, progress);
+    let images = idx::parse_images(&fetch(&files.images)?, Path::new(files.images.name))?;
+    let labels = idx::parse_labels(&fetch(&files.labels)?, Path::new(files.labels.name))?;
+
+    // The files are the published ones by now: what is left to catch is a wrong table.
+    let found = [images.count, images.rows, images.cols, labels.len()];
+    let expected = [files.count, spec.height, spec.width, files.count];
+    let beyond = labels
+        .iter()
+        .find(|&&label| usize::from(label) >= spec.class_names.len());
+    if found != expected || beyond.is_some() {
+        let of = "[images, height, width, labels]";
+        return Err(Error::invalid(
+            format!("data set {} ({split})", spec.name),
+            format!("{of} {expected:?} and {} classes", spec.class_names.len()),
+            format!("{found:?}, classes beyond: {beyond:?}"),
+            "correct its entry in the table of data sets",
+        ));
+    }
+    Ok(Dataset {
+        name: spec.name.to_owned(),
+        split,
+        images: images.pixels,
+        labels,
+        count: files.count,
+        height: spec.height,
+        width: spec.width,
+        channels: 1,
+    })
+}

@@ -1,0 +1,283 @@
+//! Where files come from: a folder of the user's, the cache, or a mirror, always verified.
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use md5::Md5;
+use sha2::{Digest, Sha256};
+
+use super::{
+    idx::{self, Checked},
+    registry::{DatasetSpec, FileSpec},
+};
+use crate::error::{Error, Result};
+
+/// The longest one mirror may take for one file, however steadily it drips.
+const MAX_DOWNLOAD: Duration = Duration::from_secs(30 * 60);
+
+/// Where to look for the files of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// A folder with the files, raw or `.gz`, in `<data_dir>/<data set>/` or in `<data_dir>`. If
+    /// given, nothing else is looked at: no cache, no network.
+    pub data_dir: Option<PathBuf>,
+    /// Where downloads are kept, as `<cache_dir>/<data set>/<file>`, uncompressed. `None` is the
+    /// folder `datasets` in the user's cache folder for `mixwell`.
+    pub cache_dir: Option<PathBuf>,
+    /// Never use the network.
+    pub offline: bool,
+    /// How long a mirror may stay silent before the next one is asked.
+    pub timeout: Duration,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            cache_dir: None,
+            offline: false,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How far a download is. It starts again from 0 for the next file and for the next mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DownloadProgress<'a> {
+    /// The address asked.
+    pub url: &'a str,
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes of the whole published file.
+    pub total: u64,
+}
+
+impl Source {
+    /// The verified content of one file, uncompressed.
+    pub(super) fn fetch(
+        &self,
+        spec: &DatasetSpec,
+        file: &FileSpec,
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
+    ) -> Result<Vec<u8>> {
+        match &self.data_dir {
+            Some(dir) => from_data_dir(dir, spec, file),
+            None => self.cached(spec, file, progress),
+        }
+    }
+
+    /// The cached file, fetched first if it is missing or corrupt.
+    fn cached(
+        &self,
+        spec: &DatasetSpec,
+        file: &FileSpec,
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
+    ) -> Result<Vec<u8>> {
+        let folder = self.cache_dir()?.join(spec.name);
+        let path = folder.join(file.name);
+        let fix = "run once without --offline to fetch it again, or pass --data-dir DIR";
+        let unusable = match read_verified(&path, file, fix) {
+            Ok(Some(content)) => return Ok(content),
+            Ok(None) => None,
+            Err(e) => Some(e),
+        };
+        if self.offline {
+            return Err(unusable.unwrap_or_else(|| Error::Network {
+                url: format!("{}.gz", file.name),
+                problem: format!("offline, and there is no {}", path.display()),
+                fix: format!("run once without --offline, or {}", bring(spec)),
+            }));
+        }
+        // Before the download, so that a folder that cannot be is told without the wait.
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        // A corrupt cached file stays until a verified one takes its place.
+        let content = self.download(spec, file, progress)?;
+        publish(&path, &content)?;
+        Ok(content)
+    }
+
+    fn cache_dir(&self) -> Result<PathBuf> {
+        let default = || {
+            let dirs = directories::ProjectDirs::from("", "", "mixwell")?;
+            Some(dirs.cache_dir().join("datasets"))
+        };
+        self.cache_dir.clone().or_else(default).ok_or_else(|| {
+            let expected = "a home folder to keep downloads in";
+            Error::invalid("cache folder", expected, "none", "pass --data-dir DIR")
+        })
+    }
+
+    /// Asks the mirrors in turn, each once.
+    fn download(
+        &self,
+        spec: &DatasetSpec,
+        file: &FileSpec,
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
+    ) -> Result<Vec<u8>> {
+        let (mut asked, mut problems) = (Vec::new(), Vec::new());
+        for mirror in spec.mirrors {
+            let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), file.name);
+            let body = self.get(&url, file, progress);
+            match body.and_then(|body| verify_download(&body, file)) {
+                Ok(content) => return Ok(content),
+                Err(problem) => problems.push(problem),
+            }
+            asked.push(url);
+        }
+        Err(Error::Network {
+            url: asked.join(", then "),
+            problem: problems.join(", then "),
+            fix: format!("try again later, or {}", bring(spec)),
+        })
+    }
+
+    /// The body of one answer, unverified. It is kept in memory (at most some tens of MiB), so
+    /// that a download that is interrupted has nothing on the disk to clean up.
+    fn get(
+        &self,
+        url: &str,
+        file: &FileSpec,
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
+    ) -> Checked<Vec<u8>> {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .accept_encoding("identity")
+            .timeout_global(Some(MAX_DOWNLOAD))
+            .timeout_resolve(Some(self.timeout))
+            .timeout_connect(Some(self.timeout))
+            .timeout_recv_response(Some(self.timeout))
+            .timeout_per_read(Some(self.timeout))
+            .build()
+            .into();
+        let response = agent.get(url).call().map_err(|e| e.to_string())?;
+        let total = file.gz_bytes as u64;
+        // A server may label the .gz as an encoding, and then it arrives decompressed: hence the
+        // larger limit. One byte past it is enough to see that the file is a wrong one.
+        let limit = file.bytes.max(file.gz_bytes) as u64 + 1;
+        let mut reader = response.into_body().into_reader().take(limit);
+        let (mut body, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
+        loop {
+            let received = body.len() as u64;
+            progress(DownloadProgress {
+                url,
+                received,
+                total,
+            });
+            match reader.read(&mut chunk) {
+                Ok(0) => return Ok(body),
+                Ok(n) => body.extend_from_slice(&chunk[..n]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(format!("{e} after {received} of {total} bytes")),
+            }
+        }
+    }
+}
+
+/// The end of every "fix": what works without the network.
+fn bring(spec: &DatasetSpec) -> String {
+    let files = [&spec.train, &spec.test].map(|s| format!("{}, {}", s.images.name, s.labels.name));
+    let files = files.join(", ");
+    format!("put {files} (raw or .gz) into a folder and pass it as --data-dir DIR")
+}
+
+fn from_data_dir(dir: &Path, spec: &DatasetSpec, file: &FileSpec) -> Result<Vec<u8>> {
+    // The data sets share file names, so the folder that names the data set goes first.
+    let nested = dir.join(spec.name);
+    for folder in [&nested, dir] {
+        for name in [file.name.to_owned(), format!("{}.gz", file.name)] {
+            let fix = format!("replace it by the file of {}, as published", spec.name);
+            if let Some(content) = read_verified(&folder.join(name), file, &fix)? {
+                return Ok(content);
+            }
+        }
+    }
+    Err(Error::Data {
+        path: dir.join(file.name),
+        problem: format!(
+            "expected it or its .gz there or in {}, found neither",
+            nested.display()
+        ),
+        fix: bring(spec),
+    })
+}
+
+/// The verified content of the file at `path`, `None` if there is no such file.
+fn read_verified(path: &Path, file: &FileSpec, fix: &str) -> Result<Option<Vec<u8>>> {
+    let data_error = |problem| Error::Data {
+        path: path.to_owned(),
+        problem,
+        fix: fix.to_owned(),
+    };
+    let meta = match fs::metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        meta => meta.map_err(Error::io("read", path))?,
+    };
+    if !meta.is_file() {
+        let problem = "expected a regular file, found a folder or a device";
+        return Err(data_error(problem.into()));
+    }
+    // Refused before it is read; the slack is for what gzip adds to incompressible bytes.
+    let (bytes, found) = (file.bytes, meta.len());
+    if found > (bytes + bytes / 100 + 4096) as u64 {
+        let problem = format!("expected {bytes} bytes or a .gz of them, found {found} bytes");
+        return Err(data_error(problem));
+    }
+    let read = fs::read(path).map_err(Error::io("read", path))?;
+    verify(&read, file).map(Some).map_err(data_error)
+}
+
+/// The content of a download, if the download is the published one.
+fn verify_download(body: &[u8], file: &FileSpec) -> Checked<Vec<u8>> {
+    if idx::is_gzip(body) {
+        same_length(file.gz_bytes, body.len())?;
+        same_sum("MD5", file.gz_md5, &format!("{:x}", Md5::digest(body)))?;
+    }
+    verify(body, file)
+}
+
+/// The uncompressed content of `bytes` (raw or gzip), if it is that of `file`.
+fn verify(bytes: &[u8], file: &FileSpec) -> Checked<Vec<u8>> {
+    let raw = idx::inflate(bytes, file.bytes)?;
+    same_length(file.bytes, raw.len())?;
+    let sum = format!("{:x}", Sha256::digest(&raw));
+    same_sum("SHA-256", file.sha256, &sum)?;
+    Ok(raw.into_owned())
+}
+
+fn same_length(expected: usize, found: usize) -> Checked<()> {
+    let problem = || format!("expected {expected} bytes, found {found}");
+    (expected == found).then_some(()).ok_or_else(problem)
+}
+
+fn same_sum(kind: &str, expected: &str, found: &str) -> Checked<()> {
+    let problem = || format!("expected {kind} {expected}, found {found}");
+    (expected == found).then_some(()).ok_or_else(problem)
+}
+
+/// Puts verified `content` at `path` in one step: readers see the old file or the whole new one.
+fn publish(path: &Path, content: &[u8]) -> Result<()> {
+    /// Deletes the temporary file on every way out; after the rename there is none to delete.
+    struct Temp(PathBuf);
+    impl Drop for Temp {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+
+    // In the same folder, since a rename is atomic within one file system only; named so that
+    // neither another thread nor another process writes to the same one.
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let temp = Temp(path.with_extension(format!("{}-{serial}.part", process::id())));
+    let mut out = fs::File::create(&temp.0).map_err(Error::io("create", &temp.0))?;
+    out.write_all(content)
+        .and_then(|()| out.sync_all())
+        .map_err(Error::io("write", &temp.0))?;
+    drop(out);
+    fs::rename(&temp.0, path).map_err(Error::io("replace", path))
+}

@@ -1,0 +1,129 @@
+//! The crate's one error type: what was expected, what was found, and what to do about it.
+
+use std::path::PathBuf;
+
+/// Everything that can go wrong in `mixwell`, told so that the reader can act on it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value outside its domain: a step size of 0, an unknown sampler, a wrong image size.
+    #[error("{what}: expected {expected}, found {found}; {fix}")]
+    Invalid {
+        /// What the value is for.
+        what: String,
+        /// What would have been accepted.
+        expected: String,
+        /// What was given.
+        found: String,
+        /// What the user can do.
+        fix: String,
+    },
+    /// A data file that is truncated, corrupt, or not the file it should be.
+    #[error("data file {}: {problem}; {fix}", path.display())]
+    Data {
+        /// The offending file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+        /// What the user can do.
+        fix: String,
+    },
+    /// A model folder, card or weight file that cannot be used.
+    #[error("model {model}: {problem}; {fix}")]
+    Model {
+        /// The model's name or folder.
+        model: String,
+        /// What was expected and what was found.
+        problem: String,
+        /// What the user can do.
+        fix: String,
+    },
+    /// Reading or writing a file failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// "read", "write", "create", …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A download failed.
+    #[error("download of {url} failed: {problem}; {fix}")]
+    Network {
+        /// The address asked.
+        url: String,
+        /// What happened.
+        problem: String,
+        /// What the user can do.
+        fix: String,
+    },
+    /// The compute device refused, failed, or was lost.
+    #[error("device: {problem}; {fix}")]
+    Device {
+        /// What happened.
+        problem: String,
+        /// What the user can do.
+        fix: String,
+    },
+    /// Sampling or training produced numbers that cannot be used.
+    #[error("diverged: {problem}; {fix}")]
+    Diverged {
+        /// What was seen and where.
+        problem: String,
+        /// What the user can do.
+        fix: String,
+    },
+    /// The user asked to stop.
+    #[error("stopped on request; {resume}")]
+    Cancelled {
+        /// How to go on.
+        resume: String,
+    },
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An [`Error::Invalid`] from anything that displays.
+    pub fn invalid(
+        what: impl std::fmt::Display,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+        fix: impl std::fmt::Display,
+    ) -> Self {
+        Self::Invalid {
+            what: what.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            fix: fix.to_string(),
+        }
+    }
+
+    /// An [`Error::Model`] from anything that displays.
+    pub fn model(
+        model: impl std::fmt::Display,
+        problem: impl std::fmt::Display,
+        fix: impl std::fmt::Display,
+    ) -> Self {
+        Self::Model {
+            model: model.to_string(),
+            problem: problem.to_string(),
+            fix: fix.to_string(),
+        }
+    }
+
+    /// Wraps an I/O failure with the action and the path it happened on.
+    pub fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

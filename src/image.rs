@@ -1,0 +1,75 @@
+//! Grids of images as PNG files.
+
+use std::{fs, io::BufWriter, path::Path};
+
+use crate::error::{Error, Result};
+
+/// Every image pixel becomes a square of this many pixels, so that 28×28 can be looked at.
+const ZOOM: usize = 3;
+/// Pixels between images.
+const GAP: usize = 3;
+/// Grey of what lies between images.
+const PAPER: u8 = 128;
+
+/// Writes `n` images `[n, C, H, W]` with values in about [0, 1] (what lies outside is clamped) as a
+/// near-square grid, row by row.
+///
+/// # Errors
+/// [`Error::Invalid`] unless C is 1 or 3 and there is an image; [`Error::Io`].
+pub fn write_grid(path: &Path, values: &[f32], n: usize, [c, h, w]: [usize; 3]) -> Result<()> {
+    let colour = match c {
+        1 => png::ColorType::Grayscale,
+        3 => png::ColorType::Rgb,
+        _ => {
+            return Err(Error::invalid(
+                "image",
+                "1 or 3 channels",
+                c,
+                "write one channel at a time",
+            ));
+        }
+    };
+    if n == 0 || values.len() != n * c * h * w {
+        return Err(Error::invalid(
+            "image grid",
+            format!("{n} × {c} × {h} × {w} values, at least one image"),
+            values.len(),
+            "report this as a bug",
+        ));
+    }
+    let columns = n.isqrt() + usize::from(n.isqrt().pow(2) < n);
+    let rows = n.div_ceil(columns);
+    let (tile_w, tile_h) = (w * ZOOM + GAP, h * ZOOM + GAP);
+    let (width, height) = (columns * tile_w + GAP, rows * tile_h + GAP);
+    let mut pixels = vec![PAPER; width * height * c];
+    for image in 0..n {
+        let (top, left) = (
+            GAP + image / columns * tile_h,
+            GAP + image % columns * tile_w,
+        );
+        for y in 0..h * ZOOM {
+            for x in 0..w * ZOOM {
+                for channel in 0..c {
+                    let v = values[((image * c + channel) * h + y / ZOOM) * w + x / ZOOM];
+                    pixels[((top + y) * width + left + x) * c + channel] = grey(v);
+                }
+            }
+        }
+    }
+    let file = fs::File::create(path).map_err(Error::io("create", path))?;
+    let mut encoder = png::Encoder::new(BufWriter::new(file), width as u32, height as u32);
+    encoder.set_color(colour);
+    encoder
+        .write_header()
+        .and_then(|mut w| w.write_image_data(&pixels))
+        .map_err(|e| Error::Io {
+            action: "write",
+            path: path.into(),
+            source: std::io::Error::other(e),
+        })
+}
+
+/// A value in [0, 1] as a byte; not-a-number is black.
+pub fn grey(v: f32) -> u8 {
+    (v.clamp(0.0, 1.0) * 255.0).round() as u8
+}

@@ -1,0 +1,5 @@
+//! The `mixwell` command.
+
+fn main() -> std::process::ExitCode {
+    mixwell::cli::main()
+}

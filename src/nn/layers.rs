@@ -1,0 +1,172 @@
+//! Convolution and linear layers with the initialisation that the models here share.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor, TensorData, module::conv2d, ops::ConvOptions},
+};
+
+use super::dict::{Dict, DictBuilder};
+use crate::{
+    error::Result,
+    rng::{Purpose, Rng},
+};
+
+/// Draws initial weights: each layer takes the next number of one counter-based stream, so that a
+/// seed means the same network on every backend.
+pub struct Init<'a> {
+    rng: Rng,
+    next: u32,
+    device: &'a Device,
+}
+
+impl<'a> Init<'a> {
+    /// Weights for `seed` on `device`.
+    pub fn new(seed: u64, device: &'a Device) -> Self {
+        Self {
+            rng: Rng::new(seed),
+            next: 0,
+            device,
+        }
+    }
+
+    /// The device that weights are made on.
+    pub fn device(&self) -> &Device {
+        self.device
+    }
+
+    /// `n` standard normals of this stream.
+    pub fn normals(&mut self, n: usize) -> Vec<f32> {
+        self.next += 1;
+        self.rng.normals(Purpose::Weights, self.next, 1, n)
+    }
+
+    fn tensor<const D: usize>(&mut self, shape: [usize; D], sd: f32) -> Param<Tensor<D>> {
+        let values = if sd == 0.0 {
+            vec![0.0; shape.iter().product()]
+        } else {
+            self.normals(shape.iter().product())
+                .into_iter()
+                .map(|v| v * sd)
+                .collect()
+        };
+        Param::from_data(TensorData::new(values, shape), self.device)
+    }
+}
+
+/// A k×k convolution with bias, stride 1 or 2.
+#[derive(Module, Debug)]
+pub struct Conv {
+    /// `[C_out, C_in, k, k]`
+    pub weight: Param<Tensor<4>>,
+    /// `[C_out]`
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    stride: usize,
+    #[module(skip)]
+    padding: usize,
+}
+
+impl Conv {
+    /// He-normal weights scaled by `gain` (0: all zero, so that the layer starts as nothing).
+    pub fn new(
+        init: &mut Init<'_>,
+        c_in: usize,
+        c_out: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        gain: f32,
+    ) -> Self {
+        let sd = gain * (2.0 / (c_in * kernel * kernel) as f32).sqrt();
+        Self {
+            weight: init.tensor([c_out, c_in, kernel, kernel], sd),
+            bias: init.tensor([c_out], 0.0),
+            stride,
+            padding,
+        }
+    }
+
+    /// `[B, C_in, H, W]` → `[B, C_out, H′, W′]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let (s, p) = (self.stride, self.padding);
+        conv2d(
+            x,
+            self.weight.val(),
+            Some(self.bias.val()),
+            ConvOptions::new([s, s], [p, p], [1, 1], 1),
+        )
+    }
+
+    /// The same on channels-last images. The permutations are views: backends compute
+    /// convolutions channels-last anyway. A 1×1 kernel is a plain matrix product.
+    pub fn forward_channels_last(&self, x: Tensor<4>) -> Tensor<4> {
+        let [c_out, c_in, k, _] = self.weight.dims();
+        if k > 1 {
+            return self.forward(x.permute([0, 3, 1, 2])).permute([0, 2, 3, 1]);
+        }
+        let weight = self.weight.val().reshape([c_out, c_in]).transpose();
+        pointwise(x, weight, self.bias.val())
+    }
+
+    pub(crate) fn save(&self, to: &mut DictBuilder, name: &str) {
+        to.half(&format!("{name}.weight"), self.weight.val());
+        to.full(&format!("{name}.bias"), self.bias.val());
+    }
+
+    pub(crate) fn load(self, from: &Dict<'_>, name: &str) -> Result<Self> {
+        Ok(Self {
+            weight: from.param(&format!("{name}.weight"), self.weight.dims())?,
+            bias: from.param(&format!("{name}.bias"), self.bias.dims())?,
+            ..self
+        })
+    }
+}
+
+/// y = x·A + b for every pixel: `[B, H, W, C]` × `[C, C′]` → `[B, H, W, C′]`.
+pub fn pointwise(x: Tensor<4>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<4> {
+    let [b, h, w, c] = x.dims();
+    let [_, out] = weight.dims();
+    (x.reshape([b * h * w, c]).matmul(weight) + bias.reshape([1, out])).reshape([b, h, w, out])
+}
+
+/// A fully connected layer, y = x·W + b with `W: [in, out]`.
+#[derive(Module, Debug)]
+pub struct Dense {
+    /// `[in, out]`
+    pub weight: Param<Tensor<2>>,
+    /// `[out]`
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Dense {
+    /// He-normal weights scaled by `gain`.
+    pub fn new(init: &mut Init<'_>, inputs: usize, outputs: usize, gain: f32) -> Self {
+        Self {
+            weight: init.tensor([inputs, outputs], gain * (2.0 / inputs as f32).sqrt()),
+            bias: init.tensor([outputs], 0.0),
+        }
+    }
+
+    /// `[B, in]` → `[B, out]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let [_, outputs] = self.weight.dims();
+        x.matmul(self.weight.val()) + self.bias.val().reshape([1, outputs])
+    }
+
+    pub(crate) fn save(&self, to: &mut DictBuilder, name: &str) {
+        to.half(&format!("{name}.weight"), self.weight.val());
+        to.full(&format!("{name}.bias"), self.bias.val());
+    }
+
+    pub(crate) fn load(self, from: &Dict<'_>, name: &str) -> Result<Self> {
+        Ok(Self {
+            weight: from.param(&format!("{name}.weight"), self.weight.dims())?,
+            bias: from.param(&format!("{name}.bias"), self.bias.dims())?,
+        })
+    }
+}
+
+/// Leaky ReLU with slope 0.2 below zero.
+pub fn leaky<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    burn::tensor::activation::leaky_relu(x, 0.2)
+}

@@ -1,0 +1,7 @@
+//! Networks and layers. Images travel channels-last, `[B, H, W, C]`, inside the flow: a pointwise
+//! convolution is then one matrix product, and a slice of channels is a slice of the last axis.
+
+pub mod dict;
+pub mod flow;
+pub mod layers;
+pub mod tilt;

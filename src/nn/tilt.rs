@@ -1,0 +1,135 @@
+//! The tilt U: the network whose energy reweights the flow, p(x) ∝ exp(−U(x)) q(x).
+
+use burn::{module::Module, tensor::Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    dict::{Dict, DictBuilder},
+    layers::{Conv, Dense, Init, leaky},
+};
+use crate::error::Result;
+
+/// Architecture of the tilt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TiltConfig {
+    /// The strided convolutional net of the short-run EBM line (Nijkamp et al. 2019): 3×3 to
+    /// `channels`, then two 4×4 stride-2 convolutions that double the channels, then a fully
+    /// connected layer of `4·channels`, leaky ReLU 0.2.
+    Conv {
+        /// Channels of the first convolution.
+        channels: usize,
+    },
+    /// A perceptron with `layers` hidden layers of `hidden` units, for vectors.
+    Mlp {
+        /// Units of a hidden layer.
+        hidden: usize,
+        /// Number of hidden layers.
+        layers: usize,
+    },
+}
+
+/// U(x).
+#[derive(Module, Debug)]
+pub struct Tilt {
+    convs: Vec<Conv>,
+    dense: Vec<Dense>,
+    #[module(skip)]
+    shape: [usize; 3],
+}
+
+impl Tilt {
+    /// A new network for images `[channels, height, width]`. Its last layer starts near zero, so
+    /// that training begins at the flow itself.
+    pub fn new(config: &TiltConfig, shape: [usize; 3], init: &mut Init<'_>) -> Self {
+        let [c, h, w] = shape;
+        let (convs, widths) = match *config {
+            TiltConfig::Conv { channels: n } => {
+                let half = |v: usize| v / 2;
+                let (h, w) = (half(half(h)), half(half(w)));
+                (
+                    vec![
+                        Conv::new(init, c, n, 3, 1, 1, 1.0),
+                        Conv::new(init, n, 2 * n, 4, 2, 1, 1.0),
+                        Conv::new(init, 2 * n, 4 * n, 4, 2, 1, 1.0),
+                    ],
+                    vec![4 * n * h * w, 4 * n, 1],
+                )
+            }
+            TiltConfig::Mlp { hidden, layers } => {
+                let mut widths = vec![c * h * w];
+                widths.extend(std::iter::repeat_n(hidden, layers));
+                widths.push(1);
+                (Vec::new(), widths)
+            }
+        };
+        let last = widths.len() - 2;
+        let dense = widths
+            .windows(2)
+            .enumerate()
+            .map(|(i, io)| Dense::new(init, io[0], io[1], if i == last { 0.01 } else { 1.0 }))
+            .collect();
+        Self {
+            convs,
+            dense,
+            shape,
+        }
+    }
+
+    /// U(x), `[B, D]` (flattened `[C, H, W]`) → `[B]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<1> {
+        let batch = x.dims()[0];
+        let [c, h, w] = self.shape;
+        let mut flat = x;
+        if !self.convs.is_empty() {
+            // Images arrive in about [0, 1].
+            let mut image = flat.reshape([batch, c, h, w]) * 2.0 - 1.0;
+            for conv in &self.convs {
+                image = leaky(conv.forward(image));
+            }
+            flat = image.flatten::<2>(1, 3);
+        }
+        let last = self.dense.len() - 1;
+        for (i, layer) in self.dense.iter().enumerate() {
+            flat = layer.forward(flat);
+            if i < last {
+                flat = leaky(flat);
+            }
+        }
+        flat.reshape([batch])
+    }
+
+    /// Adds all weights to `to` under `tilt.…`.
+    pub fn save(&self, to: &mut DictBuilder) {
+        for (i, conv) in self.convs.iter().enumerate() {
+            conv.save(to, &format!("tilt.conv.{i}"));
+        }
+        for (i, dense) in self.dense.iter().enumerate() {
+            dense.save(to, &format!("tilt.dense.{i}"));
+        }
+    }
+
+    /// Reads a tilt of this architecture.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::Error::Model) for missing or misshapen tensors.
+    pub fn load(from: &Dict<'_>, config: &TiltConfig, shape: [usize; 3]) -> Result<Self> {
+        let mut init = Init::new(0, from.device());
+        let blank = Self::new(config, shape, &mut init);
+        Ok(Self {
+            convs: blank
+                .convs
+                .into_iter()
+                .enumerate()
+                .map(|(i, conv)| conv.load(from, &format!("tilt.conv.{i}")))
+                .collect::<Result<_>>()?,
+            dense: blank
+                .dense
+                .into_iter()
+                .enumerate()
+                .map(|(i, dense)| dense.load(from, &format!("tilt.dense.{i}")))
+                .collect::<Result<_>>()?,
+            shape,
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! Dual averaging of the log step size towards a target acceptance (Nesterov 2009; Hoffman & Gelman
+//! 2014, "The No-U-Turn Sampler", Algorithm 5, with its γ, t₀ and κ).
+
+use serde::{Deserialize, Serialize};
+
+/// Step-size adaptation of one group of chains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DualAveraging {
+    target: f64,
+    mu: f64,
+    count: f64,
+    error: f64,
+    log_step: f64,
+    log_average: f64,
+}
+
+const GAMMA: f64 = 0.05;
+const T0: f64 = 10.0;
+const KAPPA: f64 = 0.75;
+
+impl DualAveraging {
+    /// Starts at `step`, aims at a mean acceptance of `target`.
+    pub fn new(step: f64, target: f64) -> Self {
+        Self {
+            target,
+            mu: (10.0 * step).ln(),
+            count: 0.0,
+            error: 0.0,
+            log_step: step.ln(),
+            log_average: step.ln(),
+        }
+    }
+
+    /// Takes in the mean acceptance probability of one transition; returns the step size to use
+    /// for the next. An acceptance that is not a number counts as 0.
+    pub fn update(&mut self, accept: f64) -> f64 {
+        let accept = if accept.is_finite() { accept } else { 0.0 };
+        self.count += 1.0;
+        let w = 1.0 / (self.count + T0);
+        self.error = (1.0 - w) * self.error + w * (self.target - accept);
+        self.log_step = self.mu - self.count.sqrt() / GAMMA * self.error;
+        let eta = self.count.powf(-KAPPA);
+        self.log_average = eta * self.log_step + (1.0 - eta) * self.log_average;
+        self.log_step.exp()
+    }
+
+    /// The averaged step size, to be frozen after warm-up.
+    pub fn frozen(&self) -> f64 {
+        self.log_average.exp()
+    }
+}

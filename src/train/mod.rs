@@ -1,0 +1,159 @@
+//! Training runs: what every system's recipe shares. A run lives in a folder of its own with its
+//! config, metrics (JSON lines), and checkpoint; it can be killed at any moment and resumed.
+
+mod ema;
+mod run_folder;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    data::{DatasetName, Source},
+    error::{Error, Result},
+};
+
+pub use ema::Ema;
+pub use run_folder::RunFolder;
+
+/// What the command line asks for.
+pub struct Request {
+    /// Preset of the recipe: "cpu", "gpu", …
+    pub preset: String,
+    /// The data set.
+    pub data: DatasetName,
+    /// Where it comes from.
+    pub source: Source,
+    /// `key=value` overrides of the recipe, as in its TOML.
+    pub set: Vec<String>,
+    /// Folder of all runs.
+    pub runs: PathBuf,
+    /// Name of this run; the model's name if left out.
+    pub name: Option<String>,
+    /// Go on from the run's checkpoint.
+    pub resume: bool,
+    /// Folder of finished models.
+    pub models: PathBuf,
+    /// Where to compute.
+    pub device: Device,
+    /// The device, for people and the card.
+    pub device_name: String,
+    /// Set by Ctrl-C: write a checkpoint and stop.
+    pub cancel: &'static AtomicBool,
+}
+
+impl Request {
+    /// Whether the user asked to stop.
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+/// What a run tells, in order: the same events for the progress bar, the metrics file and the page.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run begins or goes on.
+    Started {
+        /// Name of the run.
+        run: String,
+        /// Phases with their numbers of iterations.
+        phases: Vec<(String, u64)>,
+        /// Iterations already done, in the first unfinished phase, when resuming.
+        resumed_at: Option<(String, u64)>,
+    },
+    /// One more iteration.
+    Progress {
+        /// Phase name.
+        phase: String,
+        /// Iterations done.
+        iteration: u64,
+        /// Iterations in all.
+        total: u64,
+    },
+    /// Numbers.
+    Metrics {
+        /// Phase name.
+        phase: String,
+        /// Iterations done.
+        iteration: u64,
+        /// Training seconds so far, without pauses between sessions.
+        seconds: f64,
+        /// Name → value.
+        values: BTreeMap<String, f64>,
+    },
+    /// A file to look at.
+    Snapshot {
+        /// Where it is.
+        path: PathBuf,
+        /// What it shows.
+        title: String,
+    },
+    /// Something worth knowing that is not a number.
+    Note {
+        /// The text.
+        text: String,
+    },
+    /// The run finished; the model is in this folder.
+    Done {
+        /// `models/NAME`
+        model: PathBuf,
+    },
+}
+
+/// Takes the events of a run.
+pub type Sink<'a> = dyn FnMut(&Event) + 'a;
+
+/// Applies `key=value` overrides, nested keys with dots, to a config; unknown keys are errors.
+///
+/// # Errors
+/// [`Error::Invalid`] for a malformed override, an unknown key, or a value of the wrong type.
+pub fn override_config<T: Serialize + serde::de::DeserializeOwned>(
+    config: &T,
+    overrides: &[String],
+) -> Result<T> {
+    let problem = |what: &str, found: &dyn std::fmt::Display| {
+        Error::invalid(
+            "--set",
+            "key=value with a key of the recipe (--print-config lists them)",
+            found,
+            what,
+        )
+    };
+    let mut table =
+        toml::Table::try_from(config).map_err(|e| problem("report this as a bug", &e))?;
+    for item in overrides {
+        let (key, value) = item
+            .split_once('=')
+            .ok_or_else(|| problem("write --set key=value", item))?;
+        // A bare word is a string.
+        let value = format!("v = {value}")
+            .parse::<toml::Table>()
+            .ok()
+            .and_then(|mut t| t.remove("v"))
+            .unwrap_or_else(|| toml::Value::String(value.into()));
+        let mut path: Vec<&str> = key.split('.').collect();
+        let Some(last) = path.pop() else { continue };
+        let mut here = &mut table;
+        for part in path {
+            here = here
+                .get_mut(part)
+                .and_then(toml::Value::as_table_mut)
+                .ok_or_else(|| problem("check the key", item))?;
+        }
+        let old = here
+            .get_mut(last)
+            .ok_or_else(|| problem("check the key", item))?;
+        // 1 for a float field is fine.
+        *old = match (&*old, value) {
+            (toml::Value::Float(_), toml::Value::Integer(i)) => toml::Value::Float(i as f64),
+            (_, value) => value,
+        };
+    }
+    T::deserialize(table).map_err(|e| problem("check the value's type", &e))
+}

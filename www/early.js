@@ -1,0 +1,52 @@
+// A classic script, first of all: it sets the theme before the first paint, and it shows a card
+// when the modules cannot run, because a page that stays silent helps nobody.
+(function () {
+  "use strict";
+  var root = document.documentElement;
+  try {
+    var theme = localStorage.getItem("mixwell-theme");
+    if (theme === "light" || theme === "dark") root.dataset.theme = theme;
+  } catch (_) {
+    // Storage may be denied; the system's theme is used.
+  }
+
+  /** @param {string} message */
+  function show(message) {
+    // Once the application runs, it shows its own cards.
+    if (root.dataset.started) return;
+    var card = document.getElementById("fallback");
+    if (!card) {
+      document.addEventListener("DOMContentLoaded", function () {
+        show(message);
+      });
+      return;
+    }
+    card.hidden = false;
+    var text = document.getElementById("fallback-message");
+    if (text) text.textContent = message;
+    var stage = document.getElementById("stage");
+    if (stage) stage.hidden = true;
+  }
+
+  // Capturing, so that scripts and style sheets that did not load are heard too.
+  window.addEventListener(
+    "error",
+    function (event) {
+      var target = event.target;
+      if (target instanceof HTMLScriptElement) show("The file " + target.src + " did not load.");
+      else if (event instanceof ErrorEvent) show(event.message + " (" + event.filename + ":" + event.lineno + ")");
+    },
+    true,
+  );
+  window.addEventListener("unhandledrejection", function (event) {
+    show(String(event.reason));
+  });
+  if (!("noModule" in HTMLScriptElement.prototype)) show("This browser does not know JavaScript modules.");
+  // A connection that stalls reports no error at all.
+  setTimeout(function () {
+    show("Parts of the page have not arrived after 20 seconds.");
+  }, 20000);
+  document.addEventListener("click", function (event) {
+    if (event.target instanceof Element && event.target.id === "fallback-reload") location.reload();
+  });
+})();

@@ -1,0 +1,63 @@
+// Serves the page with the mock in place of the two wasm builds and with made-up model files.
+//   npm run mock            then open the printed address
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json" };
+const www = new URL("../", import.meta.url);
+
+/** @param {string} name @param {string} title @param {number} bytes */
+function model(name, title, bytes) {
+  const card = {
+    name,
+    title,
+    description: "Made-up weights for work on the page: the mock draws its digits itself.",
+    system: "flow-ebm",
+    data: { name: "nothing at all", classes: [..."0123456789"], shape: [1, 28, 28] },
+    licence: "MIT",
+    metrics: { bits_per_dimension: 1.234, parameters: 1234567 },
+    known_failures: ["It is a mock: its chains are drawn, not sampled."],
+  };
+  const weights = Buffer.alloc(bytes, name);
+  return { name, title, files: { "card.json": Buffer.from(JSON.stringify(card)), "weights.safetensors": weights } };
+}
+const models = [model("flow-ebm-mnist", "MNIST digits (mock)", 5_400_000), model("flow-ebm-fashion", "Fashion (mock)", 6_200_000), model("flow-ebm-large", "Large (mock)", 20_000_000)];
+const manifest = {
+  version: 1,
+  models: models.map(({ name, title, files }) => ({
+    name,
+    title,
+    files: Object.entries(files).map(([path, content]) => ({ path, bytes: content.byteLength, sha256: createHash("sha256").update(content).digest("hex") })),
+  })),
+};
+
+/** @param {string} path */
+async function find(path) {
+  const [, name = "", file = ""] = /^\/models\/([^/]+)\/(.+)$/.exec(path) ?? [];
+  if (path === "/models/manifest.json") return Buffer.from(JSON.stringify(manifest));
+  if (name) return models.find((candidate) => candidate.name === name)?.files[file];
+  if (/^\/mixwell-(webgpu|cpu)\.js$/.test(path)) return readFile(new URL("mock/mixwell-mock.js", www));
+  if (path.startsWith("/vendor/")) return readFile(new URL(`node_modules/uplot/dist/${path.slice(8)}`, www));
+  if (!/^\/[a-z-]+\.(html|js|css)$/.test(path)) return undefined;
+  return readFile(new URL(`.${path}`, www));
+}
+
+export const server = createServer(async (request, response) => {
+  const path = new URL(request.url ?? "/", "http://localhost").pathname.replace(/\/$/, "/index.html");
+  const content = await find(path).catch(() => undefined);
+  if (!content) {
+    response.writeHead(404).end("not found");
+    return;
+  }
+  const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
+  const headers = { "content-type": TYPES[extname(path)] ?? "application/octet-stream", "cache-control": "no-store", "content-length": content.byteLength - from };
+  if (from > 0) headers["content-range"] = `bytes ${from}-${content.byteLength - 1}/${content.byteLength}`;
+  response.writeHead(from > 0 ? 206 : 200, headers).end(content.subarray(from));
+});
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  server.listen(Number(process.env.PORT ?? 8080), () => console.log(`http://localhost:${server.address().port}/`));
+}

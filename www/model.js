@@ -1,0 +1,43 @@
+// What the page tells about the loaded model and the device it runs on.
+
+import { byId, make, table } from "./dom.js";
+import { compact, integer, megabytes } from "./format.js";
+
+/** @import { DeviceReport, ManifestModel, ModelInfo } from "./protocol.js" */
+
+/**
+ * @param {object} facts
+ * @param {ModelInfo} facts.info
+ * @param {ManifestModel} facts.files
+ * @param {DeviceReport} facts.report
+ * @param {boolean} facts.cached
+ * @param {() => void} facts.forget
+ */
+export function showModel({ info, files, report, cached, forget }) {
+  const { card, parameters, self_test: test } = info;
+  const bytes = files.files.reduce((sum, file) => sum + file.bytes, 0);
+  const metrics = Object.entries(card.metrics).map(([name, value]) => [name, typeof value === "number" ? compact(value, 4) : value]);
+  const storage = make("p", {}, cached ? `Stored in this browser (${megabytes(bytes)}). ` : `In memory only (${megabytes(bytes)}). `);
+  if (cached) {
+    const button = make("button", { type: "button", class: "quiet", id: "forget" }, "Delete the stored copy");
+    button.addEventListener("click", forget);
+    storage.append(button);
+  }
+  byId("model-info", HTMLDivElement).replaceChildren(
+    make("p", {}, make("strong", {}, `${card.title}. `), card.description),
+    make("p", {}, `${integer(parameters)} parameters. Trained on ${card.data.name}. Licence: ${card.licence}.`),
+    ...(metrics.length > 0 ? [make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Metrics of the model" }, table(["Metric", "Value"], metrics, `Metrics of ${card.title}`))] : []),
+    ...(card.known_failures.length > 0 ? [make("h3", {}, "Known failures"), make("ul", {}, ...card.known_failures.map((text) => make("li", {}, text)))] : []),
+    make("h3", {}, "Device"),
+    make("p", {}, describeDevice(report)),
+    make("p", {}, `Self-test passed: energies agree with the card’s within ${test.max_relative_error.toExponential(1)} (allowed ${test.tolerance.toExponential(1)}).`),
+    storage,
+  );
+}
+
+/** @param {DeviceReport} report */
+function describeDevice(report) {
+  if (report.runtime === "cpu") return `CPU build. ${report.reason}`;
+  const name = [report.vendor, report.architecture, report.description].filter(Boolean).join(" ") || "an adapter that keeps its name to itself";
+  return `WebGPU on ${name}${report.fallback_adapter ? " (a software adapter: right, but slow)" : ""}.`;
+}

@@ -1,0 +1,138 @@
+//! The project's tasks: `cargo xtask demo`, `cargo xtask test`, and what they are made of.
+
+mod tools;
+mod web;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+type Result<T = ()> = std::result::Result<T, String>;
+
+const HELP: &str = "\
+cargo xtask demo          build the page and serve it on http://localhost:8080
+cargo xtask test          everything: formatting, lints, Rust tests on CPU and GPU, page, browser
+cargo xtask test rust     the Rust half of it
+cargo xtask test web      the page's half of it
+cargo xtask web           build the page into dist/
+cargo xtask bench         ratios of speeds, measured in one run
+cargo xtask fixtures      rebuild the reference values in tests/fixtures (needs Python with PyTorch)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    // Every task runs from the repository's root.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    if let Err(e) = env::set_current_dir(root.unwrap_or(Path::new("."))) {
+        eprintln!("xtask: cannot enter the repository: {e}");
+        return ExitCode::FAILURE;
+    }
+    let done = match args[..] {
+        ["demo"] => demo(),
+        ["test"] => rust().and_then(|()| page()),
+        ["test", "rust"] => rust(),
+        ["test", "web"] => page(),
+        ["web"] => web::build(),
+        ["bench"] => cargo(&["run", "--release", "--quiet", "--example", "bench"]),
+        ["fixtures"] => fixtures(),
+        _ => Err(HELP.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo() -> Result {
+    web::build()?;
+    println!("\n  mixwell is on http://localhost:8080 (Ctrl-C ends it)\n");
+    run(tools::node()
+        .arg("www/node_modules/sirv-cli/bin.js")
+        .args(["dist", "--port", "8080", "--dev"]))
+}
+
+fn rust() -> Result {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&[
+        "clippy",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])?;
+    cargo(&["test", "--release", "--workspace"])?;
+    web::check_features()
+}
+
+fn page() -> Result {
+    tools::npm_ci()?;
+    run(tools::npm().args(["run", "check"]))?;
+    run(tools::npm().args(["test"]))?;
+    web::build()?;
+    web::check_build()?;
+    // The browser's numbers are compared with these.
+    cargo(&["build", "--release"])?;
+    let native = PathBuf::from("target/native-race.json");
+    let race = Command::new("target/release/mixwell")
+        .args([
+            "race",
+            "flow-ebm-mnist",
+            "--sampler",
+            "ula",
+            "--steps",
+            "20",
+            "--warmup",
+            "0",
+        ])
+        .args([
+            "--chains",
+            "4",
+            "--seed",
+            "7",
+            "--start-scale",
+            "1.5",
+            "--json",
+        ])
+        .output()
+        .map_err(|e| format!("cannot run mixwell: {e}"))?;
+    if !race.status.success() {
+        return Err(String::from_utf8_lossy(&race.stderr).into_owned());
+    }
+    std::fs::write(&native, race.stdout).map_err(|e| format!("{}: {e}", native.display()))?;
+    let native = native.canonicalize().map_err(|e| e.to_string())?;
+    run(tools::npm()
+        .args(["run", "test:browser"])
+        .env("MIXWELL_NATIVE", native))
+}
+
+fn fixtures() -> Result {
+    run(Command::new("python3").arg("tests/fixtures/flow.py"))
+}
+
+fn cargo(args: &[&str]) -> Result {
+    run(Command::new(env!("CARGO")).args(args))
+}
+
+/// Runs a command, shows it, and says how long it took.
+fn run(command: &mut Command) -> Result {
+    let shown = format!("{command:?}").replace('"', "");
+    println!("\n▸ {shown}");
+    let began = Instant::now();
+    let status = command
+        .status()
+        .map_err(|e| format!("cannot start {shown}: {e}"))?;
+    println!("  {:.0} s", began.elapsed().as_secs_f64());
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("failed ({status}): {shown}"))
+    }
+}

@@ -1,0 +1,103 @@
+//! Building the page, and what must hold for the build.
+
+use std::{fs, io::Write as _, path::Path, process::Command};
+
+use flate2::{Compression, write::GzEncoder};
+
+use crate::{Result, run, tools};
+
+/// The two wasm builds and the most that each may weigh, gzip bytes. 2.5 MB is the promise for the
+/// WebGPU build; the CPU build is smaller and loads only where it is needed.
+const BUILDS: [(&str, usize); 2] = [("mixwell-webgpu", 2_500_000), ("mixwell-cpu", 2_500_000)];
+
+/// Builds the page into `dist/`: trunk for wasm and assets, then wasm-opt.
+pub fn build() -> Result {
+    tools::ensure_web()?;
+    run(Command::new("trunk")
+        .args(["--config", "trunk.toml", "build", "--offline"])
+        .env("PATH", tools::path())
+        // Some terminals set NO_COLOR=1, which trunk's parser takes for a bad boolean.
+        .env_remove("NO_COLOR"))?;
+    for (name, _) in BUILDS {
+        let wasm = format!("dist/{name}_bg.wasm");
+        run(tools::node()
+            .arg("www/node_modules/binaryen/bin/wasm-opt")
+            .args([
+                "-Oz",
+                "--all-features",
+                "--strip-debug",
+                "--strip-producers",
+            ])
+            .args([&wasm, "-o", &wasm]))?;
+    }
+    sizes()
+}
+
+fn gzip(path: &Path) -> Result<(usize, usize)> {
+    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let packed = encoder
+        .write_all(&bytes)
+        .and_then(|()| encoder.finish())
+        .map_err(|e| e.to_string())?;
+    Ok((bytes.len(), packed.len()))
+}
+
+fn sizes() -> Result {
+    for (name, most) in BUILDS {
+        let mut total = 0;
+        for file in [format!("{name}_bg.wasm"), format!("{name}.js")] {
+            let (raw, packed) = gzip(&Path::new("dist").join(&file))?;
+            println!("{file}: {raw} bytes, {packed} gzip");
+            total += packed;
+        }
+        if total > most {
+            return Err(format!(
+                "{name} is {total} bytes gzip, the ceiling is {most}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What the generated JavaScript must not have.
+pub fn check_build() -> Result {
+    for (name, _) in BUILDS {
+        let path = format!("dist/{name}.js");
+        let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+        if text.contains("command_export") {
+            return Err(format!(
+                "{path} wraps its exports in constructor calls: __wasm_call_ctors is not called"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Autotune and fusion compute wrong numbers in browsers: they must not be in the wasm graphs.
+pub fn check_features() -> Result {
+    for feature in ["web-gpu", "web-cpu"] {
+        let out = Command::new(env!("CARGO"))
+            .args(["tree", "--quiet", "-e", "features", "--prefix", "none"])
+            .args([
+                "--target",
+                "wasm32-unknown-unknown",
+                "--no-default-features",
+            ])
+            .args(["--features", feature])
+            .output()
+            .map_err(|e| format!("cargo tree: {e}"))?;
+        if !out.status.success() {
+            return Err(String::from_utf8_lossy(&out.stderr).into_owned());
+        }
+        let text = String::from_utf8_lossy(&out.stdout);
+        if let Some(line) = text
+            .lines()
+            .find(|l| ["\"autotune\"", "\"fusion\""].iter().any(|f| l.contains(f)))
+        {
+            return Err(format!("the wasm build with {feature} has {line}"));
+        }
+        println!("{feature}: no autotune, no fusion");
+    }
+    Ok(())
+}
