@@ -18,6 +18,8 @@ export class Client {
   #waiting = new Map();
   #next = 1;
   #worker;
+  /** True once nothing will ever be answered again; only another client helps. */
+  dead = false;
 
   /**
    * @param {object} listeners
@@ -32,7 +34,9 @@ export class Client {
     this.#worker.addEventListener("error", (failure) => {
       failure.preventDefault();
       // A worker whose script did not load answers nobody, ever.
-      const error = new Failure("unsupported", failure.message || "The worker script (worker.js) did not load.");
+      this.dead = true;
+      // A script that is there but does not run has a message; one that did not arrive has none.
+      const error = failure.message ? new Failure("unsupported", failure.message) : new Failure("network", "The worker script (worker.js) did not load.");
       for (const { reject } of this.#waiting.values()) reject(error);
       this.#waiting.clear();
       this.failed(error);

@@ -98,7 +98,7 @@ async function boot() {
   setPhase("loading");
   try {
     showWaiting("Looking at this device", "Is there WebGPU, and is it enough for the model?");
-    client ??= new Client({ event: onEvent, failed: (error) => fail(error) });
+    if (!client || client.dead) client = new Client({ event: onEvent, failed: (error) => fail(error) });
     loadedName = "";
     report = (await client.request({ type: "check", force_cpu: forceCpu }, "checked")).report;
     if (mine !== attempt) return;

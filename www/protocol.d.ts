@@ -52,10 +52,11 @@ export interface Summary {
   mean: Stat;
   sd: Stat;
   mcse_mean: Stat;
+  /** null beside "not_converged" is ∞: every half chain is stuck, at different values. */
   rhat: Stat;
   ess_bulk: Stat;
   ess_tail: Stat;
-  status: "converged" | "not_converged" | "too_short" | "constant" | "non_finite";
+  status: { kind: "converged" | "not_converged" | "too_short" | "constant" | "non_finite" };
 }
 
 export interface SideFrame {

@@ -29,7 +29,7 @@ const QUANTITIES = {
  * @typedef {object} Row
  * @property {string} label
  * @property {string} hint
- * @property {(side: SideFrame) => string} value
+ * @property {(side: SideFrame, race: RaceInfo) => string} value
  * @property {(side: SideFrame) => string} [small]
  * @property {(sides: SideFrame[]) => boolean} [when]
  */
@@ -39,7 +39,7 @@ const ROWS = [
   { label: "R-hat", hint: "largest over all traced quantities; 1.01 or less is the goal", value: (side) => rhat(side.rhat_max) },
   { label: "Bulk ESS", hint: "independent draws’ worth, smallest over the quantities", value: (side) => compact(side.ess_bulk_min) },
   { label: "ESS per 1000 ∇E", hint: "what a gradient buys", value: (side) => compact(side.ess_per_1000_gradients) },
-  { label: "Acceptance", hint: "of proposals", value: (side) => (side.acceptance === null ? "always" : percent(side.acceptance)) },
+  { label: "Acceptance", hint: "of proposals", value: (side, { config }) => (config.sampler === "ula" ? "always" : percent(side.acceptance)) },
   { label: "Step size ε", hint: "as used now", value: (side) => tidy(side.step_size) },
   { label: "Temperature T", hint: "= σ²/(2a), from the noise and drift in use", value: (side) => tidy(side.temperature), small: (side) => (side.drift > 0 ? `σ ${tidy(side.noise)}, a ${tidy(side.drift)}` : "") },
   { label: "E-BFMI", hint: "below 0.3 the random pushes are too weak", value: (side) => compact(side.e_bfmi), when: (sides) => sides.some((side) => side.e_bfmi !== null) },
@@ -221,7 +221,7 @@ export class Race {
       const cells = this.#numbers.rows[index]?.querySelectorAll("td") ?? [];
       [pixel, latent].forEach((side, column) => {
         const [main, small] = cells[column]?.children ?? [];
-        if (main) setText(main, row.value(side));
+        if (main) setText(main, row.value(side, race));
         if (small) setText(small, row.small?.(side) ?? "");
       });
     });
@@ -243,7 +243,7 @@ export class Race {
         compact(summary.mean, 4),
         compact(summary.sd),
         compact(summary.mcse_mean),
-        STATUS[summary.status],
+        STATUS[summary.status.kind],
       ]),
     );
     this.#all.replaceChildren(table(["Quantity", "R-hat", "Bulk ESS", "Tail ESS", "Mean", "SD", "MCSE", "State"], rows, "Statistics of every traced quantity on both sides, over the draws after warm-up"));
@@ -252,7 +252,7 @@ export class Race {
 
 const SEPARATOR = " · ";
 
-/** @type {Record<Summary["status"], string>} */
+/** @type {Record<Summary["status"]["kind"], string>} */
 const STATUS = {
   converged: "converged",
   not_converged: "not converged",
@@ -281,9 +281,12 @@ function textOf(name) {
 function judge(side) {
   if (side.broken_chains > 0) return ["stuck", `${side.broken_chains} ${side.broken_chains === 1 ? "chain has" : "chains have"} broken`];
   if (side.warming_up) return ["wait", side.transitions === 0 ? "at the start" : "warming up"];
-  if (side.rhat_max === null) return ["wait", "too few draws to say"];
+  if (side.rhat_max === null) {
+    const stuck = side.summaries.some((summary) => summary.rhat === null && summary.status.kind === "not_converged");
+    return stuck ? ["stuck", `not mixed${SEPARATOR}max R-hat ∞`] : ["wait", "too few draws to say"];
+  }
   const number = `max R-hat ${rhat(side.rhat_max)}`;
-  if (side.summaries.every((summary) => summary.status === "converged")) return ["mixed", `mixed${SEPARATOR}${number}`];
+  if (side.summaries.every((summary) => summary.status.kind === "converged")) return ["mixed", `mixed${SEPARATOR}${number}`];
   if (side.rhat_max <= 1.01) return ["wait", `mixed, few draws yet${SEPARATOR}${number}`];
   return side.rhat_max <= 1.1 ? ["wait", `nearly mixed${SEPARATOR}${number}`] : ["stuck", `not mixed${SEPARATOR}${number}`];
 }
@@ -309,8 +312,8 @@ function verdict(space, kind, text) {
  */
 function badgeText(summary, side) {
   if (!summary || !side || summary.rhat === null) {
-    if (summary?.status === "constant") return "R-hat – (constant)";
-    if (summary?.status === "non_finite") return "R-hat – (not finite)";
+    if (summary?.status.kind === "constant") return "R-hat – (constant)";
+    if (summary?.status.kind === "non_finite") return "R-hat – (not finite)";
     return side?.warming_up === false ? "R-hat – (too few draws)" : "R-hat after warm-up";
   }
   return `R-hat ${rhat(summary.rhat)}`;

@@ -199,19 +199,25 @@ async function load(id, name) {
   const wanted = manifest.models.find((candidate) => candidate.name === name);
   if (!wanted) throw new Failure("bad-model", `The manifest has no model named ${name}.`);
   download = new AbortController();
-  let last = -Infinity;
+  let [last, timer] = [-Infinity, 0];
   const loaded = await loader
     .model(wanted, {
       signal: download.signal,
       progress: (file, received, total) => {
-        const now = performance.now();
-        if (now - last < PROGRESS_EVERY_MS && received < total) return;
-        last = now;
-        post({ type: "progress", id, file, loaded: received, total });
+        clearTimeout(timer);
+        const tell = () => {
+          last = performance.now();
+          post({ type: "progress", id, file, loaded: received, total });
+        };
+        // What is held back is told a little later: a stalled download must not show an old number.
+        const wait = last + PROGRESS_EVERY_MS - performance.now();
+        if (wait <= 0 || received >= total) tell();
+        else timer = setTimeout(tell, wait);
       },
       note: (kind, message) => post({ type: "note", id, kind, message }),
     })
     .finally(() => {
+      clearTimeout(timer);
       download = null;
     });
   post({ type: "compiling", id });

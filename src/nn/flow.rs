@@ -251,14 +251,14 @@ impl ActNorm {
         let mean = rows.clone().mean_dim(0);
         let var = (rows - mean.clone()).powi_scalar(2).mean_dim(0);
         let set = |param: Param<Tensor<1>>, value: Tensor<2>| {
-            let device = param.val().device();
-            let value = value.reshape([c]).to_device(&device.clone().inner());
-            let value = if device.is_autodiff() {
-                value.autodiff()
-            } else {
-                value
-            };
-            Param::initialized(param.id, value.require_grad())
+            param.map(|old| {
+                let value = value.reshape([c]);
+                if old.is_autodiff() {
+                    value.autodiff().require_grad()
+                } else {
+                    value
+                }
+            })
         };
         Self {
             bias: set(self.bias, -mean),
@@ -466,7 +466,7 @@ impl TrainableFlow {
     ///
     /// # Errors
     /// [`Error::Diverged`] when a 1×1 convolution is singular or not finite.
-    pub fn freeze(&self, config: &FlowConfig) -> Result<Flow> {
+    pub fn frozen(&self, config: &FlowConfig) -> Result<Flow> {
         let this = self.clone().valid();
         let shapes = config.level_shapes();
         let mut levels = Vec::new();

@@ -141,12 +141,12 @@ class Session {
       });
       const counted = Math.max(0, this.transitions - config.warmup);
       const summaries = TRACED.map((name, q) => {
-        const base = { name, chains: config.chains, draws: counted, mean: null, sd: null, mcse_mean: null, rhat: null, ess_bulk: null, ess_tail: null, status: "too_short" };
+        const base = { name, chains: config.chains, draws: counted, mean: null, sd: null, mcse_mean: null, rhat: null, ess_bulk: null, ess_tail: null, status: { kind: "too_short" } };
         if (counted < 10) return base;
         const { rhat, mean, sd } = rhatOf(side.draws[q]);
         const total = counted * config.chains;
         const ess = side.space === "latent" ? total / 24 : total / 900 + config.chains;
-        return { ...base, mean, sd, rhat, mcse_mean: sd / Math.sqrt(ess), ess_bulk: ess, ess_tail: ess * 0.8, status: rhat <= 1.01 && ess >= 100 * config.chains ? "converged" : "not_converged" };
+        return { ...base, mean, sd, rhat, mcse_mean: sd / Math.sqrt(ess), ess_bulk: ess, ess_tail: ess * 0.8, status: { kind: rhat <= 1.01 && ess >= 100 * config.chains ? "converged" : "not_converged" } };
       });
       const known = summaries.filter((summary) => summary.rhat !== null);
       const ess = known.length ? Math.min(...known.map((summary) => summary.ess_bulk)) : null;

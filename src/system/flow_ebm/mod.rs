@@ -30,7 +30,9 @@ use crate::{
 };
 
 #[cfg(feature = "native")]
-pub use train::{PRESETS, Recipe, train_flow, train_tilt};
+pub use train::{
+    FlowStage, FlowTraining, PRESETS, Recipe, TiltStage, TiltTraining, train_flow, train_tilt,
+};
 
 /// This system's entry in the registry.
 pub const REGISTRATION: Registration = Registration {

@@ -260,8 +260,8 @@ impl FlowTraining {
     ///
     /// # Errors
     /// [`Error::Diverged`] when it is not invertible.
-    pub fn freeze(&self) -> Result<Flow> {
-        self.ema.average().freeze(&self.config)
+    pub fn frozen(&self) -> Result<Flow> {
+        self.ema.average().frozen(&self.config)
     }
 
     fn save(&self, to: &Path) -> Result<()> {
@@ -714,7 +714,7 @@ pub fn train_flow(
         let x = batch(training.iteration);
         training.step(stage, x);
     }
-    training.freeze()
+    training.frozen()
 }
 
 /// Runs the tilt stage in a plain loop, without a run folder: for small problems and tests.
@@ -821,7 +821,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
             let bpd = loss / std::f64::consts::LN_2 + f64::from(recipe.bits);
             session.tick(training.iteration, total, &[("bits_per_dimension", bpd)])?;
             if training.iteration.is_multiple_of(500) {
-                let flow = training.freeze()?;
+                let flow = training.frozen()?;
                 let bpd =
                     bits_per_dimension(&flow, &test_data, recipe.bits, 1000, recipe.seed, &device);
                 session.metrics(BTreeMap::from([("test_bits_per_dimension".into(), bpd)]))?;
@@ -831,7 +831,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
                 session.checkpoint(|to| training.save(to))?;
             }
         }
-        let flow = training.freeze()?;
+        let flow = training.frozen()?;
         let mut dict = crate::nn::dict::DictBuilder::default();
         flow.save(&mut dict);
         artifact::write_atomically(&frozen, &dict.finish()?)?;
@@ -1035,13 +1035,13 @@ fn export(
             let config = SamplerConfig {
                 sampler: sampler.into(),
                 step_size: Some(if space == "latent" { 0.15 } else { 0.01 }),
-                warmup: 150,
+                warmup: 80,
                 ..SamplerConfig::default()
             };
             let x = model.starts(space, &Rng::new(recipe.seed), 16, 1.0)?;
             let mut run = Run::new(model.target(space)?, &config, Rng::new(recipe.seed), x)?;
             let mut trace = Trace::new(model.target(space)?.observables(), 16);
-            for draw in pollster::block_on(run.advance(180))? {
+            for draw in pollster::block_on(run.advance(100))? {
                 trace.push(&draw);
             }
             acceptance.insert(format!("{space}_{sampler}"), trace.acceptance());
@@ -1184,5 +1184,131 @@ fn tilt_statistics(
         flow: flow_mean,
         flow_sd: var.sqrt(),
         model: mean(&samples),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(i: u64, device: &Device) -> Tensor<2> {
+        Rng::new(3).normal_tensor(Purpose::Data, i as u32, 16, 16, device)
+    }
+
+    fn stages() -> (FlowStage, TiltStage) {
+        let mut recipe = smoke();
+        recipe.flow.iterations = 8;
+        recipe.flow.architecture = FlowConfig {
+            shape: [1, 4, 4],
+            levels: vec![level(2, 2, 8, 3), level(2, 1, 8, 1)],
+            clamp: 2.0,
+        };
+        recipe.tilt.architecture = TiltConfig::Conv { channels: 2 };
+        (recipe.flow, recipe.tilt)
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("mixwell-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// Stopped after half, saved, loaded into a new process's worth of objects, and gone on with:
+    /// the losses are those of the uninterrupted run, bit for bit.
+    #[test]
+    fn resumed_training_equals_uninterrupted_training() {
+        let device = Device::flex();
+        let (flow_stage, tilt_stage) = stages();
+        let new = || FlowTraining::new(&flow_stage, 0.9, 1, data(0, &device)).unwrap();
+        let run = |t: &mut FlowTraining, until: u64| -> Vec<f64> {
+            let mut losses = Vec::new();
+            while t.iteration < until {
+                let x = data(t.iteration, &device);
+                losses.push(t.step(&flow_stage, x));
+            }
+            losses
+        };
+        let mut whole = new();
+        let losses = run(&mut whole, 8);
+        assert!(losses[7] < losses[0], "it learns: {losses:?}");
+        let mut half = new();
+        run(&mut half, 4);
+        let folder = scratch("resume");
+        half.save(&folder).unwrap();
+        let mut resumed = new().load(&folder, 4, 0.9).unwrap();
+        assert_eq!(run(&mut resumed, 8), losses[4..]);
+        let x = data(99, &device);
+        let log_prob = |t: &FlowTraining| t.frozen().unwrap().log_prob(x.clone()).0.into_data();
+        assert_eq!(log_prob(&resumed), log_prob(&whole), "the averages too");
+
+        let flow = whole.frozen().unwrap();
+        let projection = || Projection::new(Tensor::zeros([16], &device), Tensor::ones([16, 1], &device));
+        let new = || {
+            TiltTraining::new(&tilt_stage, 0.9, 1, flow.clone(), projection(), &device).unwrap()
+        };
+        let run = |t: &mut TiltTraining, until: u64| -> Vec<f64> {
+            let mut seen = Vec::new();
+            while t.iteration < until {
+                let x = data(t.iteration, &device);
+                let step = t.step(&tilt_stage, x).unwrap();
+                seen.extend([step.data, step.samples, step.step_size]);
+            }
+            seen
+        };
+        let seen = run(&mut new(), 6);
+        let mut half = new();
+        run(&mut half, 2);
+        half.save(&folder).unwrap();
+        let mut resumed = new().load(&folder, 2, 0.9).unwrap();
+        assert_eq!(run(&mut resumed, 6), seen[6..]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn presets_fit_together_and_overrides_are_checked() {
+        for (name, preset) in PRESETS {
+            let recipe = preset();
+            check(&recipe).unwrap();
+            let text = toml::to_string(&recipe).unwrap();
+            assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{name}");
+        }
+        let set = |s: &str| override_config(&cpu(), &[s.to_owned()]);
+        assert_eq!(set("tilt.iterations=5").unwrap().tilt.iterations, 5);
+        assert_eq!(set("flow.learning_rate=1").unwrap().flow.learning_rate, 1.0);
+        for bad in ["tilt.iterations", "tilt.iteration=5", "nothing.x=1", "batch=many", "batch=-1"] {
+            assert!(set(bad).is_err(), "{bad}");
+        }
+        let mut recipe = cpu();
+        recipe.flow.architecture.levels[0].squeeze = 3;
+        assert!(check(&recipe).is_err());
+    }
+
+    #[test]
+    fn dequantised_values_fall_into_their_bins() {
+        let device = Device::flex();
+        let data = Dataset {
+            name: "test".into(),
+            split: Split::Train,
+            images: (0..=255).collect(),
+            labels: vec![0],
+            count: 1,
+            height: 16,
+            width: 16,
+            channels: 1,
+        };
+        for bits in [1, 4, 8] {
+            let x = dequantised(&data, &[0], bits, &Rng::new(1), 0, &device);
+            for (v, x) in (0u32..).zip(x.into_data().iter::<f32>()) {
+                let bin = (x * (1u32 << bits) as f32).floor() as u32;
+                assert_eq!(bin, v >> (8 - bits), "value {v} at {bits} bits became {x}");
+            }
+        }
+    }
+
+    #[test]
+    fn schedule_warms_up_and_decays() {
+        let rate = |i| schedule(2.0, 10, 110, i);
+        assert!((rate(0) - 0.2).abs() < 1e-12 && (rate(9) - 2.0).abs() < 1e-12);
+        assert!((rate(60) - 1.01).abs() < 1e-12 && (rate(110) - 0.02).abs() < 1e-12);
     }
 }

@@ -1,0 +1,252 @@
+//! Every registered sampler against targets whose law is known, on every device.
+
+mod common;
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use common::{assert_close, devices, host};
+use mixwell::{
+    Error,
+    energy::{
+        Energy, Evaluation, Space,
+        analytic::{Gaussian, Mixture},
+    },
+    rng::{Purpose, Rng},
+    sampler::{REGISTRY, Run, SamplerConfig},
+};
+use pollster::block_on;
+
+fn config(sampler: &str, step_size: f64) -> SamplerConfig {
+    SamplerConfig {
+        sampler: sampler.into(),
+        step_size: Some(step_size),
+        warmup: 0,
+        ..SamplerConfig::default()
+    }
+}
+
+fn start(chains: usize, dim: usize, device: &Device) -> Tensor<2> {
+    Rng::new(11).normal_tensor(Purpose::Start, 0, chains, dim, device) * 2.0
+}
+
+/// Ends of many independent chains: [chain][coordinate].
+fn ends(target: Arc<dyn Energy>, config: &SamplerConfig, chains: usize, steps: usize, device: &Device) -> Vec<Vec<f64>> {
+    let dim = target.space().dim;
+    let mut run = Run::new(target, config, Rng::new(5), start(chains, dim, device)).unwrap();
+    block_on(run.advance(steps)).unwrap();
+    host(run.point().x.clone()).chunks(dim).map(<[f64]>::to_vec).collect()
+}
+
+fn normal_cdf(x: f64) -> f64 {
+    0.5 * libm::erfc(-x / std::f64::consts::SQRT_2)
+}
+
+/// Kolmogorov–Smirnov distance of independent values to a distribution function.
+fn ks(mut values: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = values.len() as f64;
+    values
+        .iter()
+        .enumerate()
+        .map(|(i, &v)| {
+            let c = cdf(v);
+            (c - i as f64 / n).abs().max(((i + 1) as f64 / n - c).abs())
+        })
+        .fold(0.0, f64::max)
+}
+
+const CHAINS: usize = 600;
+/// The KS distance that 600 independent draws exceed once in 10⁴: 2.225/√600. Seeds are fixed.
+const KS_LIMIT: f64 = 0.0908;
+
+/// (sampler, step size, transitions) that forget their start. HMC: 5 leaps of 0.3 turn the narrow
+/// coordinate by cos(1.5/0.6) = −0.8 a transition; 0.4 would flip it almost exactly (−0.98).
+const RUNS: [(&str, f64, usize); 3] = [("ula", 0.3, 300), ("mala", 0.7, 150), ("hmc", 0.3, 40)];
+
+#[test]
+fn every_sampler_is_run_here() {
+    let here: Vec<_> = RUNS.iter().map(|r| r.0).collect();
+    let registered: Vec<_> = REGISTRY.iter().map(|r| r.name).collect();
+    assert_eq!(here, registered, "a new sampler wants a line in RUNS");
+}
+
+#[test]
+fn gaussian_moments_and_ks() {
+    for (name, device) in devices() {
+        for (sampler, step, steps) in RUNS {
+            let (mean, sd) = ([1.0, -2.0], [1.0, 0.6]);
+            let target = Arc::new(Gaussian::new(&mean.map(|v| v as f32), &sd.map(|v| v as f32), &device));
+            let x = ends(target, &config(sampler, step), CHAINS, steps, &device);
+            for i in 0..2 {
+                let values: Vec<f64> = x.iter().map(|row| row[i]).collect();
+                // ULA's own stationary law: variance s²/(1 − a/(2s²)), a = ε²/2.
+                let a = if sampler == "ula" { step * step / 2.0 } else { 0.0 };
+                let sd = sd[i] / (1.0 - a / (2.0 * sd[i] * sd[i])).sqrt();
+                let n = CHAINS as f64;
+                let m = values.iter().sum::<f64>() / n;
+                let v = values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (n - 1.0);
+                let what = format!("{sampler} on {name}, coordinate {i}");
+                assert!((m - mean[i]).abs() < 4.0 * sd / n.sqrt(), "{what}: mean {m}");
+                assert!((v / (sd * sd) - 1.0).abs() < 4.0 * (2.0 / n).sqrt(), "{what}: variance {v}");
+                let d = ks(values, |x| normal_cdf((x - mean[i]) / sd));
+                assert!(d < KS_LIMIT, "{what}: KS {d}");
+            }
+        }
+    }
+}
+
+#[test]
+fn mixture_ks() {
+    for (name, device) in devices() {
+        for (sampler, step, steps) in [("ula", 0.25, 500), ("mala", 0.9, 250), ("hmc", 0.45, 60)] {
+            let target = Arc::new(Mixture::new(&[[-1.2], [1.2]], 0.8, &device));
+            let x = ends(target, &config(sampler, step), CHAINS, steps, &device);
+            let cdf = |x: f64| 0.5 * (normal_cdf((x + 1.2) / 0.8) + normal_cdf((x - 1.2) / 0.8));
+            let d = ks(x.into_iter().map(|row| row[0]).collect(), cdf);
+            assert!(d < KS_LIMIT, "{sampler} on {name}: KS {d}");
+        }
+    }
+}
+
+#[test]
+fn temperature_scales_the_variance() {
+    let device = Device::flex();
+    for (sampler, step, steps) in RUNS {
+        let mut settings = config(sampler, step);
+        settings.temperature = 3.0;
+        let target = Arc::new(Gaussian::new(&[0.0], &[1.0], &device));
+        let x = ends(target, &settings, CHAINS, steps, &device);
+        let v = x.iter().map(|r| r[0] * r[0]).sum::<f64>() / CHAINS as f64;
+        let a = if sampler == "ula" { step * step / 2.0 } else { 0.0 };
+        let expected = 3.0 / (1.0 - a / 2.0);
+        assert!((v / expected - 1.0).abs() < 4.0 * (2.0 / CHAINS as f64).sqrt(), "{sampler}: {v}");
+    }
+}
+
+#[test]
+fn warm_up_reaches_the_target_acceptance_and_freezes() {
+    let device = Device::flex();
+    for (sampler, accept) in [("mala", 0.574), ("hmc", 0.65)] {
+        let settings = SamplerConfig {
+            warmup: 200,
+            groups: 2,
+            ..config(sampler, 0.01)
+        };
+        let target = Arc::new(Gaussian::new(&[0.0; 20], &[1.0; 20], &device));
+        let mut run = Run::new(target, &settings, Rng::new(1), start(32, 20, &device)).unwrap();
+        let warm = block_on(run.advance(200)).unwrap();
+        assert!(warm.iter().all(|d| d.warmup) && !run.warming_up());
+        let frozen = run.step_sizes().to_vec();
+        assert_ne!(frozen[0], frozen[1], "each group adapts its own");
+        let draws = block_on(run.advance(100)).unwrap();
+        assert_eq!(run.step_sizes(), frozen);
+        let all: Vec<f32> = draws.iter().flat_map(|d| d.accept.clone()).collect();
+        let mean = all.iter().sum::<f32>() as f64 / all.len() as f64;
+        assert!((mean - accept).abs() < 0.06, "{sampler}: {mean} for {accept}");
+    }
+}
+
+#[test]
+fn a_run_replays_from_its_seed_and_goes_on_from_a_save() {
+    for (_, device) in devices() {
+        for (sampler, step, _) in RUNS {
+            let settings = SamplerConfig {
+                warmup: 5,
+                ..config(sampler, step)
+            };
+            let run = |seed| {
+                let target = Arc::new(Mixture::new(&[[0.0, 1.0], [2.0, -1.0]], 0.7, &device));
+                Run::new(target, &settings, Rng::new(seed), start(4, 2, &device)).unwrap()
+            };
+            let energies = |run: &mut Run, n| -> Vec<Vec<f32>> {
+                block_on(run.advance(n)).unwrap().into_iter().map(|d| d.energy).collect()
+            };
+            let whole = energies(&mut run(1), 12);
+            assert_eq!(whole, energies(&mut run(1), 12));
+            assert_ne!(whole, energies(&mut run(2), 12));
+            let mut first = run(1);
+            energies(&mut first, 3);
+            let saved = block_on(first.save()).unwrap();
+            let mut second = run(1);
+            second.restore(saved).unwrap();
+            assert_eq!(energies(&mut second, 9), whole[3..], "{sampler}");
+        }
+    }
+}
+
+#[test]
+fn chains_agree_between_devices() {
+    let all = devices();
+    for (sampler, step, _) in RUNS {
+        let run = |device: &Device| {
+            let target = Arc::new(Mixture::new(&[[0.0, 1.0], [2.0, -1.0]], 0.7, device));
+            ends(target, &config(sampler, step), 8, 5, device).concat()
+        };
+        let cpu = run(&all[0].1);
+        for (_, device) in &all[1..] {
+            assert_close(&run(device), &cpu, 1e-4);
+        }
+    }
+}
+
+/// E = x²/2 for x > 0, not a number elsewhere.
+struct HalfLine;
+
+impl Energy for HalfLine {
+    fn space(&self) -> Space {
+        Space {
+            name: "plane",
+            dim: 1,
+            image: None,
+        }
+    }
+
+    fn evaluate(&self, x: Tensor<2>) -> Evaluation {
+        let [batch, _] = x.dims();
+        let outside = x.clone().sqrt() * 0.0;
+        Evaluation {
+            energy: (x.powi_scalar(2) * 0.5 + outside).reshape([batch]),
+            observed: None,
+        }
+    }
+}
+
+#[test]
+fn proposals_without_an_energy_are_never_accepted() {
+    for (name, device) in devices() {
+        for sampler in ["mala", "hmc"] {
+            let x = start(64, 1, &device).abs() + 0.01;
+            let mut run = Run::new(Arc::new(HalfLine), &config(sampler, 0.8), Rng::new(3), x).unwrap();
+            let draws = block_on(run.advance(50)).unwrap();
+            let x = host(run.point().x.clone());
+            assert!(x.iter().all(|&v| v > 0.0), "{sampler} on {name}");
+            assert!(host(run.point().gradient.clone()).iter().all(|v| v.is_finite()));
+            let refused = draws.iter().flat_map(|d| &d.accept).filter(|&&a| a == 0.0).count();
+            assert!(refused > 0, "the boundary was never tried");
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_their_domain_are_named() {
+    let device = Device::flex();
+    let bad = |change: fn(&mut SamplerConfig), name: &str| {
+        let mut settings = config("mala", 0.1);
+        change(&mut settings);
+        let target = Arc::new(Gaussian::new(&[0.0], &[1.0], &device));
+        match Run::new(target, &settings, Rng::new(1), start(4, 1, &device)) {
+            Err(Error::Invalid { what, .. }) => assert!(what.contains(name), "{what}"),
+            other => panic!("{name}: {:?}", other.err()),
+        }
+    };
+    bad(|s| s.sampler = "gibbs".into(), "sampler");
+    bad(|s| s.step_size = Some(0.0), "step size");
+    bad(|s| s.step_size = Some(f64::NAN), "step size");
+    bad(|s| s.step_size = Some(1e9), "step size");
+    bad(|s| s.step_size = None, "step size");
+    bad(|s| s.temperature = -1.0, "temperature");
+    bad(|s| s.leapfrog_steps = 0, "leapfrog");
+    bad(|s| s.target_accept = Some(1.0), "acceptance");
+    bad(|s| s.groups = 5, "start states");
+}

@@ -1,0 +1,380 @@
+// What all browser tests share: the built page behind a server, Chromium, and the few things one
+// does with the page. A test drives the page as a visitor would (clicks, keys, the address) and
+// reads the numbers through `mixwellTest`, which the page offers with ?test.
+//
+//   MIXWELL_DIST    the built page; default: dist/ of the repository
+//   MIXWELL_SHOTS   where screenshots go; default: shots/ beside this file
+//   MIXWELL_NATIVE  report of `mixwell race … --json`, for the parity tests
+//   CHROMIUM        the browser; default: chromium or google-chrome, wherever it is
+
+import assert from "node:assert/strict";
+import { accessSync, constants, mkdirSync, readFileSync } from "node:fs";
+import { delimiter, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { startServer } from "./server.js";
+
+/** @import { Frame, Manifest } from "../../protocol.js" */
+/** @import { Browser, BrowserContextOptions, Page } from "playwright-core" */
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+export const DIST = resolve(process.env.MIXWELL_DIST ?? join(here, "../../../dist"));
+const SHOTS = resolve(process.env.MIXWELL_SHOTS ?? join(here, "shots"));
+
+/** No single test may take longer. Compiling the pipelines on a software adapter takes most of it. */
+export const LONGEST_TEST_MS = 240_000;
+/** From the address to the first picture: download, compilation, self-test. */
+const READY_MS = 150_000;
+/** Until a failure shows, with all the attempts before it. */
+const CARD_MS = 60_000;
+/** One transition on both sides, the first of which may compile. */
+const STEP_MS = 120_000;
+
+/** @type {Manifest} */
+export const manifest = readManifest();
+/** The model that the page shows unasked. */
+export const model = manifest.models.find(({ name }) => name === "flow-ebm-mnist") ?? manifest.models[0];
+export const weights = { ...file("weights.safetensors"), path: `/models/${model.name}/weights.safetensors` };
+
+function readManifest() {
+  try {
+    return JSON.parse(readFileSync(join(DIST, "models/manifest.json"), "utf8"));
+  } catch (error) {
+    throw new Error(`There is no built page in ${DIST} (MIXWELL_DIST): ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** @param {string} path */
+function file(path) {
+  const found = model.files.find((candidate) => candidate.path === path);
+  assert.ok(found, `the manifest lists ${path} for ${model.name}`);
+  return found;
+}
+
+function findChromium() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  const candidates = ["/usr/bin/chromium", ...["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"].flatMap((name) => folders.map((folder) => join(folder, name)))];
+  for (const candidate of candidates) {
+    try {
+      accessSync(candidate, constants.X_OK);
+      return candidate;
+    } catch {
+      // The next one, then.
+    }
+  }
+  throw new Error("No Chromium on PATH; set CHROMIUM to its executable.");
+}
+
+const FLAGS = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+/** Without these, requestAdapter() gives null on a machine without a GPU. */
+const WEBGPU_FLAGS = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+/**
+ * A server and a browser for one file of tests, and the end of both.
+ * @param {{ webgpu?: boolean }} [options]
+ */
+export async function startSession({ webgpu = true } = {}) {
+  const server = await startServer(DIST);
+  const browser = await chromium.launch({ executablePath: findChromium(), args: [...FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])], timeout: 60_000 });
+  return {
+    server,
+    browser,
+    /** @param {OpenOptions} [options] */
+    open: (options) => open(browser, server.url, options),
+    /** After each test: no page computes on, no fault stays. */
+    async tidy() {
+      server.heal();
+      server.forget();
+      for (const context of browser.contexts()) await context.close();
+    },
+    async end() {
+      await browser.close();
+      await server.close();
+    },
+  };
+}
+
+/**
+ * @typedef {object} OpenOptions
+ * @property {Record<string, string | number>} [hash] settings in the address
+ * @property {string} [rawHash] the same, as it stands
+ * @property {boolean} [cpu] ask for the CPU build
+ * @property {BrowserContextOptions} [context]
+ * @property {boolean} [wait] until the race is ready (default), or not
+ */
+
+/** A page with everything that it complained about. @typedef {Page & { complaints: string[] }} WatchedPage */
+
+/**
+ * A page in a fresh profile.
+ * @param {Browser} browser
+ * @param {string} url
+ * @param {OpenOptions} [options]
+ * @returns {Promise<WatchedPage>}
+ */
+async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wait = true } = {}) {
+  const profile = await browser.newContext({ viewport: { width: 1280, height: 1100 }, ...context });
+  const page = Object.assign(await profile.newPage(), { complaints: /** @type {string[]} */ ([]) });
+  // Workers inside workers are heard here too; race.test.js proves it.
+  page.on("console", (message) => {
+    if (message.type() === "error") page.complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => page.complaints.push(String(error)));
+  await page.goto(`${url}?test${cpu ? "&runtime=cpu" : ""}${rawHash ?? hashOf(hash)}`);
+  if (wait) await ready(page);
+  return page;
+}
+
+/** @param {Record<string, string | number>} settings */
+export function hashOf(settings) {
+  return `#${Object.entries(settings)
+    .map(([key, value]) => `${key}=${value}`)
+    .join("&")}`;
+}
+
+/** The cheapest race: few chains, no warm-up. */
+export const SMALL = { chains: 4, warmup: 0, sampler: "ula", seed: 7 };
+
+/**
+ * Waits for the race to stand at its start; agrees to a large download; fails with the page's own
+ * words when it shows an error card.
+ * @param {Page} page
+ */
+export async function ready(page) {
+  const consent = page.locator("#card .ways button", { hasText: /^Download / });
+  const outcome = page.locator("html[data-phase=ready], html[data-phase=failed]");
+  await consent.or(outcome).first().waitFor({ state: "attached", timeout: READY_MS });
+  if (await consent.isVisible()) {
+    await consent.click();
+    await outcome.waitFor({ state: "attached", timeout: READY_MS });
+  }
+  assert.equal(await phase(page), "ready", `the page shows: ${await page.locator("#card").innerText()}`);
+}
+
+/** @param {Page} page */
+export const phase = (page) => page.evaluate(() => document.documentElement.dataset.phase);
+
+/**
+ * Waits for the error card of a kind and returns its text.
+ * @param {Page} page
+ * @param {string} kind
+ */
+export async function errorCard(page, kind) {
+  await page.locator("html[data-phase=failed]").waitFor({ state: "attached", timeout: CARD_MS });
+  const card = page.locator("#card");
+  assert.ok(await card.isVisible(), "the card can be seen");
+  assert.equal(await card.getAttribute("data-kind"), kind, await card.innerText());
+  return card.innerText();
+}
+
+/** @param {Page} page @param {string} label of one of the card's buttons */
+export const chooseWay = (page, label) => page.locator("#card .ways").getByRole("button", { name: label, exact: true }).click();
+
+/**
+ * Waits for a notice and returns its text.
+ * @param {Page} page
+ * @param {string} key
+ * @param {number} [timeout] a device that comes back compiles everything anew
+ */
+export async function noticeText(page, key, timeout = key === "recovered" ? READY_MS : 10_000) {
+  const notice = page.locator(`#notices li[data-key="${key}"]`);
+  await notice.waitFor({ state: "visible", timeout });
+  return notice.innerText();
+}
+
+/**
+ * A frame as plain numbers, with the bits of its floats.
+ * @typedef {object} Seen
+ * @property {number} index
+ * @property {SeenSide[]} sides
+ * @property {string[]} tiles what is on the screen: the chain images as data URLs, both sides
+ *
+ * @typedef {object} SeenSide
+ * @property {string} space
+ * @property {number} gradients
+ * @property {number} transitions
+ * @property {number | null} acceptance
+ * @property {number} step_size
+ * @property {number} temperature
+ * @property {number} broken_chains
+ * @property {number[]} images
+ * @property {Record<string, number[]>} bits of the traces
+ * @property {number[]} clock
+ * @property {number[]} energy of each chain after the last draw; empty if there is none
+ * @property {string} summaries
+ */
+
+/**
+ * The last frame, as the page holds it and as it shows it.
+ * @param {Page} page
+ * @returns {Promise<Seen>}
+ */
+export function look(page) {
+  return page.evaluate(() => {
+    /** @type {Frame} */
+    const frame = /** @type {any} */ (globalThis).mixwellTest.lastFrame();
+    const chains = document.querySelectorAll("#pixel-tiles canvas").length;
+    return {
+      index: frame.index,
+      sides: frame.sides.map((side) => ({
+        space: side.space,
+        gradients: side.gradients,
+        transitions: side.transitions,
+        acceptance: side.acceptance,
+        step_size: side.step_size,
+        temperature: side.temperature,
+        broken_chains: side.broken_chains,
+        images: [...side.images],
+        bits: Object.fromEntries(Object.entries(side.traces).map(([name, values]) => [name, [...new Uint32Array(Float32Array.from(values).buffer)]])),
+        clock: [...side.trace_clock],
+        energy: [...(side.traces.energy ?? [])].slice(-chains),
+        summaries: JSON.stringify(side.summaries),
+      })),
+      tiles: Array.from(document.querySelectorAll("#pixel-tiles canvas, #latent-tiles canvas"), (canvas) => /** @type {HTMLCanvasElement} */ (canvas).toDataURL()),
+    };
+  });
+}
+
+/**
+ * Whether two looks are the same to the last bit. Says where they differ, not how: that would be
+ * thousands of numbers.
+ * @param {Seen} a
+ * @param {Seen} b
+ * @param {string} when
+ */
+export function assertSame(a, b, when) {
+  const differing = [];
+  const parts = (/** @type {Seen} */ { index, tiles, sides }) => Object.entries({ index, tiles, ...Object.fromEntries(sides.flatMap((side) => Object.entries(side).map(([name, value]) => [`${side.space}.${name}`, value]))) });
+  const [left, right] = [parts(a), parts(b)];
+  assert.equal(left.length, right.length);
+  for (const [i, [name, value]] of left.entries()) if (JSON.stringify(value) !== JSON.stringify(right[i][1])) differing.push(name);
+  assert.deepEqual(differing, [], `${when}: these differ`);
+}
+
+/**
+ * Waits for the frame with this index.
+ * @param {Page} page
+ * @param {number} index
+ */
+export async function frame(page, index) {
+  await page.waitForFunction((wanted) => /** @type {any} */ (globalThis).mixwellTest.lastFrame().index === wanted || document.documentElement.dataset.phase === "failed", index, { timeout: STEP_MS });
+  assert.notEqual(await phase(page), "failed", await page.locator("#card").innerText());
+}
+
+/**
+ * Takes one transition on each side, by button or by key.
+ * @param {Page} page
+ * @param {number} [times]
+ * @param {string} [key]
+ */
+export async function step(page, times = 1, key) {
+  let { index } = await look(page);
+  for (let taken = 0; taken < times; taken += 1) {
+    await (key ? page.keyboard.press(key) : page.locator("#step").click());
+    await frame(page, (index += 1));
+  }
+}
+
+/**
+ * Does something that starts the race again and waits until it stands at its new start.
+ * @param {Page} page
+ * @param {() => Promise<unknown>} action
+ */
+export async function restarted(page, action) {
+  await page.evaluate(() => {
+    const global = /** @type {any} */ (globalThis);
+    global.frameBefore = global.mixwellTest.lastFrame();
+  });
+  await action();
+  await page.waitForFunction(
+    () => {
+      const global = /** @type {any} */ (globalThis);
+      const last = global.mixwellTest.lastFrame();
+      const { phase } = document.documentElement.dataset;
+      return phase === "failed" || (last !== global.frameBefore && last.index === 0 && phase === "ready");
+    },
+    undefined,
+    { timeout: READY_MS },
+  );
+  assert.equal(await phase(page), "ready", await page.locator("#card").innerText());
+}
+
+/** Another address, as if it were typed. @param {Page} page @param {string} hash */
+export const goTo = (page, hash) => page.evaluate((next) => void (location.hash = next), hash);
+
+/** The settings that the page works with. @param {Page} page */
+export const stateOf = (page) => page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.state());
+
+/** @param {Page} page */
+export const reportOf = (page) => page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.report());
+
+/**
+ * The two cells of a row of the comparison, without the small print.
+ * @param {Page} page
+ * @param {string} label
+ */
+export async function row(page, label) {
+  const line = page.locator("#numbers tr", { has: page.locator("th", { hasText: label }) });
+  return line.locator("td .main").allInnerTexts();
+}
+
+/** @param {Page} page @param {string} name @param {boolean} [fullPage] */
+export async function shot(page, name, fullPage = false) {
+  mkdirSync(SHOTS, { recursive: true });
+  await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage, timeout: 60_000 });
+}
+
+/** What a native run of the same race reports, if there is one. */
+export function nativeReport() {
+  const path = process.env.MIXWELL_NATIVE;
+  return path ? JSON.parse(readFileSync(path, "utf8")) : null;
+}
+
+export const NO_NATIVE = "MIXWELL_NATIVE is not set: write the report of `mixwell race NAME --sampler ula --steps 20 --warmup 0 --chains 4 --seed 7 --start-scale 1.5 --json` to a file and name it there";
+
+/**
+ * Runs the race of a native report in the page, step by step, and returns how far the energies
+ * of the last draw are from the native ones, side by side, relative to max(1, |E|).
+ * @param {Page} page which stands at the start of `nativeHash(native)`
+ * @param {any} native
+ */
+export async function distanceFromNative(page, native) {
+  const steps = native.sides[0].gradients_per_chain;
+  assert.equal(native.config.sampler, "ula", "one gradient is one step");
+  assert.ok(steps >= 20, `the native run took ${steps} steps`);
+  await step(page);
+  const first = await look(page);
+  await step(page, steps - 1);
+  const last = await look(page);
+  return last.sides.map((side, s) => {
+    const reference = native.sides[s];
+    assert.equal(side.space, reference.space);
+    assert.equal(side.gradients, reference.gradients_per_chain);
+    assert.equal(side.step_size, reference.step_size, "both take the card's step size");
+    assert.equal(side.temperature, reference.temperature);
+    assert.equal(side.energy.length, native.config.chains);
+    assert.equal(reference.last_energy.length, native.config.chains);
+    const apart = (/** @type {number[]} */ a, /** @type {number[]} */ b) => a.map((value, chain) => Math.abs(value - b[chain]) / Math.max(1, Math.abs(b[chain])));
+    const distance = Math.max(...apart(side.energy, reference.last_energy));
+    const travelled = Math.max(...apart(first.sides[s].energy, reference.last_energy));
+    assert.ok(Number.isFinite(distance), `energies of the page: ${side.energy}`);
+    return { space: side.space, distance, travelled };
+  });
+}
+
+/** The address of the race that a native report describes. @param {any} native */
+export function nativeHash({ config }) {
+  return {
+    model: config.model,
+    sampler: config.sampler,
+    chains: config.chains,
+    warmup: config.warmup,
+    seed: config.seed,
+    start: config.start_scale,
+    leapfrog: config.leapfrog_steps,
+    adapt: config.adapt ? "on" : "off",
+    "pixel-T": config.pixel.temperature,
+    "latent-T": config.latent.temperature,
+  };
+}
