@@ -50,12 +50,21 @@ fn main() -> Result<(), mixwell::Error> {
             .find(|(space, chains, _)| *space == s && *chains == n)
             .map_or(f64::NAN, |a| a.2)
     };
-    println!("pixel ÷ latent gradient, 16 chains: {:.2}", of("pixel", 16) / of("latent", 16));
-    println!("64 ÷ 4 chains, latent: {:.1} (16 without batching)", of("latent", 64) / of("latent", 4));
+    println!(
+        "pixel ÷ latent gradient, 16 chains: {:.2}",
+        of("pixel", 16) / of("latent", 16)
+    );
+    println!(
+        "64 ÷ 4 chains, latent: {:.1} (16 without batching)",
+        of("latent", 64) / of("latent", 4)
+    );
 
     let gaussian: Arc<dyn Energy> = Arc::new(Gaussian::new(&[0.0; 784], &[1.0; 784], &device));
     let x = rng.normal_tensor(Purpose::Start, 0, 16, 784, &device);
-    println!("latent gradient ÷ Gaussian's, 16 chains: {:.0}", of("latent", 16) / gradient(&*gaussian, &x));
+    println!(
+        "latent gradient ÷ Gaussian's, 16 chains: {:.0}",
+        of("latent", 16) / gradient(&*gaussian, &x)
+    );
 
     let normals = rng.normals(Purpose::Data, 0, 1000, 1000);
     let chains: Vec<Vec<f64>> = normals
@@ -70,6 +79,9 @@ fn main() -> Result<(), mixwell::Error> {
         let mut v: Vec<f64> = chains.concat();
         v.sort_by(f64::total_cmp);
     });
-    println!("diagnostics of 1,000 × 1,000 draws: {all:.0} ms, {:.1} times one sort of them", all / sort);
+    println!(
+        "diagnostics of 1,000 × 1,000 draws: {all:.0} ms, {:.1} times one sort of them",
+        all / sort
+    );
     Ok(())
 }

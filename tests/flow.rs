@@ -22,9 +22,7 @@ use mixwell::{
         tilt::{Tilt, TiltConfig},
     },
     rng::{Purpose, Rng},
-    system::flow_ebm::{
-        Architecture, COMPONENTS, FlowEbm, LatentEnergy, PixelEnergy, Projection,
-    },
+    system::flow_ebm::{Architecture, COMPONENTS, FlowEbm, LatentEnergy, PixelEnergy, Projection},
 };
 use nalgebra::DMatrix;
 use serde_json::Value;
@@ -35,7 +33,11 @@ fn fixture(name: &str) -> Value {
 }
 
 fn numbers(v: &Value) -> Vec<f64> {
-    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect()
 }
 
 fn tensor<const D: usize>(v: &Value, shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -50,7 +52,11 @@ fn actnorm_is_pytorchs() {
         let x = tensor(&f["x"], [5, 3, 4, 2], &device).permute([0, 2, 3, 1]);
         let layer = ActNorm::new(&Init::new(0, &device), 3).initialised_from(&x);
         assert_close(&host(layer.bias.val()), &numbers(&f["bias"]), 1e-5);
-        assert_close(&host(layer.log_scale.val()), &numbers(&f["log_scale"]), 1e-4);
+        assert_close(
+            &host(layer.log_scale.val()),
+            &numbers(&f["log_scale"]),
+            1e-4,
+        );
         let (y, log_det) = layer.forward(x);
         assert_close(&host(y.permute([0, 3, 1, 2])), &numbers(&f["y"]), 1e-4);
         assert_close(&host(log_det), &[f["log_det"].as_f64().unwrap()], 1e-4);
@@ -62,9 +68,17 @@ fn invertible_convolution_is_pytorchs() {
     for (_, device) in devices() {
         let f = fixture("invconv");
         let matrix = |v: &Value| DMatrix::from_row_slice(4, 4, &numbers(v));
-        let permutation = numbers(&f["permutation"]).iter().map(|&v| v as usize).collect();
+        let permutation = numbers(&f["permutation"])
+            .iter()
+            .map(|&v| v as usize)
+            .collect();
         let init = Init::new(0, &device);
-        let layer = InvConv::from_factors(&init, permutation, &matrix(&f["lower"]), &matrix(&f["upper"]));
+        let layer = InvConv::from_factors(
+            &init,
+            permutation,
+            &matrix(&f["lower"]),
+            &matrix(&f["upper"]),
+        );
         let x = tensor(&f["x"], [2, 4, 3, 3], &device).permute([0, 2, 3, 1]);
         let (y, log_det) = layer.forward(x);
         assert_close(&host(y.permute([0, 3, 1, 2])), &numbers(&f["y"]), 1e-5);
@@ -90,7 +104,11 @@ fn squeeze_is_the_reference_and_unsqueeze_undoes_it() {
         let f = fixture("squeeze");
         let x = tensor(&f["x"], [1, 2, 4, 4], &device).permute([0, 2, 3, 1]);
         let y = squeeze(x.clone(), 2);
-        assert_close(&host(y.clone().permute([0, 3, 1, 2])), &numbers(&f["y"]), 0.0);
+        assert_close(
+            &host(y.clone().permute([0, 3, 1, 2])),
+            &numbers(&f["y"]),
+            0.0,
+        );
         assert_close(&host(unsqueeze(y, 2)), &host(x), 0.0);
     }
 }
@@ -110,7 +128,11 @@ fn convolutions_are_pytorchs() {
         let y = leaky(second.forward(leaky(first.forward(x.clone()))));
         assert_close(&host(y), &numbers(&f["y"]), 1e-5);
         let last = first.forward_channels_last(x.clone().permute([0, 2, 3, 1]));
-        assert_close(&host(last.permute([0, 3, 1, 2])), &host(first.forward(x)), 1e-6);
+        assert_close(
+            &host(last.permute([0, 3, 1, 2])),
+            &host(first.forward(x)),
+            1e-6,
+        );
     }
 }
 
@@ -198,11 +220,21 @@ fn log_determinant_is_the_numerical_jacobians() {
         let steps = Tensor::<2>::eye(16, &device) * h;
         let plus = host(flow.forward(x.clone() + steps.clone()).0);
         let minus = host(flow.forward(x.clone() - steps).0);
-        let columns: Vec<f64> = plus.iter().zip(&minus).map(|(p, m)| (p - m) / (2.0 * h)).collect();
-        let numerical = DMatrix::from_row_slice(16, 16, &columns).determinant().abs().ln();
+        let columns: Vec<f64> = plus
+            .iter()
+            .zip(&minus)
+            .map(|(p, m)| (p - m) / (2.0 * h))
+            .collect();
+        let numerical = DMatrix::from_row_slice(16, 16, &columns)
+            .determinant()
+            .abs()
+            .ln();
         let found = host(flow.forward(x).1)[0];
         // f32 differences of O(1) values over 2e-2: 1e-5 an entry, 16 × 16 entries.
-        assert!((found - numerical).abs() < 5e-3, "{found} against {numerical}");
+        assert!(
+            (found - numerical).abs() < 5e-3,
+            "{found} against {numerical}"
+        );
     }
 }
 
@@ -218,7 +250,10 @@ fn actnorm_initialisation_standardises_every_layer() {
     let z = host(z);
     let mean = z.iter().sum::<f64>() / z.len() as f64;
     let var = z.iter().map(|v| v * v).sum::<f64>() / z.len() as f64 - mean * mean;
-    assert!(mean.abs() < 0.05 && (var - 1.0).abs() < 0.1, "mean {mean}, variance {var}");
+    assert!(
+        mean.abs() < 0.05 && (var - 1.0).abs() < 0.1,
+        "mean {mean}, variance {var}"
+    );
 }
 
 fn ebm(device: &Device) -> (Architecture, FlowEbm) {
@@ -226,7 +261,9 @@ fn ebm(device: &Device) -> (Architecture, FlowEbm) {
         flow: config([1, 8, 8]),
         tilt: TiltConfig::Conv { channels: 4 },
     };
-    let flow = shaken(&architecture.flow, device).frozen(&architecture.flow).unwrap();
+    let flow = shaken(&architecture.flow, device)
+        .frozen(&architecture.flow)
+        .unwrap();
     let tilt = Tilt::new(&architecture.tilt, [1, 8, 8], &mut Init::new(2, device))
         .map(&mut Shake(Rng::new(3), 0));
     let directions = normal(64, COMPONENTS, 5, device);
@@ -247,8 +284,16 @@ fn gradients_are_finite_differences() {
     for (name, device) in devices() {
         let model = Arc::new(ebm(&device).1);
         let targets: Vec<(&str, f64, Arc<dyn Energy>)> = vec![
-            ("gaussian", 1e-2, Arc::new(Gaussian::new(&[1.0, -2.0, 0.0], &[1.0, 0.5, 3.0], &device))),
-            ("mixture", 1e-2, Arc::new(Mixture::new(&[[0.0, 1.0], [2.0, -1.0]], 0.7, &device))),
+            (
+                "gaussian",
+                1e-2,
+                Arc::new(Gaussian::new(&[1.0, -2.0, 0.0], &[1.0, 0.5, 3.0], &device)),
+            ),
+            (
+                "mixture",
+                1e-2,
+                Arc::new(Mixture::new(&[[0.0, 1.0], [2.0, -1.0]], 0.7, &device)),
+            ),
             ("latent", 1e-3, Arc::new(LatentEnergy(model.clone()))),
             ("pixel", 1e-3, Arc::new(PixelEnergy(model.clone()))),
         ];
@@ -263,10 +308,17 @@ fn gradients_are_finite_differences() {
             let gradient = host((energy.point(x.clone()).gradient * v.clone()).sum_dim(1));
             let e = |s: f64| host(energy.evaluate(x.clone() + v.clone() * s).energy);
             let (plus, minus) = (e(h), e(-h));
-            let numerical: Vec<f64> = plus.iter().zip(&minus).map(|(p, m)| (p - m) / (2.0 * h)).collect();
+            let numerical: Vec<f64> = plus
+                .iter()
+                .zip(&minus)
+                .map(|(p, m)| (p - m) / (2.0 * h))
+                .collect();
             for (g, n) in gradient.iter().zip(&numerical) {
                 // f32 energies of O(100) differenced over 2h, and kinks of the ReLUs.
-                assert!((g - n).abs() < 0.02 * n.abs().max(5.0), "{target} on {name}: {g} against {n}");
+                assert!(
+                    (g - n).abs() < 0.02 * n.abs().max(5.0),
+                    "{target} on {name}: {g} against {n}"
+                );
             }
         }
     }
@@ -283,9 +335,17 @@ fn pixel_and_latent_energy_are_the_same_model() {
         let latent = LatentEnergy(model.clone()).evaluate(z);
         let pixel = PixelEnergy(model.clone()).evaluate(x);
         let constant = 32.0 * std::f64::consts::TAU.ln();
-        let expected: Vec<f64> = host(latent.energy).iter().zip(host(log_det)).map(|(e, d)| e - d + constant).collect();
+        let expected: Vec<f64> = host(latent.energy)
+            .iter()
+            .zip(host(log_det))
+            .map(|(e, d)| e - d + constant)
+            .collect();
         assert_close(&host(pixel.energy), &expected, 1e-4);
-        assert_close(&host(pixel.observed.unwrap()), &host(latent.observed.unwrap()), 1e-3);
+        assert_close(
+            &host(pixel.observed.unwrap()),
+            &host(latent.observed.unwrap()),
+            1e-3,
+        );
     }
 }
 
@@ -311,7 +371,10 @@ fn stored_weights_give_the_same_energies_and_damaged_ones_an_error() {
     let mut other = architecture.clone();
     other.flow.levels[0].hidden = 9;
     let error = load(&bytes, &other).unwrap_err().to_string();
-    assert!(error.contains("expected tensor flow.0.0.coupling.first.weight"), "{error}");
+    assert!(
+        error.contains("expected tensor flow.0.0.coupling.first.weight"),
+        "{error}"
+    );
     other.flow.levels[0].squeeze = 3;
     assert!(matches!(load(&bytes, &other), Err(Error::Invalid { .. })));
 }

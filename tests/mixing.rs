@@ -58,7 +58,9 @@ fn log_data_density(x: f64, y: f64) -> f64 {
     let sum: f64 = modes()
         .map(|(a, b)| (-((x - a).powi(2) + (y - b).powi(2)) / (2.0 * s2)).exp())
         .sum();
-    (sum / (MODES as f64 * std::f64::consts::TAU * s2)).max(1e-300).ln()
+    (sum / (MODES as f64 * std::f64::consts::TAU * s2))
+        .max(1e-300)
+        .ln()
 }
 
 /// Midpoints of a grid over [-4, 4]², and the area of a cell.
@@ -67,10 +69,18 @@ const CELL: f64 = 8.0 / SIDE as f64;
 
 fn grid(device: &Device) -> (Vec<(f64, f64)>, Tensor<2>) {
     let at = |i: usize| -4.0 + (i as f64 + 0.5) * CELL;
-    let points: Vec<_> = (0..SIDE * SIDE).map(|k| (at(k / SIDE), at(k % SIDE))).collect();
-    let values: Vec<f32> = points.iter().flat_map(|&(x, y)| [x as f32, y as f32]).collect();
+    let points: Vec<_> = (0..SIDE * SIDE)
+        .map(|k| (at(k / SIDE), at(k % SIDE)))
+        .collect();
+    let values: Vec<f32> = points
+        .iter()
+        .flat_map(|&(x, y)| [x as f32, y as f32])
+        .collect();
     let n = points.len();
-    (points, Tensor::from_data(TensorData::new(values, [n, 2]), device))
+    (
+        points,
+        Tensor::from_data(TensorData::new(values, [n, 2]), device),
+    )
 }
 
 /// KL(data ‖ model) in nats by the grid, and the model's mass on it, from unnormalised log densities.
@@ -122,7 +132,10 @@ fn trained(device: &Device) -> (Flow, FlowEbm) {
         },
     };
     let plane = Projection::new(Tensor::zeros([2], device), Tensor::eye(2, device));
-    let model = train_tilt(&tilt_stage, 1, flow.clone(), plane, |i| batch(i + 10_000, device)).unwrap();
+    let model = train_tilt(&tilt_stage, 1, flow.clone(), plane, |i| {
+        batch(i + 10_000, device)
+    })
+    .unwrap();
     (flow, model)
 }
 
@@ -157,12 +170,18 @@ fn tilt_repairs_the_flow_and_latent_chains_mix_where_data_space_chains_stick() {
     let (points, x) = grid(&device);
     let log_q = host(flow.log_prob(x.clone()).0);
     let (flow_kl, flow_mass) = kl(&points, &log_q);
-    assert!((flow_mass - 1.0).abs() < 0.02, "the flow's density integrates to {flow_mass}");
+    assert!(
+        (flow_mass - 1.0).abs() < 0.02,
+        "the flow's density integrates to {flow_mass}"
+    );
     let u = host(model.tilt.forward(x));
     let log_p: Vec<f64> = log_q.iter().zip(&u).map(|(q, u)| q - u).collect();
     let (model_kl, _) = kl(&points, &log_p);
     println!("KL(data‖flow) {flow_kl:.4}, KL(data‖model) {model_kl:.4}");
-    assert!(3.0 * model_kl < flow_kl, "KL(data‖flow) {flow_kl}, KL(data‖model) {model_kl}");
+    assert!(
+        3.0 * model_kl < flow_kl,
+        "KL(data‖flow) {flow_kl}, KL(data‖model) {model_kl}"
+    );
 
     let model = Arc::new(model);
     let z = Rng::new(2).normal_tensor(Purpose::Start, 0, 16, 2, &device) * 1.5;

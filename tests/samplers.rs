@@ -31,11 +31,20 @@ fn start(chains: usize, dim: usize, device: &Device) -> Tensor<2> {
 }
 
 /// Ends of many independent chains: [chain][coordinate].
-fn ends(target: Arc<dyn Energy>, config: &SamplerConfig, chains: usize, steps: usize, device: &Device) -> Vec<Vec<f64>> {
+fn ends(
+    target: Arc<dyn Energy>,
+    config: &SamplerConfig,
+    chains: usize,
+    steps: usize,
+    device: &Device,
+) -> Vec<Vec<f64>> {
     let dim = target.space().dim;
     let mut run = Run::new(target, config, Rng::new(5), start(chains, dim, device)).unwrap();
     block_on(run.advance(steps)).unwrap();
-    host(run.point().x.clone()).chunks(dim).map(<[f64]>::to_vec).collect()
+    host(run.point().x.clone())
+        .chunks(dim)
+        .map(<[f64]>::to_vec)
+        .collect()
 }
 
 fn normal_cdf(x: f64) -> f64 {
@@ -76,19 +85,33 @@ fn gaussian_moments_and_ks() {
     for (name, device) in devices() {
         for (sampler, step, steps) in RUNS {
             let (mean, sd) = ([1.0, -2.0], [1.0, 0.6]);
-            let target = Arc::new(Gaussian::new(&mean.map(|v| v as f32), &sd.map(|v| v as f32), &device));
+            let target = Arc::new(Gaussian::new(
+                &mean.map(|v| v as f32),
+                &sd.map(|v| v as f32),
+                &device,
+            ));
             let x = ends(target, &config(sampler, step), CHAINS, steps, &device);
             for i in 0..2 {
                 let values: Vec<f64> = x.iter().map(|row| row[i]).collect();
                 // ULA's own stationary law: variance s²/(1 − a/(2s²)), a = ε²/2.
-                let a = if sampler == "ula" { step * step / 2.0 } else { 0.0 };
+                let a = if sampler == "ula" {
+                    step * step / 2.0
+                } else {
+                    0.0
+                };
                 let sd = sd[i] / (1.0 - a / (2.0 * sd[i] * sd[i])).sqrt();
                 let n = CHAINS as f64;
                 let m = values.iter().sum::<f64>() / n;
                 let v = values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (n - 1.0);
                 let what = format!("{sampler} on {name}, coordinate {i}");
-                assert!((m - mean[i]).abs() < 4.0 * sd / n.sqrt(), "{what}: mean {m}");
-                assert!((v / (sd * sd) - 1.0).abs() < 4.0 * (2.0 / n).sqrt(), "{what}: variance {v}");
+                assert!(
+                    (m - mean[i]).abs() < 4.0 * sd / n.sqrt(),
+                    "{what}: mean {m}"
+                );
+                assert!(
+                    (v / (sd * sd) - 1.0).abs() < 4.0 * (2.0 / n).sqrt(),
+                    "{what}: variance {v}"
+                );
                 let d = ks(values, |x| normal_cdf((x - mean[i]) / sd));
                 assert!(d < KS_LIMIT, "{what}: KS {d}");
             }
@@ -118,9 +141,16 @@ fn temperature_scales_the_variance() {
         let target = Arc::new(Gaussian::new(&[0.0], &[1.0], &device));
         let x = ends(target, &settings, CHAINS, steps, &device);
         let v = x.iter().map(|r| r[0] * r[0]).sum::<f64>() / CHAINS as f64;
-        let a = if sampler == "ula" { step * step / 2.0 } else { 0.0 };
+        let a = if sampler == "ula" {
+            step * step / 2.0
+        } else {
+            0.0
+        };
         let expected = 3.0 / (1.0 - a / 2.0);
-        assert!((v / expected - 1.0).abs() < 4.0 * (2.0 / CHAINS as f64).sqrt(), "{sampler}: {v}");
+        assert!(
+            (v / expected - 1.0).abs() < 4.0 * (2.0 / CHAINS as f64).sqrt(),
+            "{sampler}: {v}"
+        );
     }
 }
 
@@ -143,7 +173,10 @@ fn warm_up_reaches_the_target_acceptance_and_freezes() {
         assert_eq!(run.step_sizes(), frozen);
         let all: Vec<f32> = draws.iter().flat_map(|d| d.accept.clone()).collect();
         let mean = all.iter().sum::<f32>() as f64 / all.len() as f64;
-        assert!((mean - accept).abs() < 0.06, "{sampler}: {mean} for {accept}");
+        assert!(
+            (mean - accept).abs() < 0.06,
+            "{sampler}: {mean} for {accept}"
+        );
     }
 }
 
@@ -160,7 +193,11 @@ fn a_run_replays_from_its_seed_and_goes_on_from_a_save() {
                 Run::new(target, &settings, Rng::new(seed), start(4, 2, &device)).unwrap()
             };
             let energies = |run: &mut Run, n| -> Vec<Vec<f32>> {
-                block_on(run.advance(n)).unwrap().into_iter().map(|d| d.energy).collect()
+                block_on(run.advance(n))
+                    .unwrap()
+                    .into_iter()
+                    .map(|d| d.energy)
+                    .collect()
             };
             let whole = energies(&mut run(1), 12);
             assert_eq!(whole, energies(&mut run(1), 12));
@@ -217,12 +254,21 @@ fn proposals_without_an_energy_are_never_accepted() {
     for (name, device) in devices() {
         for sampler in ["mala", "hmc"] {
             let x = start(64, 1, &device).abs() + 0.01;
-            let mut run = Run::new(Arc::new(HalfLine), &config(sampler, 0.8), Rng::new(3), x).unwrap();
+            let mut run =
+                Run::new(Arc::new(HalfLine), &config(sampler, 0.8), Rng::new(3), x).unwrap();
             let draws = block_on(run.advance(50)).unwrap();
             let x = host(run.point().x.clone());
             assert!(x.iter().all(|&v| v > 0.0), "{sampler} on {name}");
-            assert!(host(run.point().gradient.clone()).iter().all(|v| v.is_finite()));
-            let refused = draws.iter().flat_map(|d| &d.accept).filter(|&&a| a == 0.0).count();
+            assert!(
+                host(run.point().gradient.clone())
+                    .iter()
+                    .all(|v| v.is_finite())
+            );
+            let refused = draws
+                .iter()
+                .flat_map(|d| &d.accept)
+                .filter(|&&a| a == 0.0)
+                .count();
             assert!(refused > 0, "the boundary was never tried");
         }
     }

@@ -121,13 +121,13 @@ fn cpu() -> Recipe {
             },
         },
         tilt: TiltStage {
-            iterations: 1500,
-            learning_rate: 2e-4,
+            iterations: 800,
+            learning_rate: 5e-4,
             warmup: 50,
             l2: 1e-3,
             clip_norm: 1.0,
             chains: 64,
-            transitions: 6,
+            transitions: 4,
             step_size: 0.15,
             target_accept: 0.574,
             architecture: TiltConfig::Conv { channels: 16 },
@@ -760,9 +760,10 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         override_config(&preset(), &request.set)?
     };
     check(&recipe)?;
-    folder.write_config(&recipe)?;
     let train_data = data::load(request.data, Split::Train, &request.source)?;
     let test_data = data::load(request.data, Split::Test, &request.source)?;
+    // Only now is it a run: one that has no data can be started again under its name.
+    folder.write_config(&recipe)?;
 
     let device = request.device.clone();
     let checkpoint = folder.checkpoint();
@@ -1086,7 +1087,10 @@ fn export(
             "commit": session.state.commit,
             "command": format!("mixwell train flow-ebm --data {} --preset {}", session.request.data, session.request.preset),
         }),
-        metrics: BTreeMap::from([
+        metrics: acceptance
+            .into_iter()
+            .map(|(name, v)| (format!("acceptance_{name}"), value(v)))
+            .chain([
             ("flow_test_bits_per_dimension".into(), value(bpd)),
             ("flow_test_images".into(), serde_json::json!(count)),
             ("f16_cost_bits_per_dimension".into(), value(rounded - full)),
@@ -1095,9 +1099,9 @@ fn export(
             ("tilt_mean_on_model_samples".into(), value(tilt.model)),
             ("tilt_sd_on_flow_samples".into(), value(tilt.flow_sd)),
             ("tilt_samples".into(), serde_json::json!(TILT_SAMPLES)),
-            ("export_acceptance".into(), serde_json::json!(acceptance)),
             ("seed".into(), serde_json::json!(recipe.seed)),
-        ]),
+        ])
+        .collect(),
         step_sizes,
         known_answer: KnownAnswer {
             seed: 0,
@@ -1242,10 +1246,10 @@ mod tests {
         assert_eq!(log_prob(&resumed), log_prob(&whole), "the averages too");
 
         let flow = whole.frozen().unwrap();
-        let projection = || Projection::new(Tensor::zeros([16], &device), Tensor::ones([16, 1], &device));
-        let new = || {
-            TiltTraining::new(&tilt_stage, 0.9, 1, flow.clone(), projection(), &device).unwrap()
-        };
+        let projection =
+            || Projection::new(Tensor::zeros([16], &device), Tensor::ones([16, 1], &device));
+        let new =
+            || TiltTraining::new(&tilt_stage, 0.9, 1, flow.clone(), projection(), &device).unwrap();
         let run = |t: &mut TiltTraining, until: u64| -> Vec<f64> {
             let mut seen = Vec::new();
             while t.iteration < until {
@@ -1275,7 +1279,13 @@ mod tests {
         let set = |s: &str| override_config(&cpu(), &[s.to_owned()]);
         assert_eq!(set("tilt.iterations=5").unwrap().tilt.iterations, 5);
         assert_eq!(set("flow.learning_rate=1").unwrap().flow.learning_rate, 1.0);
-        for bad in ["tilt.iterations", "tilt.iteration=5", "nothing.x=1", "batch=many", "batch=-1"] {
+        for bad in [
+            "tilt.iterations",
+            "tilt.iteration=5",
+            "nothing.x=1",
+            "batch=many",
+            "batch=-1",
+        ] {
             assert!(set(bad).is_err(), "{bad}");
         }
         let mut recipe = cpu();

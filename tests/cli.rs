@@ -1,0 +1,175 @@
+//! The command line as scripts see it: output, exit codes, messages.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+fn mixwell(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mixwell"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap()
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("mixwell-cli-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+#[track_caller]
+fn fails(args: &[&str], words: &[&str]) {
+    let out = mixwell(args);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{args:?}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{args:?}: {word:?} is not in {text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+const SHIPPED: [&str; 2] = ["flow-ebm-mnist", "flow-ebm-fashion-mnist"];
+
+#[test]
+fn every_shipped_model_passes_its_self_test_on_cpu_and_gpu() {
+    let gpu = std::env::var_os("MIXWELL_NO_GPU").is_none();
+    for model in SHIPPED {
+        for device in ["cpu", "gpu"].into_iter().filter(|&d| d == "cpu" || gpu) {
+            let out = mixwell(&["info", model, "--device", device, "--json"]);
+            assert_eq!(
+                out.status.code(),
+                Some(0),
+                "{}",
+                String::from_utf8_lossy(&out.stderr)
+            );
+            let info: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+            assert_eq!(info["self_test"]["passed"], true, "{model} on {device}");
+            assert_eq!(info["card"]["name"], model);
+        }
+    }
+}
+
+#[test]
+fn the_manifest_lists_the_models_as_they_are() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models");
+    let before = std::fs::read(root.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&before).unwrap();
+    let names: Vec<_> = manifest["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, SHIPPED);
+    let copy = scratch("manifest");
+    for name in names {
+        std::fs::create_dir_all(copy.join(name)).unwrap();
+        for file in ["card.json", "weights.safetensors"] {
+            std::fs::copy(root.join(name).join(file), copy.join(name).join(file)).unwrap();
+        }
+    }
+    assert!(
+        mixwell(&["manifest", "--models", copy.to_str().unwrap()])
+            .status
+            .success()
+    );
+    let after = std::fs::read(copy.join("manifest.json")).unwrap();
+    assert_eq!(
+        before, after,
+        "run `mixwell manifest` after changing a model"
+    );
+    std::fs::remove_dir_all(copy).unwrap();
+}
+
+#[test]
+fn sampling_writes_a_picture_and_says_by_its_exit_code_whether_chains_converged() {
+    let folder = scratch("sample");
+    let png = folder.join("grid.png");
+    let base = [
+        "sample",
+        "flow-ebm-mnist",
+        "--chains",
+        "4",
+        "--steps",
+        "12",
+        "--warmup",
+        "3",
+        "--json",
+        "--out",
+        png.to_str().unwrap(),
+    ];
+    let strict = mixwell(&base);
+    assert_eq!(
+        strict.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&strict.stderr)
+    );
+    let report: serde_json::Value = serde_json::from_slice(&strict.stdout).unwrap();
+    assert_eq!(report["converged"], false);
+    assert_eq!(report["summaries"].as_array().unwrap().len(), 6);
+    assert_eq!(report["summaries"][0]["draws"], 12);
+    assert_eq!(&std::fs::read(&png).unwrap()[1..4], b"PNG");
+
+    let lax = mixwell(&[&base[..], &["--max-rhat", "100", "--min-ess", "0.001"]].concat());
+    assert_eq!(lax.status.code(), Some(0));
+    let again: serde_json::Value = serde_json::from_slice(&lax.stdout).unwrap();
+    assert_eq!(
+        again["summaries"][0]["mean"], report["summaries"][0]["mean"],
+        "replayed"
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn bad_requests_name_what_was_expected() {
+    fails(
+        &["info", "no-such-model"],
+        &["no-such-model", "card.json", "flow-ebm-mnist"],
+    );
+    fails(
+        &["sample", "flow-ebm-mnist", "--space", "outer"],
+        &["pixel or latent", "outer"],
+    );
+    fails(
+        &["sample", "flow-ebm-mnist", "--chains", "0"],
+        &["chains", "found 0"],
+    );
+    fails(
+        &["sample", "flow-ebm-mnist", "--step-size", "0"],
+        &["step size", "found 0"],
+    );
+    fails(
+        &["sample", "flow-ebm-mnist", "--max-rhat", "0.5"],
+        &["max_rhat"],
+    );
+    fails(
+        &["race", "flow-ebm-mnist", "--chains", "1"],
+        &["chains", "2 to 64"],
+    );
+    let runs = scratch("bad");
+    let runs_arg = runs.to_str().unwrap();
+    let train = |extra: &[&'static str]| {
+        let mut args = vec!["train", "flow-ebm", "--data", "mnist", "--runs", runs_arg];
+        args.extend(extra);
+        args.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (extra, words) in [
+        (
+            &["--preset", "huge"][..],
+            &["preset", "cpu, gpu, smoke"][..],
+        ),
+        (&["--set", "nothing=1"], &["--set"]),
+        (&["--resume"], &["to resume"]),
+        (
+            &["--data-dir", "/nonexistent"],
+            &["train-images-idx3-ubyte"],
+        ),
+    ] {
+        let args = train(extra);
+        fails(&args.iter().map(String::as_str).collect::<Vec<_>>(), words);
+    }
+    std::fs::remove_dir_all(runs).unwrap();
+}
