@@ -25,12 +25,12 @@ pub enum Purpose {
     Dequantise = 5,
     /// Initial weights.
     Weights = 6,
-    /// Restarts of persistent chains.
-    Restart = 7,
+    /// Proposals of independence jumps.
+    Proposed = 7,
     /// Synthetic data sets.
     Data = 8,
-    /// Small random image shifts that augment the training data.
-    Augment = 9,
+    /// Uniforms of the Metropolis test of independence jumps.
+    Jump = 9,
 }
 
 const M0: u32 = 0xD251_1F53;

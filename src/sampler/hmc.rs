@@ -67,8 +67,8 @@ impl Sampler for Hmc {
             |p: burn::tensor::Tensor<2>| p.powi_scalar(2).sum_dim(1).reshape([batch]) * 0.5;
         let before = point.energy.clone() + kinetic(start);
         let after = end.energy.clone() + kinetic(momentum);
-        let (accept, accepted) =
-            metropolis((before.clone() - after.clone()) / tuning.temperature, noise);
+        let log_alpha = (before.clone() - after.clone()) / tuning.temperature;
+        let (accept, accepted) = metropolis(log_alpha, noise.accept(batch));
         Transition {
             point: point.select(end, accepted.clone()),
             accept: Some(accept),

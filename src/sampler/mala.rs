@@ -50,7 +50,7 @@ impl Sampler for Mala {
             * 0.5;
         let log_alpha =
             (point.energy.clone() - proposal.energy.clone()) / tuning.temperature + log_ratio;
-        let (accept, accepted) = metropolis(log_alpha, noise);
+        let (accept, accepted) = metropolis(log_alpha, noise.accept(batch));
         Transition {
             point: point.select(proposal, accepted),
             accept: Some(accept),

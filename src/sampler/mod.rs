@@ -188,18 +188,19 @@ pub trait Sampler: Send + Sync {
     ) -> Transition;
 }
 
-/// Metropolis: `exp(min(0, log α))` and whether each chain's uniform falls below it. A log ratio
-/// that is not a number counts as −∞: a proposal without an energy is never accepted.
-fn metropolis(
-    log_alpha: Tensor<1>,
-    noise: &Noise<'_>,
-) -> (Tensor<1>, Tensor<1, burn::tensor::Bool>) {
-    let [batch] = log_alpha.dims();
+/// Metropolis: `exp(min(0, log α))` and whether each chain's uniform `u` (`[B]`) falls below it. A
+/// log ratio that is not a number counts as −∞: a proposal without an energy is never accepted.
+fn metropolis(log_alpha: Tensor<1>, u: Tensor<1>) -> (Tensor<1>, Tensor<1, burn::tensor::Bool>) {
     let broken = log_alpha.clone().is_nan();
     let log_alpha = log_alpha.mask_fill(broken, -1e30).clamp(-1e30, 0.0);
-    let u = noise
-        .rng
-        .uniform_tensor(crate::rng::Purpose::Accept, noise.step, batch, noise.device);
     let accepted = u.log().lower(log_alpha.clone());
     (log_alpha.exp(), accepted)
+}
+
+impl Noise<'_> {
+    /// The uniforms of this transition's Metropolis test, `[chains]`.
+    fn accept(&self, chains: usize) -> Tensor<1> {
+        self.rng
+            .uniform_tensor(crate::rng::Purpose::Accept, self.step, chains, self.device)
+    }
 }

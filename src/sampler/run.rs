@@ -5,12 +5,12 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{DualAveraging, Noise, Sampler, SamplerConfig, Tuning};
+use super::{DualAveraging, Noise, Sampler, SamplerConfig, Tuning, metropolis};
 use crate::{
     diagnostics::{self, Rule, Summary},
     energy::{Energy, Point},
     error::{Error, Result},
-    rng::Rng,
+    rng::{Purpose, Rng},
 };
 
 /// One transition as the host sees it.
@@ -295,6 +295,22 @@ impl Run {
             *step *= factor;
         }
         self.upload_steps();
+    }
+
+    /// One independence-Metropolis move: every chain may jump to its row of `x` (`[B, D]`), drawn
+    /// from a known density. `log_ratio` (`[B]`) is that density's log at the present states less
+    /// its log at `x`. Exact for the target, and the way between modes where local moves find none
+    /// (Tierney 1994; with flows: Gabrié, Rotskoff, Vanden-Eijnden 2022). `step` numbers the jump.
+    pub fn jump(&mut self, x: Tensor<2>, log_ratio: Tensor<1>, step: u32) {
+        let proposal = self.target.point(x);
+        let log_alpha = (self.point.energy.clone() - proposal.energy.clone())
+            / self.config.temperature
+            + log_ratio;
+        let u = self
+            .rng
+            .uniform_tensor(Purpose::Jump, step, self.chains(), &self.device);
+        let (_, accepted) = metropolis(log_alpha, u);
+        self.point = self.point.clone().select(proposal, accepted);
     }
 
     /// Everything that the future of the chains depends on, beside target, config and seed.

@@ -22,7 +22,7 @@ use crate::{
     data::{self, Dataset, Split},
     error::{Error, Result},
     nn::{
-        flow::{Flow, FlowConfig, LevelConfig, TrainableFlow, to_channels_last},
+        flow::{Flow, FlowConfig, LevelConfig, TrainableFlow, log_normal, to_channels_last},
         layers::Init,
         tilt::{Tilt, TiltConfig},
     },
@@ -83,7 +83,7 @@ pub struct TiltStage {
     pub clip_norm: f64,
     /// Persistent latent chains.
     pub chains: usize,
-    /// MALA transitions of each chain per iteration.
+    /// MALA transitions of each chain per iteration, before one independence jump.
     pub transitions: usize,
     /// First step size; it follows the acceptance from then on.
     pub step_size: f64,
@@ -306,6 +306,7 @@ pub struct TiltTraining {
     ema: Ema<Tilt>,
     optimiser: ModuleOptimizer,
     chains: Run,
+    seed: u64,
     /// Iterations done.
     pub iteration: u64,
 }
@@ -356,6 +357,7 @@ impl TiltTraining {
             tilt,
             flow,
             projection,
+            seed,
             iteration: 0,
         })
     }
@@ -382,6 +384,20 @@ impl TiltTraining {
             } else {
                 1.0 / 1.02
             });
+        // Local chains cannot carry weight between modes that the flow tears apart, and the tilt
+        // would drift for ever; the flow's own samples can, wherever U lets them in.
+        let (chains, dim) = (stage.chains, self.flow.config().dim());
+        let z = self.chains.point().x.clone();
+        let device = z.device();
+        let fresh = Rng::new(self.seed).normal_tensor(
+            Purpose::Proposed,
+            self.iteration as u32,
+            chains,
+            dim,
+            &device,
+        );
+        let log_ratio = log_normal(z) - log_normal(fresh.clone());
+        self.chains.jump(fresh, log_ratio, self.iteration as u32);
         let negatives = self.flow.inverse(self.chains.point().x.clone());
         let (b, n) = (x.dims()[0], negatives.dims()[0]);
         let u = self.tilt.forward(Tensor::cat(vec![x, negatives], 0));
