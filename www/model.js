@@ -16,7 +16,7 @@ import { compact, integer, megabytes } from "./format.js";
 export function showModel({ info, files, report, cached, forget }) {
   const { card, parameters, self_test: test } = info;
   const bytes = files.files.reduce((sum, file) => sum + file.bytes, 0);
-  const metrics = Object.entries(card.metrics).map(([name, value]) => [name, typeof value === "number" ? compact(value, 4) : value]);
+  const metrics = flat(card.metrics);
   const storage = make("p", {}, cached ? `Stored in this browser (${megabytes(bytes)}). ` : `In memory only (${megabytes(bytes)}). `);
   if (cached) {
     const button = make("button", { type: "button", class: "quiet", id: "forget" }, "Delete the stored copy");
@@ -33,6 +33,19 @@ export function showModel({ info, files, report, cached, forget }) {
     make("p", {}, `Self-test passed: energies agree with the card’s within ${test.max_relative_error.toExponential(1)} (allowed ${test.tolerance.toExponential(1)}).`),
     storage,
   );
+}
+
+/**
+ * Rows of name and text; a group of metrics gives a row for each of its own.
+ * @param {Record<string, unknown>} metrics
+ * @param {string} [prefix]
+ * @returns {string[][]}
+ */
+function flat(metrics, prefix = "") {
+  return Object.entries(metrics).flatMap(([name, value]) => {
+    if (value !== null && typeof value === "object") return flat(/** @type {Record<string, unknown>} */ (value), `${prefix}${name} `);
+    return [[prefix + name, typeof value === "number" ? compact(value, 4) : String(value)]];
+  });
 }
 
 /** @param {DeviceReport} report */

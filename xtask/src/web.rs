@@ -10,6 +10,16 @@ use crate::{Result, run, tools};
 /// WebGPU build; the CPU build is smaller and loads only where it is needed.
 const BUILDS: [(&str, usize); 2] = [("mixwell-webgpu", 2_500_000), ("mixwell-cpu", 2_500_000)];
 
+/// What rustc's wasm target uses, and no more: wasm-opt may then emit nothing that a browser lacks.
+const WASM_FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
 /// Builds the page into `dist/`: trunk for wasm and assets, then wasm-opt.
 pub fn build() -> Result {
     tools::ensure_web()?;
@@ -22,12 +32,8 @@ pub fn build() -> Result {
         let wasm = format!("dist/{name}_bg.wasm");
         run(tools::node()
             .arg("www/node_modules/binaryen/bin/wasm-opt")
-            .args([
-                "-Oz",
-                "--all-features",
-                "--strip-debug",
-                "--strip-producers",
-            ])
+            .args(["-Oz", "--strip-debug", "--strip-producers"])
+            .args(WASM_FEATURES)
             .args([&wasm, "-o", &wasm]))?;
     }
     sizes()

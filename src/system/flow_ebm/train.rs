@@ -121,7 +121,7 @@ fn cpu() -> Recipe {
             },
         },
         tilt: TiltStage {
-            iterations: 800,
+            iterations: 500,
             learning_rate: 5e-4,
             warmup: 50,
             l2: 1e-3,

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
-import { chooseWay, distanceFromNative, errorCard, LONGEST_TEST_MS, look, nativeHash, nativeReport, NO_NATIVE, noticeText, phase, ready, reportOf, shot, SMALL, startSession, step } from "./harness.js";
+import { chooseWay, errorCard, LONGEST_TEST_MS, look, noticeText, phase, ready, reportOf, shot, SMALL, startSession, step } from "./harness.js";
 
 const timeout = LONGEST_TEST_MS;
 /** @type {Awaited<ReturnType<typeof startSession>>} */
@@ -53,16 +53,6 @@ describe("a browser with WebGPU", () => {
     await step(page, 1);
     await shot(page, "cpu-asked");
     assert.deepEqual(page.complaints, []);
-  });
-
-  test("the CPU build gives the numbers of the native CPU run", { timeout, skip: nativeReport() ? false : NO_NATIVE }, async (t) => {
-    const native = nativeReport();
-    const page = await session.open({ hash: nativeHash(native), cpu: true });
-    for (const { space, distance, travelled } of await distanceFromNative(page, native)) {
-      t.diagnostic(`${space}: energies differ by ${distance.toExponential(1)} at most, relative`);
-      assert.ok(travelled > 1e-2, `${space}: the chains moved (${travelled})`);
-      assert.ok(distance < 1e-3, `${space}: relative difference ${distance}`);
-    }
   });
 
   test("a WebGPU build that does not load gives way to the CPU build", { timeout }, async () => {

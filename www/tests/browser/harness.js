@@ -21,10 +21,12 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 export const DIST = resolve(process.env.MIXWELL_DIST ?? join(here, "../../../dist"));
 const SHOTS = resolve(process.env.MIXWELL_SHOTS ?? join(here, "shots"));
 
-/** No single test may take longer. Compiling the pipelines on a software adapter takes most of it. */
+/** No single test may take longer, on the CPU build … */
 export const LONGEST_TEST_MS = 240_000;
+/** … and on a software WebGPU adapter, where one transition takes up to 20 CPU seconds. */
+export const LONGEST_WEBGPU_TEST_MS = 600_000;
 /** From the address to the first picture: download, compilation, self-test. */
-const READY_MS = 150_000;
+const READY_MS = 200_000;
 /** Until a failure shows, with all the attempts before it. */
 const CARD_MS = 60_000;
 /** One transition on both sides, the first of which may compile. */
@@ -116,7 +118,7 @@ export async function startSession({ webgpu = true } = {}) {
 async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wait = true } = {}) {
   const profile = await browser.newContext({ viewport: { width: 1280, height: 1100 }, ...context });
   const page = Object.assign(await profile.newPage(), { complaints: /** @type {string[]} */ ([]) });
-  // Workers inside workers are heard here too; race.test.js proves it.
+  // Workers inside workers are heard here too; webgpu.test.js proves it.
   page.on("console", (message) => {
     if (message.type() === "error") page.complaints.push(message.text());
   });
@@ -323,6 +325,75 @@ export async function row(page, label) {
 export async function shot(page, name, fullPage = false) {
   mkdirSync(SHOTS, { recursive: true });
   await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage, timeout: 60_000 });
+}
+
+/**
+ * Has the page itself note, from now on,
+ * - how long each pause takes: from the moment the browser received the key or click to the moment
+ *   the page, having the worker's answer, says that it is paused;
+ * - the clock, index and images of every frame.
+ * @param {Page} page
+ */
+export async function watch(page) {
+  await page.evaluate(() => {
+    const global = /** @type {any} */ (globalThis);
+    const again = global.seen !== undefined;
+    const seen = { pauses: /** @type {number[]} */ ([]), frames: /** @type {SeenFrame[]} */ ([]) };
+    global.seen = seen;
+    if (again) return;
+    const root = document.documentElement;
+    const status = /** @type {HTMLElement} */ (document.getElementById("status"));
+    let asked = 0;
+    for (const type of ["keydown", "click"]) {
+      addEventListener(
+        type,
+        (event) => {
+          if (root.dataset.phase === "running") asked = event.timeStamp;
+        },
+        { capture: true },
+      );
+    }
+    new MutationObserver(() => {
+      if (status.textContent?.startsWith("Paused.")) global.seen.pauses.push(performance.now() - asked);
+    }).observe(status, { childList: true, characterData: true, subtree: true });
+    // The attribute is written for every frame, also with the value that it has.
+    new MutationObserver((records) => {
+      const frame = /** @type {Frame} */ (global.mixwellTest.lastFrame());
+      for (const _ of records) global.seen.frames.push({ index: frame.index, clock: Number(root.dataset.clock), images: frame.sides.map((side) => side.images.join()).join("|") });
+    }).observe(root, { attributes: true, attributeFilter: ["data-clock"] });
+  });
+}
+
+/** @typedef {{ index: number, clock: number, images: string }} SeenFrame */
+
+/** @param {Page} page @returns {Promise<{ pauses: number[], frames: SeenFrame[] }>} */
+export const seenBy = (page) => page.evaluate(() => /** @type {any} */ (globalThis).seen);
+
+/**
+ * Starts the race and waits for so many new frames.
+ * @param {Page} page
+ * @param {number} frames
+ * @param {() => Promise<void>} press
+ */
+export async function runFor(page, frames, press) {
+  const { index } = await look(page);
+  await press();
+  await frameFrom(page, index + frames);
+  assert.equal(await phase(page), "running");
+}
+
+/** Pauses, and waits until the page says so. @param {Page} page @param {() => Promise<void>} press */
+export async function pauseBy(page, press) {
+  const before = (await seenBy(page)).pauses.length;
+  await press();
+  await page.waitForFunction((least) => /** @type {any} */ (globalThis).seen.pauses.length > least, before);
+  assert.equal(await phase(page), "ready");
+}
+
+/** Waits for a frame with this index or a later one. @param {Page} page @param {number} index */
+export async function frameFrom(page, index) {
+  await page.waitForFunction((least) => /** @type {any} */ (globalThis).mixwellTest.lastFrame().index >= least || document.documentElement.dataset.phase === "failed", index, { timeout: STEP_MS });
+  assert.notEqual(await phase(page), "failed", await page.locator("#card").innerText());
 }
 
 /** What a native run of the same race reports, if there is one. */
