@@ -15,6 +15,8 @@ const TYPES = {
   ".svg": "image/svg+xml",
 };
 
+const CUT_AFTER_MS = 300;
+
 /**
  * How a path misbehaves until `heal()`.
  * @typedef {{ kind: "missing" }
@@ -58,8 +60,8 @@ export async function startServer(root) {
       ...(partial ? { "content-range": `bytes ${from}-${content.length - 1}/${content.length}` } : {}),
     });
     if (fault?.kind === "cut") {
-      // Only once the bytes have left: destroying at once would throw them away.
-      response.write(body.subarray(0, fault.bytes), () => response.destroy());
+      // A moment later: a reader that learns of the end forgets what it has not read yet.
+      response.write(body.subarray(0, fault.bytes), () => setTimeout(() => response.destroy(), CUT_AFTER_MS));
     } else if (fault?.kind === "hold") {
       response.write(body.subarray(0, fault.bytes));
       const release = () => {
