@@ -12,6 +12,9 @@ pub enum DeviceName {
     Cpu,
     /// The graphics processor (wgpu: Vulkan, Metal or DirectX 12).
     Gpu,
+    /// An NVIDIA GPU through CUDA (feature "cuda").
+    #[cfg(feature = "cuda")]
+    Cuda,
 }
 
 impl DeviceName {
@@ -25,6 +28,8 @@ impl DeviceName {
                 let threads = std::thread::available_parallelism().map_or(1, usize::from);
                 Ok((Device::flex(), format!("CPU, {threads} threads (flex)")))
             }
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Ok((Device::cuda(0), "CUDA device 0".into())),
             Self::Gpu => {
                 let (device, setup) = Device::wgpu_options()
                     .device_kind(DeviceKind::DefaultDevice)

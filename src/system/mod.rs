@@ -18,6 +18,9 @@ use crate::{
 /// Every system there is.
 pub const REGISTRY: &[Registration] = &[flow_ebm::REGISTRATION];
 
+/// Makes a model from a card and weights.
+pub type Load = fn(&Card, &[u8], &Device) -> Result<Arc<dyn Model>>;
+
 /// What the rest of the crate knows of a system.
 pub struct Registration {
     /// Name in cards and on the command line, e.g. "flow-ebm".
@@ -25,7 +28,7 @@ pub struct Registration {
     /// Name for people.
     pub title: &'static str,
     /// Makes a model from its card and its weights (safetensors bytes).
-    pub load: fn(&Card, &[u8], &Device) -> Result<Arc<dyn Model>>,
+    pub load: Load,
     /// Trains from the command line.
     #[cfg(feature = "native")]
     pub train:

@@ -172,8 +172,11 @@ fn gpu() -> Recipe {
     r
 }
 
-/// Presets by name.
-pub const PRESETS: &[(&str, fn() -> Recipe)] = &[("cpu", cpu), ("gpu", gpu), ("smoke", smoke)];
+/// A recipe by name.
+pub type Preset = (&'static str, fn() -> Recipe);
+
+/// Every preset.
+pub const PRESETS: &[Preset] = &[("cpu", cpu), ("gpu", gpu), ("smoke", smoke)];
 
 /// Linear warm-up, then a cosine to 1 % of the peak.
 fn schedule(peak: f64, warmup: u64, total: u64, iteration: u64) -> f64 {
@@ -191,7 +194,6 @@ fn adam(beta_1: f32, clip_norm: f64) -> ModuleOptimizer {
         .with_epsilon(1e-8)
         .with_grad_clipping(Some(GradientClippingConfig::Norm(clip_norm as f32)))
         .init()
-        .into()
 }
 
 fn scalar(t: Tensor<1>) -> f64 {
