@@ -76,7 +76,7 @@ impl RaceConfig {
             warmup: 50,
             target_accept: 0.574,
             match_temperature: true,
-            start_scale: 1.5,
+            start_scale: 1.2,
             pixel: side.clone(),
             latent: side,
         }

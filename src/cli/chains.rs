@@ -58,7 +58,7 @@ pub struct SampleArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Standard deviation of the starts in latent space; the model's own is 1.
-    #[arg(long, default_value_t = 1.5)]
+    #[arg(long, default_value_t = 1.2)]
     start_scale: f64,
     /// Where to write the chains' last images, as a PNG grid.
     #[arg(long)]
@@ -276,7 +276,7 @@ pub struct RaceArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Standard deviation of the starts in latent space; the model's own is 1.
-    #[arg(long, default_value_t = 1.5)]
+    #[arg(long, default_value_t = 1.2)]
     start_scale: f64,
     /// Write the report to MODELS/NAME/race-SAMPLER.json, where docs and page read it.
     #[arg(long)]
