@@ -94,6 +94,7 @@ fn sampling_writes_a_picture_and_says_by_its_exit_code_whether_chains_converged(
         "4",
         "--steps",
         "12",
+        "--no-adapt",
         "--warmup",
         "3",
         "--json",

@@ -181,6 +181,23 @@ fn warm_up_reaches_the_target_acceptance_and_freezes() {
 }
 
 #[test]
+fn step_sizes_stay_as_given_where_nothing_may_adapt_them() {
+    let device = Device::flex();
+    for (sampler, no_adapt) in [("ula", false), ("mala", true), ("hmc", true)] {
+        let settings = SamplerConfig {
+            warmup: 20,
+            no_adapt,
+            target_accept: Some(0.574),
+            ..config(sampler, 0.3)
+        };
+        let target = Arc::new(Gaussian::new(&[0.0; 4], &[1.0; 4], &device));
+        let mut run = Run::new(target, &settings, Rng::new(1), start(8, 4, &device)).unwrap();
+        block_on(run.advance(25)).unwrap();
+        assert_eq!(run.step_sizes(), [0.3], "{sampler}");
+    }
+}
+
+#[test]
 fn a_run_replays_from_its_seed_and_goes_on_from_a_save() {
     for (_, device) in devices() {
         for (sampler, step, _) in RUNS {

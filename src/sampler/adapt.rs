@@ -19,11 +19,13 @@ const T0: f64 = 10.0;
 const KAPPA: f64 = 0.75;
 
 impl DualAveraging {
-    /// Starts at `step`, aims at a mean acceptance of `target`.
+    /// Starts at `step`, aims at a mean acceptance of `target`. The paper shrinks towards ten times
+    /// the first step, which suits a cautious guess; ours comes from a model card, and a warm-up of a
+    /// few transitions must not end far above it.
     pub fn new(step: f64, target: f64) -> Self {
         Self {
             target,
-            mu: (10.0 * step).ln(),
+            mu: step.ln(),
             count: 0.0,
             error: 0.0,
             log_step: step.ln(),

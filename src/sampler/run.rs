@@ -76,9 +76,12 @@ impl Run {
                 "start one state of the target's dimension per chain",
             ));
         }
+        // Only a sampler with a Metropolis test has an acceptance to adapt to.
         let accept = config
+            .registration()?
             .target_accept
-            .or(config.registration()?.target_accept);
+            .filter(|_| !config.no_adapt)
+            .map(|default| config.target_accept.unwrap_or(default));
         let device = x.device();
         let steps = vec![step; config.groups];
         let mut run = Self {
