@@ -98,7 +98,7 @@ fn page() -> Result {
             "--seed",
             "7",
             "--start-scale",
-            "1.5",
+            "1.2",
             "--json",
         ])
         .output()

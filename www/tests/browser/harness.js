@@ -416,7 +416,7 @@ export function nativeReport() {
   return path ? JSON.parse(readFileSync(path, "utf8")) : null;
 }
 
-export const NO_NATIVE = "MIXWELL_NATIVE is not set: write the report of `mixwell race NAME --sampler ula --steps 20 --warmup 0 --chains 4 --seed 7 --start-scale 1.5 --json` to a file and name it there";
+export const NO_NATIVE = "MIXWELL_NATIVE is not set: write the report of `mixwell race NAME --sampler ula --steps 20 --warmup 0 --chains 4 --seed 7 --start-scale 1.2 --json` to a file and name it there";
 
 /**
  * Runs the race of a native report in the page, step by step, and returns how far the energies
