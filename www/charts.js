@@ -16,6 +16,9 @@ const FONT = "12px system-ui, sans-serif";
 /** What the cursor shows on one side, it shows on the other. */
 const SYNC = "race";
 
+/** Steps between the clock's labels: there is no half gradient. */
+const WHOLE = Array.from({ length: 9 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+
 export class TraceChart {
   /** @type {uPlot | null} */
   #plot = null;
@@ -96,7 +99,7 @@ export class TraceChart {
         y: { range: () => padded(this.#range) },
       },
       axes: [
-        { ...axis, size: 30, gap: 6, label: "∇E per chain", labelSize: 20, labelFont: FONT, values: (_, ticks) => ticks.map(integer) },
+        { ...axis, size: 30, gap: 6, label: "∇E per chain", labelSize: 20, labelFont: FONT, incrs: WHOLE, values: (_, ticks) => ticks.map(integer) },
         { ...axis, size: 58, gap: 6, values: (_, ticks, _axis, _space, increment) => ticks.map((tick) => fixed(tick, increment)) },
       ],
       series: [
