@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use mixwell::{
     artifact,
     diagnostics::{Draws, Rule, summarise},
-    energy::{Energy, analytic::Gaussian},
+    energy::{Energy, Gaussian},
     rng::{Purpose, Rng},
 };
 

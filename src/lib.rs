@@ -4,10 +4,12 @@
 //! the map of the crate.
 
 pub mod artifact;
+mod device;
 pub mod diagnostics;
 pub mod energy;
 pub mod error;
 pub mod nn;
+pub mod play;
 pub mod race;
 pub mod rng;
 pub mod sampler;

@@ -36,7 +36,7 @@ pub struct RaceConfig {
     pub seed: u64,
     /// Chains on each side, 2 to 64.
     pub chains: usize,
-    /// "ula", "mala" or "hmc".
+    /// "ula", "mala" or "hmc": the samplers whose transitions cost the same on both sides.
     pub sampler: String,
     /// Leapfrog steps of an HMC transition, 1 to 50.
     pub leapfrog_steps: usize,
@@ -55,6 +55,9 @@ pub struct RaceConfig {
     /// The latent side.
     pub latent: SideConfig,
 }
+
+/// Samplers that race: those whose every transition costs each chain the same.
+pub const SAMPLERS: [&str; 3] = ["ula", "mala", "hmc"];
 
 /// Spaces in the order of a frame's sides.
 pub const SPACES: [&str; 2] = ["pixel", "latent"];
@@ -109,6 +112,14 @@ impl RaceConfig {
                 "choose another",
             ));
         }
+        if !SAMPLERS.contains(&self.sampler.as_str()) {
+            return Err(Error::invalid(
+                "sampler",
+                SAMPLERS.join(", "),
+                &self.sampler,
+                "choose one of these for a race",
+            ));
+        }
         if self.match_temperature {
             self.pixel.temperature = self.latent.temperature;
         }
@@ -137,7 +148,7 @@ impl RaceConfig {
             warmup: self.warmup,
             no_adapt: !self.adapt,
             target_accept: Some(self.target_accept),
-            groups: 1,
+            ..SamplerConfig::default()
         }
     }
 }
@@ -310,7 +321,7 @@ impl Race {
 
 /// The chains as grey values, chains × channels × height × width.
 async fn images(run: &Run) -> Result<Vec<u8>> {
-    let Some(images) = run.target().to_image(run.point().x.clone()) else {
+    let Some(images) = run.target().to_image(run.states()) else {
         return Ok(Vec::new());
     };
     let data = images.into_data_async().await.map_err(|e| Error::Device {
@@ -357,15 +368,14 @@ fn show(
             .reduce(worst)
     };
     let ess_bulk_min = fold(|s| s.ess_bulk, f64::min);
-    let work = trace.gradients() as f64 * run.chains() as f64;
+    let work = trace.gradients() * run.chains() as f64;
     let epsilon = run.step_sizes()[0];
-    let temperature = run.config().temperature;
-    let (drift, noise) = (epsilon * epsilon / 2.0, epsilon * temperature.sqrt());
+    let (drift, noise) = run.drift_and_noise();
     let acceptance = trace.acceptance();
     Ok(SideFrame {
         space: run.target().space().name.into(),
         chains: run.chains(),
-        gradients: run.gradients(),
+        gradients: run.gradients() as u64,
         transitions: run.transitions(),
         warming_up: run.warming_up(),
         images,

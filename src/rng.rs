@@ -5,6 +5,9 @@
 //! run beside it, and the integers are the same on every device. Source: Salmon, Moraes, Dror,
 //! Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 
+#[cfg(feature = "kernels")]
+pub mod kernel;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// What a random number is for. Two purposes never share numbers, whatever the step.
@@ -31,6 +34,22 @@ pub enum Purpose {
     Data = 8,
     /// Uniforms of the Metropolis test of independence jumps.
     Jump = 9,
+    /// First momenta of samplers whose momenta persist.
+    Momentum = 10,
+    /// The second half of their refresh.
+    Refresh = 11,
+    /// Directions of NUTS's doublings.
+    Direction = 12,
+    /// Swaps of parallel tempering.
+    Swap = 13,
+    /// Normals of Gibbs draws.
+    Gibbs = 14,
+    /// Uniforms of Gibbs draws, for choices.
+    GibbsChoice = 15,
+    /// Components of synthetic mixtures.
+    Choice = 17,
+    /// Draws among the leaves of a NUTS tree.
+    Leaf = 16,
 }
 
 const M0: u32 = 0xD251_1F53;
@@ -85,12 +104,24 @@ impl Rng {
     /// Box–Muller in f64 with the portable `libm`, then rounded to f32: the same values on every
     /// target, since neither the platform's `log` nor a GPU's `sin` takes part.
     pub fn normals(&self, purpose: Purpose, step: u32, chains: usize, dim: usize) -> Vec<f32> {
+        self.normals_from(purpose, step, 0, chains, dim)
+    }
+
+    /// The same for the chains `first..first + chains`.
+    pub fn normals_from(
+        &self,
+        purpose: Purpose,
+        step: u32,
+        first: u32,
+        chains: usize,
+        dim: usize,
+    ) -> Vec<f32> {
         let mut out = Vec::with_capacity(chains * dim);
         for chain in 0..chains {
             let end = out.len() + dim;
             let mut index = 0;
             while out.len() < end {
-                let b = self.block(purpose, step, chain as u32, index);
+                let b = self.block(purpose, step, first + chain as u32, index);
                 for (u, v) in [(b[0], b[1]), (b[2], b[3])] {
                     // (u + ½)/2³² lies strictly inside (0, 1): the logarithm is always finite.
                     let radius =
@@ -110,15 +141,28 @@ impl Rng {
 
     /// Uniforms in (0, 1), `[chains, dim]`, row-major.
     pub fn uniforms(&self, purpose: Purpose, step: u32, chains: usize, dim: usize) -> Vec<f32> {
+        self.uniforms_from(purpose, step, 0, chains, dim)
+    }
+
+    /// The same for the chains `first..first + chains`.
+    pub fn uniforms_from(
+        &self,
+        purpose: Purpose,
+        step: u32,
+        first: u32,
+        chains: usize,
+        dim: usize,
+    ) -> Vec<f32> {
         let mut out = Vec::with_capacity(chains * dim);
         for chain in 0..chains {
             let end = out.len() + dim;
             let mut index = 0;
             while out.len() < end {
-                for word in self.block(purpose, step, chain as u32, index) {
+                for word in self.block(purpose, step, first + chain as u32, index) {
                     if out.len() < end {
-                        // 24 bits: every value is exact in f32 and none rounds to 1.
-                        out.push(((word >> 8) as f32 + 0.5) / 16_777_216.0);
+                        // 24 bits; the half rounds to even, and the cap keeps the largest below 1.
+                        let bits = ((word >> 8) as f32 + 0.5).min(16_777_215.0);
+                        out.push(bits / 16_777_216.0);
                     }
                 }
                 index += 1;
@@ -136,7 +180,48 @@ impl Rng {
         dim: usize,
         device: &Device,
     ) -> Tensor<2> {
-        let values = self.normals(purpose, step, chains, dim);
+        self.normal_rows(purpose, step, 0, chains, dim, device)
+    }
+
+    /// Standard normals of the chains `first..first + chains` as a tensor `[chains, dim]`.
+    pub fn normal_rows(
+        &self,
+        purpose: Purpose,
+        step: u32,
+        first: u32,
+        chains: usize,
+        dim: usize,
+        device: &Device,
+    ) -> Tensor<2> {
+        #[cfg(feature = "kernels")]
+        if let Some(made) = {
+            let draw = kernel::Draw::new(self, purpose, step).at_chain(first);
+            kernel::normals(draw, [chains, dim], device)
+        } {
+            return made;
+        }
+        let values = self.normals_from(purpose, step, first, chains, dim);
+        Tensor::from_data(TensorData::new(values, [chains, dim]), device)
+    }
+
+    /// Uniforms in (0, 1) of the chains `first..first + chains` as a tensor `[chains, dim]`.
+    pub fn uniform_rows(
+        &self,
+        purpose: Purpose,
+        step: u32,
+        first: u32,
+        chains: usize,
+        dim: usize,
+        device: &Device,
+    ) -> Tensor<2> {
+        #[cfg(feature = "kernels")]
+        if let Some(made) = {
+            let draw = kernel::Draw::new(self, purpose, step).at_chain(first);
+            kernel::uniforms(draw, [chains, dim], device)
+        } {
+            return made;
+        }
+        let values = self.uniforms_from(purpose, step, first, chains, dim);
         Tensor::from_data(TensorData::new(values, [chains, dim]), device)
     }
 
@@ -148,8 +233,8 @@ impl Rng {
         chains: usize,
         device: &Device,
     ) -> Tensor<1> {
-        let values = self.uniforms(purpose, step, chains, 1);
-        Tensor::from_data(TensorData::new(values, [chains]), device)
+        self.uniform_rows(purpose, step, 0, chains, 1, device)
+            .reshape([chains])
     }
 
     /// A permutation of 0..n (Fisher–Yates), one for every `epoch`.
@@ -204,6 +289,16 @@ mod tests {
         assert_eq!(few[..], many[..2 * 785]);
         assert_ne!(few, rng.normals(Purpose::Start, 4, 2, 785));
         assert_ne!(few, rng.normals(Purpose::Proposal, 3, 2, 785));
+    }
+
+    #[test]
+    fn the_largest_word_is_no_uniform_of_one() {
+        // Purpose, step and chain were searched for: the first word there is 0xFFFFFFxx.
+        let rng = Rng::new(0);
+        let found = (0..1 << 25).find(|&i| rng.block(Purpose::Accept, 0, i, 0)[0] >= 0xFFFF_FF00);
+        let chain = found.expect("one of 2²⁴ words on average");
+        let u = rng.uniforms_from(Purpose::Accept, 0, chain, 1, 1);
+        assert!(u[0] < 1.0, "{}", u[0]);
     }
 
     #[test]

@@ -746,3 +746,84 @@ fn summaries_survive_json() {
         "too short: 2 of at least 8 draws per chain"
     );
 }
+
+/// Values of numpy: see the script in `fixtures/nested_stein.py`.
+#[test]
+fn nested_rhat_and_stein_discrepancy_agree_with_numpy() {
+    let text = include_str!("fixtures/nested_stein.json");
+    let fixture: Value = serde_json::from_str(text).unwrap();
+    for case in fixture["nested"].as_array().unwrap() {
+        let [chains, draws, superchains] =
+            ["chains", "draws", "superchains"].map(|k| case[k].as_u64().unwrap() as usize);
+        let cut: Chains = ar1(chains, draws, 0.5)
+            .into_iter()
+            .enumerate()
+            .map(|(c, v)| {
+                let shift = case["shift"].as_f64().unwrap() * (c * superchains / chains) as f64;
+                v.into_iter().map(|x| x + shift).collect()
+            })
+            .collect();
+        let got = nested_rhat(&view(&cut), superchains).unwrap();
+        assert_close("nested R-hat", got, case["value"].as_f64().unwrap(), 1e-10);
+    }
+    for case in fixture["ksd"].as_array().unwrap() {
+        let (x, score) = (numbers(&case["x"]), numbers(&case["score"]));
+        let dim = case["dim"].as_u64().unwrap() as usize;
+        let got = ksd(&x, &score, dim, case["scale"].as_f64().unwrap()).unwrap();
+        assert_close("KSD", got, case["value"].as_f64().unwrap(), 1e-10);
+    }
+}
+
+#[test]
+fn nested_rhat_sees_groups_that_remember_their_start() {
+    let together = ar1(32, 1, 0.0);
+    assert!(nested_rhat(&view(&together), 8).unwrap() < 1.4);
+    let apart: Chains = together
+        .iter()
+        .enumerate()
+        .map(|(c, v)| v.iter().map(|x| x + (c / 4) as f64).collect())
+        .collect();
+    assert!(nested_rhat(&view(&apart), 8).unwrap() > 5.0);
+    // The order within a group does not matter, the groups do.
+    assert!(nested_rhat(&view(&apart), 3).is_err());
+    assert!(nested_rhat(&view(&apart), 1).is_err());
+    assert!(nested_rhat(&view(&ar1(8, 1, 0.0)), 8).unwrap().is_nan());
+}
+
+#[test]
+fn the_stein_discrepancy_falls_with_exact_draws_and_not_with_biased_ones() {
+    let normal = |n: usize, shift: f64| -> f64 {
+        // Normal scores of a grid: as good as draws get.
+        let chains = vec![(0..n).map(|i| i as f64).collect::<Vec<_>>()];
+        let x: Vec<f64> = rank_normalise(&view(&chains))
+            .iter()
+            .map(|v| v + shift)
+            .collect();
+        let score: Vec<f64> = x.iter().map(|v| -v).collect();
+        ksd(&x, &score, 1, 1.0).unwrap()
+    };
+    assert!(normal(400, 0.0) < 0.5 * normal(40, 0.0));
+    assert!(normal(400, 0.5) > 5.0 * normal(400, 0.0));
+    assert!((normal(400, 0.5) / normal(40, 0.5) - 1.0).abs() < 0.2);
+    assert!(ksd(&[0.0], &[0.0], 1, 1.0).is_err());
+    assert!(ksd(&[0.0, 1.0], &[0.0], 1, 1.0).is_err());
+    assert!(ksd(&[0.0, 1.0], &[0.0, 1.0], 1, f64::NAN).is_err());
+}
+
+#[test]
+fn rank_histograms_count_every_draw_once() {
+    let chains = ar1(4, 100, 0.5);
+    let counts = rank_counts(&view(&chains), 20);
+    assert_eq!(counts.len(), 4);
+    for bin in 0..20 {
+        let total: u32 = counts.iter().map(|c| c[bin]).sum();
+        assert_eq!(total, 20, "ranks are a permutation");
+    }
+    assert!(counts.iter().all(|c| c.iter().sum::<u32>() == 100));
+    let apart: Chains = vec![
+        (0..100).map(f64::from).collect(),
+        (100..200).map(f64::from).collect(),
+    ];
+    let counts = rank_counts(&view(&apart), 2);
+    assert_eq!(counts, [[100, 0], [0, 100]]);
+}

@@ -11,10 +11,7 @@ use burn::{
 use common::{assert_close, devices, host};
 use mixwell::{
     Error,
-    energy::{
-        Energy,
-        analytic::{Gaussian, Mixture},
-    },
+    energy::{Energy, Gaussian, Mixture},
     nn::{
         dict::Dict,
         flow::{ActNorm, FlowConfig, InvConv, LevelConfig, TrainableFlow, squeeze, unsqueeze},
@@ -25,6 +22,7 @@ use mixwell::{
     system::flow_ebm::{Architecture, COMPONENTS, FlowEbm, LatentEnergy, PixelEnergy, Projection},
 };
 use nalgebra::DMatrix;
+use pollster::block_on;
 use serde_json::Value;
 
 fn fixture(name: &str) -> Value {
@@ -185,7 +183,7 @@ fn inverse_undoes_forward_in_both_orders() {
     for (name, device) in devices() {
         for shape in [[1, 8, 8], [3, 8, 4]] {
             let config = config(shape);
-            let flow = shaken(&config, &device).frozen(&config).unwrap();
+            let flow = block_on(shaken(&config, &device).frozen(&config)).unwrap();
             let x = normal(5, config.dim(), 0, &device);
             let (z, _) = flow.forward(x.clone());
             assert_close(&host(flow.inverse(z.clone())), &host(x.clone()), 1e-4);
@@ -201,7 +199,7 @@ fn frozen_flow_is_the_trained_one() {
     for (_, device) in devices() {
         let config = config([1, 8, 8]);
         let trainable = shaken(&config, &device);
-        let flow = trainable.frozen(&config).unwrap();
+        let flow = block_on(trainable.frozen(&config)).unwrap();
         let x = normal(3, 64, 0, &device);
         let a = trainable.log_prob(x.clone().reshape([3, 8, 8, 1]));
         // Freezing rounds the mixing matrices to f16, relative 5e-4 an entry.
@@ -213,7 +211,7 @@ fn frozen_flow_is_the_trained_one() {
 fn log_determinant_is_the_numerical_jacobians() {
     for (_, device) in devices() {
         let config = config([1, 4, 4]);
-        let flow = shaken(&config, &device).frozen(&config).unwrap();
+        let flow = block_on(shaken(&config, &device).frozen(&config)).unwrap();
         let x = normal(1, 16, 0, &device);
         let h = 1e-2;
         // Central differences, one batch: rows x ± h·eᵢ.
@@ -261,9 +259,7 @@ fn ebm(device: &Device) -> (Architecture, FlowEbm) {
         flow: config([1, 8, 8]),
         tilt: TiltConfig::Conv { channels: 4 },
     };
-    let flow = shaken(&architecture.flow, device)
-        .frozen(&architecture.flow)
-        .unwrap();
+    let flow = block_on(shaken(&architecture.flow, device).frozen(&architecture.flow)).unwrap();
     let tilt = Tilt::new(&architecture.tilt, [1, 8, 8], &mut Init::new(2, device))
         .map(&mut Shake(Rng::new(3), 0));
     let directions = normal(64, COMPONENTS, 5, device);

@@ -8,10 +8,7 @@ use burn::tensor::{Device, Tensor};
 use common::{assert_close, devices, host};
 use mixwell::{
     Error,
-    energy::{
-        Energy, Evaluation, Space,
-        analytic::{Gaussian, Mixture},
-    },
+    energy::{Energy, Evaluation, Gaussian, Mixture, Space, find},
     rng::{Purpose, Rng},
     sampler::{REGISTRY, Run, SamplerConfig},
 };
@@ -22,7 +19,21 @@ fn config(sampler: &str, step_size: f64) -> SamplerConfig {
         sampler: sampler.into(),
         step_size: Some(step_size),
         warmup: 0,
+        max_tree_depth: 4,
+        rungs: 3,
+        hottest: 4.0,
+        // SGLD at the noise that makes it ULA; its habit is tested on its own.
+        noise: (sampler == "sgld").then_some(step_size),
         ..SamplerConfig::default()
+    }
+}
+
+/// a of the samplers without a test, whose law is known to be off.
+fn drift(sampler: &str, step: f64) -> f64 {
+    if ["ula", "sgld"].contains(&sampler) {
+        step * step / 2.0
+    } else {
+        0.0
     }
 }
 
@@ -41,7 +52,7 @@ fn ends(
     let dim = target.space().dim;
     let mut run = Run::new(target, config, Rng::new(5), start(chains, dim, device)).unwrap();
     block_on(run.advance(steps)).unwrap();
-    host(run.point().x.clone())
+    host(run.states())
         .chunks(dim)
         .map(<[f64]>::to_vec)
         .collect()
@@ -71,7 +82,17 @@ const KS_LIMIT: f64 = 0.0908;
 
 /// (sampler, step size, transitions) that forget their start. HMC: 5 leaps of 0.3 turn the narrow
 /// coordinate by cos(1.5/0.6) = −0.8 a transition; 0.4 would flip it almost exactly (−0.98).
-const RUNS: [(&str, f64, usize); 3] = [("ula", 0.3, 300), ("mala", 0.7, 150), ("hmc", 0.3, 40)];
+const RUNS: [(&str, f64, usize); 9] = [
+    ("rwm", 1.2, 400),
+    ("ula", 0.3, 300),
+    ("sgld", 0.3, 300),
+    ("mala", 0.7, 150),
+    ("hmc", 0.3, 40),
+    ("nuts", 0.5, 15),
+    ("underdamped", 0.3, 250),
+    ("tempering", 0.7, 150),
+    ("gibbs", 1.0, 2),
+];
 
 #[test]
 fn every_sampler_is_run_here() {
@@ -94,11 +115,7 @@ fn gaussian_moments_and_ks() {
             for i in 0..2 {
                 let values: Vec<f64> = x.iter().map(|row| row[i]).collect();
                 // ULA's own stationary law: variance s²/(1 − a/(2s²)), a = ε²/2.
-                let a = if sampler == "ula" {
-                    step * step / 2.0
-                } else {
-                    0.0
-                };
+                let a = drift(sampler, step);
                 let sd = sd[i] / (1.0 - a / (2.0 * sd[i] * sd[i])).sqrt();
                 let n = CHAINS as f64;
                 let m = values.iter().sum::<f64>() / n;
@@ -122,7 +139,17 @@ fn gaussian_moments_and_ks() {
 #[test]
 fn mixture_ks() {
     for (name, device) in devices() {
-        for (sampler, step, steps) in [("ula", 0.25, 500), ("mala", 0.9, 250), ("hmc", 0.45, 60)] {
+        for (sampler, step, steps) in [
+            ("rwm", 1.5, 500),
+            ("ula", 0.25, 500),
+            ("sgld", 0.25, 500),
+            ("mala", 0.9, 250),
+            ("hmc", 0.45, 60),
+            ("nuts", 0.6, 25),
+            ("underdamped", 0.4, 300),
+            ("tempering", 0.9, 150),
+            ("gibbs", 1.0, 2),
+        ] {
             let target = Arc::new(Mixture::new(&[[-1.2], [1.2]], 0.8, &device));
             let x = ends(target, &config(sampler, step), CHAINS, steps, &device);
             let cdf = |x: f64| 0.5 * (normal_cdf((x + 1.2) / 0.8) + normal_cdf((x - 1.2) / 0.8));
@@ -135,17 +162,15 @@ fn mixture_ks() {
 #[test]
 fn temperature_scales_the_variance() {
     let device = Device::flex();
-    for (sampler, step, steps) in RUNS {
+    // Gibbs has no temperature but 1.
+    for (sampler, step, steps) in RUNS.into_iter().filter(|r| r.0 != "gibbs") {
         let mut settings = config(sampler, step);
         settings.temperature = 3.0;
+        settings.noise = settings.noise.map(|sigma| sigma * 3.0f64.sqrt());
         let target = Arc::new(Gaussian::new(&[0.0], &[1.0], &device));
         let x = ends(target, &settings, CHAINS, steps, &device);
         let v = x.iter().map(|r| r[0] * r[0]).sum::<f64>() / CHAINS as f64;
-        let a = if sampler == "ula" {
-            step * step / 2.0
-        } else {
-            0.0
-        };
+        let a = drift(sampler, step);
         let expected = 3.0 / (1.0 - a / 2.0);
         assert!(
             (v / expected - 1.0).abs() < 4.0 * (2.0 / CHAINS as f64).sqrt(),
@@ -157,7 +182,14 @@ fn temperature_scales_the_variance() {
 #[test]
 fn warm_up_reaches_the_target_acceptance_and_freezes() {
     let device = Device::flex();
-    for (sampler, accept) in [("mala", 0.574), ("hmc", 0.65)] {
+    for (sampler, accept) in [
+        ("rwm", 0.234),
+        ("mala", 0.574),
+        ("hmc", 0.65),
+        ("nuts", 0.8),
+        ("underdamped", 0.9),
+        ("tempering", 0.574),
+    ] {
         let settings = SamplerConfig {
             warmup: 200,
             groups: 2,
@@ -274,7 +306,7 @@ fn proposals_without_an_energy_are_never_accepted() {
             let mut run =
                 Run::new(Arc::new(HalfLine), &config(sampler, 0.8), Rng::new(3), x).unwrap();
             let draws = block_on(run.advance(50)).unwrap();
-            let x = host(run.point().x.clone());
+            let x = host(run.states());
             assert!(x.iter().all(|&v| v > 0.0), "{sampler} on {name}");
             assert!(
                 host(run.point().gradient.clone())
@@ -303,7 +335,20 @@ fn settings_out_of_their_domain_are_named() {
             other => panic!("{name}: {:?}", other.err()),
         }
     };
-    bad(|s| s.sampler = "gibbs".into(), "sampler");
+    bad(|s| s.sampler = "metropolis".into(), "sampler");
+    bad(|s| s.noise = Some(0.0), "noise");
+    bad(|s| s.clip = Some(f64::INFINITY), "clip");
+    bad(|s| s.friction = -1.0, "friction");
+    bad(|s| s.hottest = 0.5, "hottest");
+    bad(|s| s.rungs = 1, "rungs");
+    bad(|s| s.max_tree_depth = 11, "tree depth");
+    bad(
+        |s| {
+            s.sampler = "gibbs".into();
+            s.temperature = 2.0;
+        },
+        "temperature",
+    );
     bad(|s| s.step_size = Some(0.0), "step size");
     bad(|s| s.step_size = Some(f64::NAN), "step size");
     bad(|s| s.step_size = Some(1e9), "step size");
@@ -312,4 +357,209 @@ fn settings_out_of_their_domain_are_named() {
     bad(|s| s.leapfrog_steps = 0, "leapfrog");
     bad(|s| s.target_accept = Some(1.0), "acceptance");
     bad(|s| s.groups = 5, "start states");
+}
+
+/// A banana has no conditionals to draw from, and says so before it starts.
+#[test]
+fn gibbs_refuses_a_target_without_conditionals() {
+    let device = Device::flex();
+    let target = (find("banana").unwrap().build)(&device);
+    match Run::new(
+        target,
+        &config("gibbs", 1.0),
+        Rng::new(1),
+        start(4, 2, &device),
+    ) {
+        Err(Error::Invalid { what, .. }) => assert_eq!(what, "Gibbs"),
+        other => panic!("{:?}", other.err()),
+    }
+}
+
+/// SGLD as practised samples N(0, T·s²) with T = σ²/(2a) ≪ 1, and says so.
+#[test]
+fn sgld_at_its_habitual_noise_is_cold_and_says_so() {
+    let device = Device::flex();
+    let mut settings = config("sgld", 0.4);
+    settings.noise = None;
+    let target = Arc::new(Gaussian::new(&[0.0], &[1.0], &device));
+    let run = Run::new(target.clone(), &settings, Rng::new(1), start(8, 1, &device)).unwrap();
+    let (a, sigma) = run.drift_and_noise();
+    assert_close(&[a, sigma], &[0.08, 0.004], 1e-12);
+    let x = ends(target, &settings, CHAINS, 400, &device);
+    let v = x.iter().map(|r| r[0] * r[0]).sum::<f64>() / CHAINS as f64;
+    let temperature = sigma * sigma / (2.0 * a);
+    let expected = temperature / (1.0 - a / 2.0);
+    assert!(
+        (v / expected - 1.0).abs() < 4.0 * (2.0 / CHAINS as f64).sqrt(),
+        "{v} for {expected}"
+    );
+}
+
+/// Every component of the gradient of N(0, 0.1²) beyond 0.01 exceeds a clip of 1.
+#[test]
+fn the_clip_cuts_and_its_share_is_told() {
+    let device = Device::flex();
+    let settings = SamplerConfig {
+        clip: Some(1.0),
+        ..config("sgld", 0.1)
+    };
+    let target = Arc::new(Gaussian::new(&[0.0; 3], &[0.1; 3], &device));
+    let x = start(16, 3, &device);
+    let share = host(x.clone().abs().greater_elem(0.01).float().mean())[0];
+    let mut run = Run::new(target, &settings, Rng::new(1), x.clone()).unwrap();
+    let draws = block_on(run.advance(1)).unwrap();
+    assert_close(&[draws[0].clipped.unwrap()], &[share], 1e-6);
+    // The drift is at most a·clip; the rest is noise of known size.
+    let moved = host(run.states() - x);
+    assert!(moved.iter().all(|d| d.abs() < 0.005 + 6.0 * 0.1));
+}
+
+/// At stationarity the shadow is MALA's acceptance at the same step: the same test, not taken.
+#[test]
+fn shadow_acceptance_is_the_acceptance_of_mala() {
+    let device = Device::flex();
+    let accept = |sampler: &str| {
+        let target = Arc::new(Gaussian::new(&[0.0; 10], &[1.0; 10], &device));
+        let x = Rng::new(3).normal_tensor(Purpose::Start, 0, 64, 10, &device);
+        let mut run = Run::new(target, &config(sampler, 0.6), Rng::new(1), x).unwrap();
+        assert_eq!(run.has_test(), sampler == "mala");
+        let draws = block_on(run.advance(200)).unwrap();
+        let all: Vec<f32> = draws.into_iter().flat_map(|d| d.accept).collect();
+        all.iter().sum::<f32>() / all.len() as f32
+    };
+    let (mala, shadow) = (accept("mala"), accept("ula"));
+    assert!((mala - shadow).abs() < 0.02, "{mala} against {shadow}");
+    assert!(mala < 0.99, "a step that the test minds");
+}
+
+/// A step far beyond stability diverges, in HMC and in NUTS; a small one never does.
+#[test]
+fn divergences_are_counted() {
+    let device = Device::flex();
+    for sampler in ["hmc", "nuts", "underdamped"] {
+        let count = |step: f64| {
+            let target = Arc::new(Gaussian::new(&[0.0; 2], &[0.01, 1.0], &device));
+            let settings = config(sampler, step);
+            let mut run = Run::new(target, &settings, Rng::new(1), start(16, 2, &device)).unwrap();
+            let draws = block_on(run.advance(20)).unwrap();
+            draws.iter().map(|d| d.divergent).sum::<u32>()
+        };
+        assert_eq!(count(0.005), 0, "{sampler}");
+        assert!(count(1.0) > 100, "{sampler}: {}", count(1.0));
+    }
+}
+
+/// The clock counts what trajectories needed, and says when the largest length ended them.
+#[test]
+fn nuts_counts_its_leapfrog_steps_and_saturates() {
+    let device = Device::flex();
+    let advance = |step: f64| {
+        let target = Arc::new(Gaussian::new(&[0.0; 2], &[1.0; 2], &device));
+        let mut run = Run::new(
+            target,
+            &config("nuts", step),
+            Rng::new(1),
+            start(16, 2, &device),
+        )
+        .unwrap();
+        let draws = block_on(run.advance(20)).unwrap();
+        let saturated = draws.iter().map(|d| d.saturated.unwrap()).sum::<u32>();
+        (run.gradients() / 20.0, saturated)
+    };
+    let (cost, saturated) = advance(0.001);
+    assert_eq!(
+        (cost, saturated),
+        (15.0, 16 * 20),
+        "the whole tree of depth 4, always"
+    );
+    let (cost, saturated) = advance(0.5);
+    assert!((2.0..10.0).contains(&cost), "{cost}");
+    assert!(saturated < 20, "{saturated}");
+}
+
+/// A learned mass makes scales of 10⁻² and 10² one problem.
+#[test]
+fn the_mass_is_learned_from_the_warm_up() {
+    let device = Device::flex();
+    let sd = [0.01, 1.0, 100.0];
+    for sampler in ["rwm", "mala", "hmc", "nuts", "underdamped"] {
+        let settings = SamplerConfig {
+            warmup: 600,
+            adapt_mass: true,
+            max_tree_depth: 6,
+            ..config(sampler, 0.01)
+        };
+        let target = Arc::new(Gaussian::new(&[0.0; 3], &sd.map(|v| v as f32), &device));
+        let x = Rng::new(3).normal_tensor(Purpose::Start, 0, 64, 3, &device)
+            * Tensor::<2>::from_floats([[0.01, 1.0, 100.0]], &device)
+            * 1.5;
+        let mut run = Run::new(target, &settings, Rng::new(1), x).unwrap();
+        block_on(run.advance(600 + 100)).unwrap();
+        let x = host(run.states());
+        for (i, s) in sd.iter().enumerate() {
+            let v = x.chunks(3).map(|r| (r[i] / s).powi(2)).sum::<f64>() / 64.0;
+            assert!(
+                (v - 1.0).abs() < 4.0 * (2.0f64 / 64.0).sqrt(),
+                "{sampler}, scale {s}: variance {v}"
+            );
+        }
+        let step = run.step_sizes()[0];
+        assert!(step > 0.2, "{sampler}: step {step} in units of the scales");
+    }
+}
+
+/// Two modes that no local walk connects: tempering finds the shares of both from one of them.
+#[test]
+fn tempering_crosses_where_mala_does_not() {
+    let device = Device::flex();
+    let share = |sampler: &str| {
+        let target = Arc::new(Mixture::weighted(
+            &[([-4.0], 0.75), ([4.0], 0.25)],
+            0.5,
+            [-6.0, 6.0, -6.0, 6.0],
+            &device,
+        ));
+        let settings = SamplerConfig {
+            rungs: 6,
+            hottest: 60.0,
+            ..config(sampler, 0.5)
+        };
+        let x = Tensor::<2>::zeros([CHAINS, 1], &device) + 4.0;
+        let mut run = Run::new(target, &settings, Rng::new(2), x).unwrap();
+        block_on(run.advance(600)).unwrap();
+        let x = host(run.states());
+        x.iter().filter(|&&v| v < 0.0).count() as f64 / CHAINS as f64
+    };
+    assert_eq!(share("mala"), 0.0);
+    let found = share("tempering");
+    let se = (0.75f64 * 0.25 / CHAINS as f64).sqrt();
+    assert!((found - 0.75).abs() < 4.0 * se, "{found}");
+}
+
+/// The last transition of one chain, made again alone, ends where the chain ended.
+#[test]
+fn a_path_ends_where_the_chain_went() {
+    for (_, device) in devices() {
+        for (sampler, step, _) in RUNS {
+            let target = Arc::new(Mixture::new(&[[0.0, 1.0], [2.0, -1.0]], 0.7, &device));
+            let mut run = Run::new(
+                target,
+                &config(sampler, step),
+                Rng::new(1),
+                start(5, 2, &device),
+            )
+            .unwrap();
+            assert!(run.path(0).unwrap().is_none());
+            block_on(run.advance(7)).unwrap();
+            let states = host(run.states());
+            for chain in [0, 3] {
+                let path = run.path(chain).unwrap().unwrap();
+                let end = host(path.outcome.point.x.narrow(0, 0, 1));
+                assert_close(&end, &states[2 * chain..2 * chain + 2], 1e-5);
+                assert_eq!(path.transition, 6);
+                assert!(path.states.dims()[0] > 1, "{sampler}");
+            }
+            assert!(run.path(5).is_err());
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! `mixwell sample` and `mixwell race`: chains on the command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use burn::tensor::{Device, Tensor, TensorData};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use super::{Outcome, device::DeviceName};
 use crate::{
     artifact::{self, Card},
     diagnostics::{Rule, Status, Summary},
+    energy::{self, Energy},
     error::{Error, Result},
     image,
     race::{Race, RaceConfig, SideFrame},
@@ -38,14 +40,15 @@ impl RuleArgs {
     }
 }
 
-/// Sample a model: chains from over-dispersed starts, their diagnostics, and a picture of their ends.
+/// Sample a model or a density: chains from over-dispersed starts, their diagnostics, and a picture
+/// of their ends.
 #[derive(clap::Args)]
 pub struct SampleArgs {
-    /// Model: a name under models/, or a folder.
+    /// A model (a name under models/, or a folder), or a density that `mixwell targets` lists.
     model: String,
-    /// Space the chains walk in.
-    #[arg(long, default_value = "latent")]
-    space: String,
+    /// Space the chains walk in: latent or pixel. Densities have one only.
+    #[arg(long)]
+    space: Option<String>,
     #[command(flatten)]
     sampler: SamplerConfig,
     /// Transitions after the warm-up.
@@ -57,7 +60,8 @@ pub struct SampleArgs {
     /// Seed of starts and noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Standard deviation of the starts in latent space; the model's own is 1.
+    /// Standard deviation of the starts in latent space; the model's own is 1. For densities, how
+    /// far the starts spread, as a multiple of their picture's middle.
     #[arg(long, default_value_t = 1.2)]
     start_scale: f64,
     /// Where to write the chains' last images, as a PNG grid.
@@ -84,8 +88,12 @@ struct SampleReport {
     sampler: SamplerConfig,
     step_sizes: Vec<f64>,
     temperature: f64,
-    gradients_per_chain: u64,
+    gradients_per_chain: f64,
     acceptance: Option<f64>,
+    shadow_acceptance: Option<f64>,
+    divergences: u64,
+    clipped_share: Option<f64>,
+    saturated_share: Option<f64>,
     e_bfmi: Option<f64>,
     rule: Rule,
     converged: bool,
@@ -117,14 +125,14 @@ impl SampleArgs {
             }
         }
         let (device, device_name) = self.device.open()?;
-        let (card, model) = artifact::read_model(&self.model, &device)?;
-        let mut config = self.sampler.clone();
-        config.step_size = config
-            .step_size
-            .or_else(|| card.step_size(&self.space, &config.sampler));
-        let target = model.target(&self.space)?;
         let rng = Rng::new(self.seed);
-        let x = model.starts(&self.space, &rng, self.chains, self.start_scale)?;
+        let mut config = self.sampler.clone();
+        let Subject {
+            name,
+            space,
+            target,
+            starts: x,
+        } = self.subject(&rng, &mut config, &device)?;
         let mut trace = Trace::new(target.observables(), self.chains);
         let mut run = Run::new(target.clone(), &config, rng, x)?;
         let total = config.warmup + self.steps;
@@ -143,7 +151,7 @@ impl SampleArgs {
         bar.finish_and_clear();
 
         if let Some(path) = &self.out {
-            let images = target.to_image(run.point().x.clone()).ok_or_else(|| {
+            let images = target.to_image(run.states()).ok_or_else(|| {
                 Error::invalid(
                     "--out",
                     "a model of images",
@@ -157,19 +165,27 @@ impl SampleArgs {
         }
         let summaries = trace.summaries(&rule)?;
         let converged = summaries.iter().all(|s| s.status == Status::Converged);
-        let work = trace.gradients() as f64 * self.chains as f64;
+        let work = trace.gradients() * self.chains as f64;
+        let acceptance = Some(trace.acceptance()).filter(|a| a.is_finite());
         let report = SampleReport {
-            model: card.name.clone(),
-            space: self.space,
+            model: name,
+            space,
             seed: self.seed,
             chains: self.chains,
             steps: self.steps,
             device: device_name,
             step_sizes: run.step_sizes().to_vec(),
-            temperature: config.temperature,
+            temperature: {
+                let (drift, noise) = run.drift_and_noise();
+                noise * noise / (2.0 * drift)
+            },
             sampler: config,
             gradients_per_chain: trace.gradients(),
-            acceptance: run.has_test().then(|| trace.acceptance()),
+            acceptance: acceptance.filter(|_| run.has_test()),
+            shadow_acceptance: acceptance.filter(|_| !run.has_test()),
+            divergences: trace.divergences(),
+            clipped_share: trace.clipped(),
+            saturated_share: trace.saturated(),
             e_bfmi: trace.e_bfmi(),
             rule,
             converged,
@@ -188,6 +204,61 @@ impl SampleArgs {
             Outcome::Done
         } else {
             Outcome::NotConverged
+        })
+    }
+}
+
+/// What is sampled.
+struct Subject {
+    name: String,
+    space: String,
+    target: Arc<dyn Energy>,
+    starts: Tensor<2>,
+}
+
+impl SampleArgs {
+    /// The model or density of the arguments; fills its recommended step size in.
+    fn subject(&self, rng: &Rng, config: &mut SamplerConfig, device: &Device) -> Result<Subject> {
+        if let Some(density) = energy::REGISTRY.iter().find(|r| r.name == self.model) {
+            if let Some(space) = &self.space {
+                return Err(Error::invalid(
+                    "--space",
+                    "nothing for a density, which has one space only",
+                    space,
+                    "leave it out",
+                ));
+            }
+            config.step_size = config
+                .step_size
+                .or_else(|| density.step_size(&config.sampler));
+            let target = (density.build)(device);
+            let starts = target.dispersed(rng, self.chains, self.start_scale);
+            let shape = [self.chains, target.space().dim];
+            return Ok(Subject {
+                name: density.name.into(),
+                space: target.space().name.into(),
+                starts: Tensor::from_data(TensorData::new(starts, shape), device),
+                target,
+            });
+        }
+        let (card, model) = artifact::read_model(&self.model, device)?;
+        let space = self.space.clone().unwrap_or_else(|| "latent".into());
+        // A model without a recommendation for this sampler has one for its nearest relative.
+        let relative = match config.sampler.as_str() {
+            "nuts" | "underdamped" => "hmc",
+            "sgld" => "ula",
+            "tempering" | "rwm" => "mala",
+            own => own,
+        };
+        config.step_size = config
+            .step_size
+            .or_else(|| card.step_size(&space, &config.sampler))
+            .or_else(|| card.step_size(&space, relative));
+        Ok(Subject {
+            target: model.target(&space)?,
+            starts: model.starts(&space, rng, self.chains, self.start_scale)?,
+            name: card.name,
+            space,
         })
     }
 }
@@ -239,7 +310,7 @@ impl SampleReport {
             self.model, self.space, self.device, self.chains, self.steps, self.seed
         );
         println!(
-            "{}  ε {:.4}  T {}  acceptance {}  {} ∇E per chain  ESS per 1000 ∇E {}",
+            "{}  ε {:.4}  T {:.4}  acceptance {}  {:.0} ∇E per chain  ESS per 1000 ∇E {}",
             self.sampler.sampler,
             self.step_sizes[0],
             self.temperature,
@@ -247,6 +318,24 @@ impl SampleReport {
             self.gradients_per_chain,
             number(self.ess_per_1000_gradients, 2),
         );
+        if let Some(shadow) = self.shadow_acceptance {
+            println!("no Metropolis test; it would have accepted {shadow:.3}");
+        }
+        if self.divergences > 0 {
+            println!("{} divergent transitions", self.divergences);
+        }
+        if let Some(clipped) = self.clipped_share {
+            println!(
+                "{:.1} % of the gradient components were clipped",
+                100.0 * clipped
+            );
+        }
+        if let Some(saturated) = self.saturated_share.filter(|s| *s > 0.0) {
+            println!(
+                "{:.1} % of the trajectories reached --max-tree-depth",
+                100.0 * saturated
+            );
+        }
         print_summaries(&self.summaries);
     }
 }
@@ -407,6 +496,73 @@ impl RaceArgs {
                     side.gradients_per_chain,
                 );
                 print_summaries(&side.summaries);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// List the samplers.
+#[derive(clap::Args)]
+pub struct SamplersArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl SamplersArgs {
+    /// Lists.
+    ///
+    /// # Errors
+    /// None that can be mended.
+    pub fn run(self) -> Result<Outcome> {
+        if self.json {
+            let all: Vec<_> = crate::sampler::REGISTRY
+                .iter()
+                .map(|r| {
+                    serde_json::json!({
+                        "name": r.name, "title": r.title, "description": r.description,
+                        "tested": r.tested, "target_accept": r.target_accept, "settings": r.settings,
+                    })
+                })
+                .collect();
+            print_json(&all)?;
+        } else {
+            for r in crate::sampler::REGISTRY {
+                println!("{:<12} {}\n{:13}{}", r.name, r.title, "", r.description);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// List the densities that can be sampled by name.
+#[derive(clap::Args)]
+pub struct TargetsArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl TargetsArgs {
+    /// Lists.
+    ///
+    /// # Errors
+    /// None that can be mended.
+    pub fn run(self) -> Result<Outcome> {
+        if self.json {
+            let all: Vec<_> = energy::REGISTRY
+                .iter()
+                .map(|r| {
+                    serde_json::json!({
+                        "name": r.name, "title": r.title, "description": r.description,
+                    })
+                })
+                .collect();
+            print_json(&all)?;
+        } else {
+            for r in energy::REGISTRY {
+                println!("{:<14} {}\n{:15}{}", r.name, r.title, "", r.description);
             }
         }
         Ok(Outcome::Done)

@@ -30,6 +30,10 @@ enum Command {
     Train(train::Args),
     /// Run chains on a model and judge them.
     Sample(chains::SampleArgs),
+    /// List the samplers.
+    Samplers(chains::SamplersArgs),
+    /// List the densities that can be sampled by name.
+    Targets(chains::TargetsArgs),
     /// Race pixel space against latent space at equal gradient evaluations.
     Race(chains::RaceArgs),
     /// Show a model's card and test it on a device.
@@ -62,6 +66,8 @@ fn run(command: Command) -> Result<Outcome> {
     match command {
         Command::Train(args) => args.run(),
         Command::Sample(args) => args.run(),
+        Command::Samplers(args) => args.run(),
+        Command::Targets(args) => args.run(),
         Command::Race(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Manifest(args) => args.run(),

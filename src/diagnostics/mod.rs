@@ -35,16 +35,20 @@ mod autocorr;
 mod energy;
 mod ess;
 mod mcse;
+mod nested;
 mod rank;
 mod rhat;
+mod stein;
 mod summary;
 
 pub use autocorr::{autocorrelation, autocovariance};
 pub use energy::e_bfmi;
 pub use ess::{TAIL, ess_bulk, ess_identity, ess_mean, ess_median, ess_quantile, ess_sd, ess_tail};
 pub use mcse::{mcse_mean, mcse_median, mcse_quantile, mcse_sd};
-pub use rank::rank_normalise;
+pub use nested::nested_rhat;
+pub use rank::{rank_counts, rank_normalise};
 pub use rhat::{rhat_bulk, rhat_folded, rhat_identity, rhat_rank, rhat_split};
+pub use stein::ksd;
 pub use summary::{Rule, Status, Summary, summarise};
 
 use crate::error::{Error, Result};

@@ -21,6 +21,28 @@ pub fn rank_normalise(draws: &Draws) -> Vec<f64> {
     Order::new(draws).normal_scores(&NormalScores::new(draws.size()))
 }
 
+/// Histogram of the ranks of each chain's draws among all draws of all chains: chains × `bins` counts,
+/// the data of a rank plot (Vehtari et al. 2021, §4.3). Chains that agree have about draws/bins in
+/// every bin. Tied draws share their average rank. All zero when a draw is not finite.
+pub fn rank_counts(draws: &Draws, bins: usize) -> Vec<Vec<u32>> {
+    let mut counts = vec![vec![0; bins]; draws.chains()];
+    if bins == 0 || draws.size() == 0 || draws.first_non_finite().is_some() {
+        return counts;
+    }
+    let order = Order::new(draws).0;
+    let mut ranked = 0;
+    for tied in order.chunk_by(|(a, _), (b, _)| a == b) {
+        // The middle of these ranks, as a share of all.
+        let share = (ranked as f64 + 0.5 * tied.len() as f64) / order.len() as f64;
+        let bin = ((share * bins as f64) as usize).min(bins - 1);
+        for &(_, place) in tied {
+            counts[place / draws.draws()][bin] += 1;
+        }
+        ranked += tied.len();
+    }
+    counts
+}
+
 /// Draws in increasing order, each with its place in the chain-major layout.
 pub(super) struct Order(Vec<(f64, usize)>);
 

@@ -4,9 +4,76 @@
 //! It knows no sampler, backend, command line or page. E is an energy: p(x) ∝ exp(−E(x)/T), low
 //! energy is likely.
 
-pub mod analytic;
+mod banana;
+mod checkerboard;
+mod density;
+mod donut;
+mod eight_schools;
+mod funnel;
+mod gaussian;
+mod mixture;
+#[cfg(feature = "native")]
+pub mod posterior;
+mod rings;
+mod squiggle;
 
-use burn::tensor::Tensor;
+pub use density::{Density, Grid, Marginal, Plane};
+pub use eight_schools::EightSchools;
+pub use gaussian::Gaussian;
+pub use mixture::{Drawing, Mixture};
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+
+use crate::error::{Error, Result};
+
+/// Every density that is known beforehand, in the order in which they are offered. A finite-difference
+/// gradient check and a comparison with its own law in f64 cover each that is listed here.
+pub const REGISTRY: &[Registration] = &[
+    gaussian::REGISTRATION,
+    banana::REGISTRATION,
+    donut::REGISTRATION,
+    mixture::TWO_MODES,
+    mixture::EIGHT_MODES,
+    funnel::REGISTRATION,
+    squiggle::REGISTRATION,
+    rings::REGISTRATION,
+    checkerboard::REGISTRATION,
+    eight_schools::REGISTRATION,
+];
+
+/// What the rest of the crate knows of a density.
+pub struct Registration {
+    /// Name in URLs and on the command line.
+    pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
+    /// What it is and what it teaches, in a sentence or two.
+    pub description: &'static str,
+    /// Recommended step size of each sampler that has one.
+    pub steps: &'static [(&'static str, f64)],
+    /// Makes it on a device.
+    pub build: fn(&Device) -> Arc<dyn Density>,
+}
+
+impl Registration {
+    /// The recommended step size of a sampler.
+    pub fn step_size(&self, sampler: &str) -> Option<f64> {
+        self.steps.iter().find(|(s, _)| *s == sampler).map(|s| s.1)
+    }
+}
+
+/// The registration of a name.
+///
+/// # Errors
+/// [`Error::Invalid`] for a name that no density has.
+pub fn find(name: &str) -> Result<&'static Registration> {
+    REGISTRY.iter().find(|r| r.name == name).ok_or_else(|| {
+        let names: Vec<_> = REGISTRY.iter().map(|r| r.name).collect();
+        Error::invalid("target", names.join(", "), name, "choose one of these")
+    })
+}
 
 /// The space a target lives in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,9 +161,21 @@ pub trait Energy: Send + Sync {
         }
     }
 
+    /// The laws of single coordinates given all others, where they are known: what Gibbs needs.
+    fn conditionals(&self) -> Option<&dyn Conditionals> {
+        None
+    }
+
     /// Decodes states `[B, D]` to images `[B, C, H, W]` with values in about [0, 1].
     fn to_image(&self, x: Tensor<2>) -> Option<Tensor<4>> {
         let _ = x;
         None
     }
+}
+
+/// Exact laws of single coordinates given all the others, at T = 1.
+pub trait Conditionals: Send + Sync {
+    /// Draws coordinate `i` of every state given the others: x `[B, D]`, a standard normal and a
+    /// uniform for each (`[B, 1]`) → the new coordinate, `[B, 1]`.
+    fn draw(&self, x: Tensor<2>, i: usize, normal: Tensor<2>, uniform: Tensor<2>) -> Tensor<2>;
 }

@@ -17,7 +17,10 @@ use super::{
     dict::{Dict, DictBuilder},
     layers::{Conv, Init, pointwise},
 };
-use crate::error::{Error, Result};
+use crate::{
+    device::read,
+    error::{Error, Result},
+};
 
 /// Architecture of a flow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -462,34 +465,32 @@ impl TrainableFlow {
     }
 
     /// The finished flow: actnorm and 1×1 convolution of each step folded into one matrix and one
-    /// bias, with the inverse matrix beside it. Reads from the device: native only.
+    /// bias, with the inverse matrix beside it.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a 1×1 convolution is singular or not finite.
-    pub fn frozen(&self, config: &FlowConfig) -> Result<Flow> {
+    /// [`Error::Diverged`] when a 1×1 convolution is singular or not finite, [`Error::Device`] when
+    /// the weights cannot be read.
+    pub async fn frozen(&self, config: &FlowConfig) -> Result<Flow> {
         let this = self.clone().valid();
         let shapes = config.level_shapes();
         let mut levels = Vec::new();
         for (level, [h, w, _]) in this.levels.into_iter().zip(shapes) {
             let device = level_device(&level);
-            let steps = level
-                .steps
-                .into_iter()
-                .map(|step| {
-                    let scale = host(step.actnorm.log_scale.val()).map(f64::exp);
-                    let bias = host(step.actnorm.bias.val());
-                    let n = scale.len();
-                    let a: Vec<f64> = step.mix.matrix().into_data().iter::<f64>().collect();
-                    let a = DMatrix::from_row_slice(n, n, &a);
-                    let bias = a.tr_mul(&bias.component_mul(&scale));
-                    let matrix = DMatrix::from_diagonal(&scale) * a;
-                    let bias: Vec<f32> = bias.iter().map(|&v| v as f32).collect();
-                    Affine::new(&matrix, bias, h * w, &device).map(|affine| Step {
-                        affine,
-                        coupling: step.coupling,
-                    })
-                })
-                .collect::<Result<Vec<_>>>()?;
+            let mut steps = Vec::new();
+            for step in level.steps {
+                let scale =
+                    DVector::from_vec(read(step.actnorm.log_scale.val()).await?).map(f64::exp);
+                let bias = DVector::from_vec(read(step.actnorm.bias.val()).await?);
+                let n = scale.len();
+                let a = DMatrix::from_row_slice(n, n, &read(step.mix.matrix()).await?);
+                let bias = a.tr_mul(&bias.component_mul(&scale));
+                let matrix = DMatrix::from_diagonal(&scale) * a;
+                let bias: Vec<f32> = bias.iter().map(|&v| v as f32).collect();
+                steps.push(Step {
+                    affine: Affine::new(&matrix, bias, h * w, &device)?,
+                    coupling: step.coupling,
+                });
+            }
             levels.push(Level {
                 steps,
                 split: level.split,
@@ -509,10 +510,6 @@ fn level_device(level: &TrainableLevel) -> burn::tensor::Device {
         .first()
         .map(|s| s.actnorm.bias.val().device())
         .unwrap_or_default()
-}
-
-fn host(t: Tensor<1>) -> DVector<f64> {
-    DVector::from_vec(t.into_data().iter::<f64>().collect())
 }
 
 /// log N(z; 0, I), `[B, D]` → `[B]`.

@@ -2,6 +2,7 @@
 //! convolution is then one matrix product, and a slice of channels is a slice of the last axis.
 
 pub mod dict;
+pub mod ema;
 pub mod flow;
 pub mod layers;
 pub mod tilt;

@@ -46,6 +46,11 @@ impl DualAveraging {
         self.log_step.exp()
     }
 
+    /// The acceptance that is aimed at.
+    pub fn target(&self) -> f64 {
+        self.target
+    }
+
     /// The averaged step size, to be frozen after warm-up.
     pub fn frozen(&self) -> f64 {
         self.log_average.exp()

@@ -1,11 +1,15 @@
-//! Hamiltonian Monte Carlo with identity mass at temperature T: momenta p ~ N(0, T·I), L leapfrog
-//! steps of H = E(x) + ‖p‖²/2, acceptance min(1, exp(−ΔH/T)).
+//! Hamiltonian Monte Carlo at temperature T with diagonal mass M = s⁻²: momenta p ~ N(0, T·M), L
+//! leapfrog steps of H = E(x) + pᵀM⁻¹p/2, acceptance min(1, exp(−ΔH/T)).
 //!
 //! Duane et al. 1987; Neal 2011, "MCMC using Hamiltonian dynamics", §5.3.3 for the jitter of the
 //! step size (±10 %, drawn independently of the state), which breaks resonances with the period of
-//! a near-Gaussian target.
+//! a near-Gaussian target. Momenta are kept as r = s·p, so that r ~ N(0, T·I).
 
-use super::{Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, metropolis};
+use burn::tensor::Tensor;
+
+use super::{
+    Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, diverged, kinetic, metropolis,
+};
 use crate::{
     energy::{Energy, Point},
     rng::Purpose,
@@ -16,8 +20,11 @@ const JITTER: f64 = 0.1;
 pub const REGISTRATION: Registration = Registration {
     name: "hmc",
     title: "HMC",
+    description: "A random push, then a glide along the energy for a fixed number of leapfrog steps, then accept or reject.",
+    tested: true,
     // "MCMC Should Mix" tunes to about 0.65, the optimum of Beskos et al. 2013.
     target_accept: Some(0.65),
+    settings: &["step_size", "temperature", "leapfrog_steps", "adapt_mass"],
     build: |config: &SamplerConfig| {
         Box::new(Hmc {
             leapfrog_steps: config.leapfrog_steps,
@@ -38,41 +45,36 @@ impl Sampler for Hmc {
         &self,
         target: &dyn Energy,
         point: Point,
+        _memory: Option<Tensor<2>>,
         tuning: &Tuning,
         noise: &Noise<'_>,
     ) -> Transition {
-        let [batch, dim] = point.x.dims();
-        let u = noise
-            .rng
-            .uniform_tensor(Purpose::Jitter, noise.step, batch, noise.device);
-        let step = tuning.step.clone() * (u * (2.0 * JITTER) + (1.0 - JITTER)).reshape([batch, 1]);
-        let start =
-            noise
-                .rng
-                .normal_tensor(Purpose::Proposal, noise.step, batch, dim, noise.device)
-                * tuning.temperature.sqrt();
+        let [rows, dim] = point.x.dims();
+        let u = noise.uniforms(Purpose::Jitter, rows, 1);
+        let step = tuning.step.clone() * (u * (2.0 * JITTER) + (1.0 - JITTER));
+        let start = noise.normals(Purpose::Proposal, rows, dim) * tuning.root_temperature();
         let half = step.clone() * 0.5;
-        let mut momentum = start.clone() - point.gradient.clone() * half.clone();
+        let mut momentum = start.clone() - tuning.scaled(point.gradient.clone()) * half.clone();
         let mut end = point.clone();
         for leap in 1..=self.leapfrog_steps {
-            end = target.point(end.x + momentum.clone() * step.clone());
+            end = target.point(end.x + tuning.scaled(momentum.clone() * step.clone()));
             let kick = if leap == self.leapfrog_steps {
                 half.clone()
             } else {
                 step.clone()
             };
-            momentum = momentum - end.gradient.clone() * kick;
+            momentum = momentum - tuning.scaled(end.gradient.clone()) * kick;
         }
-        let kinetic =
-            |p: burn::tensor::Tensor<2>| p.powi_scalar(2).sum_dim(1).reshape([batch]) * 0.5;
         let before = point.energy.clone() + kinetic(start);
         let after = end.energy.clone() + kinetic(momentum);
-        let log_alpha = (before.clone() - after.clone()) / tuning.temperature;
-        let (accept, accepted) = metropolis(log_alpha, noise.accept(batch));
+        let log_alpha = (before.clone() - after.clone()) / tuning.temperatures();
+        let divergent = diverged(log_alpha.clone().neg());
+        let (accept, accepted) = metropolis(log_alpha, noise.accept(rows));
         Transition {
-            point: point.select(end, accepted.clone()),
             accept: Some(accept),
-            hamiltonian: Some(before.mask_where(accepted, after)),
+            hamiltonian: Some(before.mask_where(accepted.clone(), after)),
+            divergent: Some(divergent),
+            ..point.select(end, accepted).into()
         }
     }
 }

@@ -2,18 +2,25 @@
 //!
 //! Euler–Maruyama for the overdamped Langevin diffusion (Roberts & Tweedie 1996, "Exponential
 //! convergence of Langevin distributions and their discrete approximations"). Without a Metropolis
-//! test its stationary law is biased by O(ε²): on N(0, s²) its variance is s²T/(1 − a/(2s²)).
+//! test its stationary law is biased by O(ε²): on N(0, s²) its variance is s²T/(1 − a/(2s²)). The
+//! acceptance that the test would have had (its *shadow*) is reported all the same: it costs nothing
+//! more, and how far it lies below 1 says how biased the chain is.
 
-use super::{Noise, Registration, Sampler, SamplerConfig, Transition, Tuning};
-use crate::{
-    energy::{Energy, Point},
-    rng::Purpose,
+use burn::tensor::Tensor;
+
+use super::{
+    Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, capped, drift_and_noise,
+    langevin,
 };
+use crate::energy::{Energy, Point};
 
 pub const REGISTRATION: Registration = Registration {
     name: "ula",
     title: "unadjusted Langevin",
+    description: "A gradient step plus noise, always accepted: simple, and biased by the square of its step size.",
+    tested: false,
     target_accept: None,
+    settings: &["step_size", "temperature", "adapt_mass"],
     build: |_: &SamplerConfig| Box::new(Ula),
 };
 
@@ -28,19 +35,21 @@ impl Sampler for Ula {
         &self,
         target: &dyn Energy,
         point: Point,
+        _memory: Option<Tensor<2>>,
         tuning: &Tuning,
         noise: &Noise<'_>,
     ) -> Transition {
-        let [batch, dim] = point.x.dims();
-        let xi = noise
-            .rng
-            .normal_tensor(Purpose::Proposal, noise.step, batch, dim, noise.device);
-        let drift = tuning.step.clone().powi_scalar(2) * 0.5;
-        let sigma = tuning.step.clone() * tuning.temperature.sqrt();
+        let done = langevin(
+            target,
+            &point,
+            tuning,
+            drift_and_noise(tuning),
+            noise,
+            |g| g,
+        );
         Transition {
-            point: target.point(point.x - point.gradient * drift + xi * sigma),
-            accept: None,
-            hamiltonian: None,
+            accept: Some(capped(done.log_alpha).exp()),
+            ..done.proposal.into()
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Training runs: what every system's recipe shares. A run lives in a folder of its own with its
 //! config, metrics (JSON lines), and checkpoint; it can be killed at any moment and resumed.
 
-mod ema;
 mod run_folder;
 
 use std::{
@@ -18,7 +17,6 @@ use crate::{
     error::{Error, Result},
 };
 
-pub use ema::Ema;
 pub use run_folder::RunFolder;
 
 /// What the command line asks for.

@@ -64,6 +64,9 @@ pub fn ensure_web() -> Result {
     if !String::from_utf8_lossy(&targets.stdout).contains("wasm32-unknown-unknown") {
         run(Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))?;
     }
+    // trunk builds offline, so that it looks for tools on PATH only; the crates of the wasm build must
+    // be here by then, and a native build has not fetched all of them.
+    run(Command::new(env!("CARGO")).args(["fetch", "--target", "wasm32-unknown-unknown"]))?;
     npm_ci()?;
     let bindgen = locked_version("wasm-bindgen")?;
     install("wasm-bindgen", "wasm-bindgen-cli", &bindgen)?;

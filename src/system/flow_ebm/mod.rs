@@ -8,6 +8,7 @@
 //! both spaces below carry the same model exactly (at T = 1; at other temperatures the Jacobian is
 //! tempered in pixel space and not in latent space, so the two differ).
 
+mod learn;
 #[cfg(feature = "native")]
 mod train;
 
@@ -29,10 +30,9 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
+pub use learn::{FlowStage, FlowTraining, TiltStage, TiltStep, TiltTraining};
 #[cfg(feature = "native")]
-pub use train::{
-    FlowStage, FlowTraining, PRESETS, Recipe, TiltStage, TiltTraining, train_flow, train_tilt,
-};
+pub use train::{PRESETS, Recipe, train_flow, train_tilt};
 
 /// This system's entry in the registry.
 pub const REGISTRATION: Registration = Registration {

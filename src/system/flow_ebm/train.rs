@@ -9,26 +9,27 @@ use std::{
 };
 
 use burn::{
-    grad_clipping::GradientClippingConfig,
     module::Module,
-    optim::{AdamConfig, GradientsParams, ModuleOptimizer},
     tensor::{Device, Tensor, TensorData},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, COMPONENTS, FlowEbm, LatentEnergy, Projection, into_model};
+use super::{
+    Architecture, COMPONENTS, FlowEbm, FlowStage, FlowTraining, LatentEnergy, Projection,
+    TiltStage, TiltTraining, into_model,
+};
 use crate::{
     artifact::{self, Card, DataCard, KnownAnswer},
     data::{self, Dataset, Split},
     error::{Error, Result},
     nn::{
-        flow::{Flow, FlowConfig, LevelConfig, TrainableFlow, log_normal, to_channels_last},
-        layers::Init,
-        tilt::{Tilt, TiltConfig},
+        ema::Ema,
+        flow::{Flow, FlowConfig, LevelConfig},
+        tilt::TiltConfig,
     },
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig, SavedRun, Trace},
-    train::{Ema, Event, Request, RunFolder, Sink, override_config},
+    train::{Event, Request, RunFolder, Sink, override_config},
 };
 
 /// Everything that a training run depends on, beside the data.
@@ -49,48 +50,6 @@ pub struct Recipe {
     pub flow: FlowStage,
     /// Stage 2.
     pub tilt: TiltStage,
-}
-
-/// Maximum likelihood of the flow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FlowStage {
-    /// Iterations.
-    pub iterations: u64,
-    /// Peak learning rate of Adam.
-    pub learning_rate: f64,
-    /// Iterations of linear warm-up; a cosine to 1 % follows.
-    pub warmup: u64,
-    /// Bound of each parameter's gradient norm.
-    pub clip_norm: f64,
-    /// Architecture.
-    pub architecture: FlowConfig,
-}
-
-/// Learning the tilt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TiltStage {
-    /// Iterations.
-    pub iterations: u64,
-    /// Peak learning rate of Adam (β₁ = 0, β₂ = 0.999).
-    pub learning_rate: f64,
-    /// Iterations of linear warm-up; a cosine to 1 % follows.
-    pub warmup: u64,
-    /// Weight of the mean of U² over data and samples.
-    pub l2: f64,
-    /// Bound of each parameter's gradient norm.
-    pub clip_norm: f64,
-    /// Persistent latent chains.
-    pub chains: usize,
-    /// MALA transitions of each chain per iteration, before one independence jump.
-    pub transitions: usize,
-    /// First step size; it follows the acceptance from then on.
-    pub step_size: f64,
-    /// Acceptance to follow.
-    pub target_accept: f64,
-    /// Architecture.
-    pub architecture: TiltConfig,
 }
 
 fn level(squeeze: usize, steps: usize, hidden: usize, kernel: usize) -> LevelConfig {
@@ -178,26 +137,9 @@ pub type Preset = (&'static str, fn() -> Recipe);
 /// Every preset.
 pub const PRESETS: &[Preset] = &[("cpu", cpu), ("gpu", gpu), ("smoke", smoke)];
 
-/// Linear warm-up, then a cosine to 1 % of the peak.
-fn schedule(peak: f64, warmup: u64, total: u64, iteration: u64) -> f64 {
-    if iteration < warmup {
-        return peak * (iteration + 1) as f64 / warmup as f64;
-    }
-    let t = (iteration - warmup) as f64 / (total - warmup).max(1) as f64;
-    peak * (0.01 + 0.99 * 0.5 * (1.0 + (std::f64::consts::PI * t.min(1.0)).cos()))
-}
-
-fn adam(beta_1: f32, clip_norm: f64) -> ModuleOptimizer {
-    AdamConfig::new()
-        .with_beta_1(beta_1)
-        .with_beta_2(0.999)
-        .with_epsilon(1e-8)
-        .with_grad_clipping(Some(GradientClippingConfig::Norm(clip_norm as f32)))
-        .init()
-}
-
+/// A value that a command waits for.
 fn scalar(t: Tensor<1>) -> f64 {
-    t.into_data().iter::<f64>().next().unwrap_or(f64::NAN)
+    pollster::block_on(crate::device::scalar(t)).unwrap_or(f64::NAN)
 }
 
 fn record(action: &str) -> impl Fn(burn::store::RecordError) -> Error + '_ {
@@ -210,64 +152,7 @@ fn record(action: &str) -> impl Fn(burn::store::RecordError) -> Error + '_ {
     }
 }
 
-/// Learns a flow by maximum likelihood. `batch(i)` gives iteration i's data `[B, D]` on the plain
-/// device; `step` may be called from any loop.
-pub struct FlowTraining {
-    config: FlowConfig,
-    flow: TrainableFlow,
-    ema: Ema<TrainableFlow>,
-    optimiser: ModuleOptimizer,
-    /// Iterations done.
-    pub iteration: u64,
-}
-
 impl FlowTraining {
-    /// A new flow, its actnorms set from the first batch (`[B, D]`).
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a bad architecture.
-    pub fn new(stage: &FlowStage, ema_decay: f64, seed: u64, first: Tensor<2>) -> Result<Self> {
-        let device = first.device().autodiff();
-        let mut init = Init::new(seed, &device);
-        let config = stage.architecture.clone();
-        let flow = TrainableFlow::new(&config, &mut init)?;
-        let flow = flow.initialised_from(to_channels_last(first, config.shape));
-        Ok(Self {
-            ema: Ema::new(&flow, ema_decay),
-            flow,
-            optimiser: adam(0.9, stage.clip_norm),
-            config,
-            iteration: 0,
-        })
-    }
-
-    /// One step of Adam on a batch `[B, D]`; returns −log q(x)/D in nats.
-    pub fn step(&mut self, stage: &FlowStage, x: Tensor<2>) -> f64 {
-        let dim = self.config.dim() as f64;
-        let x = to_channels_last(x, self.config.shape);
-        let loss = self.flow.log_prob(x).mean() / -dim;
-        let value = scalar(loss.clone().inner());
-        let grads = GradientsParams::from_grads(loss.backward(), &self.flow);
-        let rate = schedule(
-            stage.learning_rate,
-            stage.warmup,
-            stage.iterations,
-            self.iteration,
-        );
-        self.flow = self.optimiser.step(rate, self.flow.clone(), grads);
-        self.ema.update(&self.flow);
-        self.iteration += 1;
-        value
-    }
-
-    /// The averaged flow, frozen.
-    ///
-    /// # Errors
-    /// [`Error::Diverged`] when it is not invertible.
-    pub fn frozen(&self) -> Result<Flow> {
-        self.ema.average().frozen(&self.config)
-    }
-
     fn save(&self, to: &Path) -> Result<()> {
         let fail = record("write");
         self.flow
@@ -302,150 +187,7 @@ impl FlowTraining {
     }
 }
 
-/// Learns the tilt of a frozen flow.
-pub struct TiltTraining {
-    flow: Flow,
-    projection: Projection,
-    tilt: Tilt,
-    ema: Ema<Tilt>,
-    optimiser: ModuleOptimizer,
-    chains: Run,
-    seed: u64,
-    /// Iterations done.
-    pub iteration: u64,
-}
-
-/// What one iteration of the tilt saw.
-#[derive(Debug, Clone, Copy)]
-pub struct TiltStep {
-    /// Mean U of the data.
-    pub data: f64,
-    /// Mean U of the chains.
-    pub samples: f64,
-    /// Mean acceptance.
-    pub acceptance: f64,
-    /// Step size ε.
-    pub step_size: f64,
-}
-
 impl TiltTraining {
-    /// A new tilt; its chains start in equilibrium, at N(0, I), since U ≈ 0.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for bad settings.
-    pub fn new(
-        stage: &TiltStage,
-        ema_decay: f64,
-        seed: u64,
-        flow: Flow,
-        projection: Projection,
-        device: &Device,
-    ) -> Result<Self> {
-        let tracked = device.clone().autodiff();
-        let mut init = Init::new(seed ^ 0x7117, &tracked);
-        let shape = flow.config().shape;
-        let tilt = Tilt::new(&stage.architecture, shape, &mut init);
-        let rng = Rng::new(seed);
-        let start = rng.normal_tensor(Purpose::Start, 0, stage.chains, flow.config().dim(), device);
-        let config = SamplerConfig {
-            sampler: "mala".into(),
-            step_size: Some(stage.step_size),
-            warmup: 0,
-            ..SamplerConfig::default()
-        };
-        let target = latent(&flow, tilt.valid(), &projection);
-        Ok(Self {
-            chains: Run::new(target, &config, rng, start)?,
-            ema: Ema::new(&tilt, ema_decay),
-            optimiser: adam(0.0, stage.clip_norm),
-            tilt,
-            flow,
-            projection,
-            seed,
-            iteration: 0,
-        })
-    }
-
-    /// One step of Adam: data `[B, D]` down, chain samples up.
-    ///
-    /// # Errors
-    /// [`Error::Diverged`] when an energy is not finite.
-    pub fn step(&mut self, stage: &TiltStage, x: Tensor<2>) -> Result<TiltStep> {
-        self.chains
-            .retarget(latent(&self.flow, self.tilt.valid(), &self.projection))?;
-        let draws = pollster::block_on(self.chains.advance(stage.transitions))?;
-        let count = draws.iter().map(|d| d.accept.len()).sum::<usize>() as f64;
-        let acceptance = draws
-            .iter()
-            .flat_map(|d| &d.accept)
-            .map(|&a| f64::from(a))
-            .sum::<f64>()
-            / count;
-        // The paper's rule: 2 % up or down, for as long as the energy keeps changing.
-        self.chains
-            .scale_steps(if acceptance > stage.target_accept {
-                1.02
-            } else {
-                1.0 / 1.02
-            });
-        // Local chains cannot carry weight between modes that the flow tears apart, and the tilt
-        // would drift for ever; the flow's own samples can, wherever U lets them in.
-        let (chains, dim) = (stage.chains, self.flow.config().dim());
-        let z = self.chains.point().x.clone();
-        let device = z.device();
-        let fresh = Rng::new(self.seed).normal_tensor(
-            Purpose::Proposed,
-            self.iteration as u32,
-            chains,
-            dim,
-            &device,
-        );
-        let log_ratio = log_normal(z) - log_normal(fresh.clone());
-        self.chains.jump(fresh, log_ratio, self.iteration as u32);
-        let negatives = self.flow.inverse(self.chains.point().x.clone());
-        let (b, n) = (x.dims()[0], negatives.dims()[0]);
-        let u = self.tilt.forward(Tensor::cat(vec![x, negatives], 0));
-        let (data, samples) = (u.clone().narrow(0, 0, b), u.narrow(0, b, n));
-        let penalty = data.clone().powi_scalar(2).mean() + samples.clone().powi_scalar(2).mean();
-        let (data, samples) = (data.mean(), samples.mean());
-        let loss = data.clone() - samples.clone() + penalty * stage.l2;
-        let out = TiltStep {
-            data: scalar(data.inner()),
-            samples: scalar(samples.inner()),
-            acceptance,
-            step_size: self.chains.step_sizes()[0],
-        };
-        if !(out.data.is_finite() && out.samples.is_finite()) {
-            return Err(Error::Diverged {
-                problem: format!(
-                    "at iteration {} the tilt is not finite: {out:?}",
-                    self.iteration
-                ),
-                fix: "resume with a lower tilt.learning_rate".into(),
-            });
-        }
-        let grads = GradientsParams::from_grads(loss.backward(), &self.tilt);
-        let rate = schedule(
-            stage.learning_rate,
-            stage.warmup,
-            stage.iterations,
-            self.iteration,
-        );
-        self.tilt = self.optimiser.step(rate, self.tilt.clone(), grads);
-        self.ema.update(&self.tilt);
-        self.iteration += 1;
-        Ok(out)
-    }
-
-    /// The model with the averaged tilt.
-    pub fn model(&self) -> FlowEbm {
-        FlowEbm {
-            flow: self.flow.clone(),
-            tilt: self.ema.average().clone(),
-            projection: self.projection.clone(),
-        }
-    }
-
     fn save(&self, to: &Path) -> Result<()> {
         let fail = record("write");
         self.tilt
@@ -482,14 +224,6 @@ impl TiltTraining {
         self.iteration = iteration;
         Ok(self)
     }
-}
-
-fn latent(flow: &Flow, tilt: Tilt, projection: &Projection) -> Arc<LatentEnergy> {
-    Arc::new(LatentEnergy(Arc::new(FlowEbm {
-        flow: flow.clone(),
-        tilt,
-        projection: projection.clone(),
-    })))
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
@@ -732,9 +466,9 @@ pub fn train_flow(
     let mut training = FlowTraining::new(stage, 0.99, seed, batch(0))?;
     while training.iteration < stage.iterations {
         let x = batch(training.iteration);
-        training.step(stage, x);
+        pollster::block_on(training.step(stage, x))?;
     }
-    training.frozen()
+    pollster::block_on(training.frozen())
 }
 
 /// Runs the tilt stage in a plain loop, without a run folder: for small problems and tests.
@@ -752,7 +486,7 @@ pub fn train_tilt(
     let mut training = TiltTraining::new(stage, 0.99, seed, flow, projection, &device)?;
     while training.iteration < stage.iterations {
         let x = batch(training.iteration);
-        training.step(stage, x)?;
+        pollster::block_on(training.step(stage, x))?;
     }
     Ok(training.model())
 }
@@ -829,7 +563,8 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         }
         let total = recipe.flow.iterations;
         while training.iteration < total {
-            let loss = training.step(&recipe.flow, batches.get(training.iteration));
+            let loss =
+                pollster::block_on(training.step(&recipe.flow, batches.get(training.iteration)))?;
             if !loss.is_finite() {
                 return Err(Error::Diverged {
                     problem: format!(
@@ -842,7 +577,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
             let bpd = loss / std::f64::consts::LN_2 + f64::from(recipe.bits);
             session.tick(training.iteration, total, &[("bits_per_dimension", bpd)])?;
             if training.iteration.is_multiple_of(500) {
-                let flow = training.frozen()?;
+                let flow = pollster::block_on(training.frozen())?;
                 let bpd =
                     bits_per_dimension(&flow, &test_data, recipe.bits, 1000, recipe.seed, &device);
                 session.metrics(BTreeMap::from([("test_bits_per_dimension".into(), bpd)]))?;
@@ -852,7 +587,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
                 session.checkpoint(|to| training.save(to))?;
             }
         }
-        let flow = training.frozen()?;
+        let flow = pollster::block_on(training.frozen())?;
         let mut dict = crate::nn::dict::DictBuilder::default();
         flow.save(&mut dict);
         artifact::write_atomically(&frozen, &dict.finish()?)?;
@@ -879,7 +614,8 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     }
     let total = recipe.tilt.iterations;
     while training.iteration < total {
-        let step = training.step(&recipe.tilt, batches.get(training.iteration))?;
+        let step =
+            pollster::block_on(training.step(&recipe.tilt, batches.get(training.iteration)))?;
         session.tick(
             training.iteration,
             total,
@@ -1248,7 +984,7 @@ mod tests {
             let mut losses = Vec::new();
             while t.iteration < until {
                 let x = data(t.iteration, &device);
-                losses.push(t.step(&flow_stage, x));
+                losses.push(pollster::block_on(t.step(&flow_stage, x)).unwrap());
             }
             losses
         };
@@ -1261,10 +997,16 @@ mod tests {
         let mut resumed = new().load(&folder, 4, 0.9).unwrap();
         assert_eq!(run(&mut resumed, 8), losses[4..]);
         let x = data(99, &device);
-        let log_prob = |t: &FlowTraining| t.frozen().unwrap().log_prob(x.clone()).0.into_data();
+        let log_prob = |t: &FlowTraining| {
+            pollster::block_on(t.frozen())
+                .unwrap()
+                .log_prob(x.clone())
+                .0
+                .into_data()
+        };
         assert_eq!(log_prob(&resumed), log_prob(&whole), "the averages too");
 
-        let flow = whole.frozen().unwrap();
+        let flow = pollster::block_on(whole.frozen()).unwrap();
         let projection =
             || Projection::new(Tensor::zeros([16], &device), Tensor::ones([16, 1], &device));
         let new =
@@ -1273,7 +1015,7 @@ mod tests {
             let mut seen = Vec::new();
             while t.iteration < until {
                 let x = data(t.iteration, &device);
-                let step = t.step(&tilt_stage, x).unwrap();
+                let step = pollster::block_on(t.step(&tilt_stage, x)).unwrap();
                 seen.extend([step.data, step.samples, step.step_size]);
             }
             seen
@@ -1332,12 +1074,5 @@ mod tests {
                 assert_eq!(bin, v >> (8 - bits), "value {v} at {bits} bits became {x}");
             }
         }
-    }
-
-    #[test]
-    fn schedule_warms_up_and_decays() {
-        let rate = |i| schedule(2.0, 10, 110, i);
-        assert!((rate(0) - 0.2).abs() < 1e-12 && (rate(9) - 2.0).abs() < 1e-12);
-        assert!((rate(60) - 1.01).abs() < 1e-12 && (rate(110) - 0.02).abs() < 1e-12);
     }
 }

@@ -1,0 +1,369 @@
+//! Densities whose law is known: the targets of the Playground and the oracles of the samplers.
+//!
+//! A density gives its energy and gradient for a batch on the device, written out by hand, and the
+//! log density of its first two coordinates in f64 on the host. From the latter follow the picture of
+//! the plane, the exact marginals, exact draws and Kullback–Leibler divergences, by quadrature.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{Conditionals, Energy, Evaluation, Point, Space};
+use crate::rng::{Purpose, Rng};
+
+/// A target with a known law.
+pub trait Density: Energy {
+    /// Names of all coordinates; the first two are the plane that is drawn.
+    fn coordinates(&self) -> Vec<String>;
+
+    /// x0, x1, y0, y1 of the plane's picture. Outside lies hardly any mass, unless
+    /// [`marginals`](Self::marginals) says otherwise.
+    fn bounds(&self) -> [f64; 4];
+
+    /// log density of the first two coordinates (marginal where there are more), in nats up to a
+    /// constant.
+    fn log_plane(&self, x: f64, y: f64) -> f64;
+
+    /// A state in one of the modes, where chains may start that have not seen the others.
+    fn mode(&self) -> Vec<f64>;
+
+    /// Over-dispersed start states, given points of the plane: everything else starts at 0.
+    fn lift(&self, plane: &[[f32; 2]]) -> Vec<f32> {
+        let dim = self.space().dim;
+        plane
+            .iter()
+            .flat_map(|p| p.iter().copied().chain(std::iter::repeat_n(0.0, dim - 2)))
+            .collect()
+    }
+
+    /// Over-dispersed start states `chains` × D, row-major: uniform over the middle of the picture,
+    /// whose width `scale` (1: 80 % of it) stretches.
+    fn dispersed(&self, rng: &Rng, chains: usize, scale: f64) -> Vec<f32> {
+        let [x0, x1, y0, y1] = self.bounds();
+        let u = rng.uniforms(Purpose::Start, 0, chains, 2);
+        let place = |low: f64, high: f64, u: f32| {
+            let middle = 0.5 * (low + high);
+            (middle + 0.8 * scale * (high - low) * (f64::from(u) - 0.5)) as f32
+        };
+        let plane: Vec<_> = u
+            .chunks(2)
+            .map(|u| [place(x0, x1, u[0]), place(y0, y1, u[1])])
+            .collect();
+        self.lift(&plane)
+    }
+
+    /// The exact law of the coordinates that have a known one: the plane's, by quadrature.
+    fn marginals(&self) -> Vec<Marginal> {
+        let names = self.coordinates();
+        let grid = Grid::over(self.bounds(), 400, |x, y| self.log_plane(x, y));
+        vec![
+            grid.marginal(0, names[0].clone()),
+            grid.marginal(1, names[1].clone()),
+        ]
+    }
+
+    /// `n` exact draws of the plane, number `step` of a seed: by the inverse of the cumulated grid,
+    /// uniform within its cells.
+    fn draws(&self, rng: &Rng, step: u32, n: usize) -> Vec<[f32; 2]> {
+        Grid::over(self.bounds(), 512, |x, y| self.log_plane(x, y))
+            .sampler()
+            .draws(rng, step, n)
+    }
+}
+
+/// The exact law of one coordinate.
+#[derive(Debug, Clone)]
+pub struct Marginal {
+    /// The coordinate.
+    pub name: String,
+    /// Values of the coordinate, evenly spaced.
+    pub grid: Vec<f64>,
+    /// Density there; integrates to 1.
+    pub density: Vec<f64>,
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation.
+    pub sd: f64,
+}
+
+impl Marginal {
+    /// From values of an unnormalised density on an even grid.
+    pub fn from_grid(name: String, grid: Vec<f64>, mut density: Vec<f64>) -> Self {
+        let step = grid[1] - grid[0];
+        let mass: f64 = density.iter().sum::<f64>() * step;
+        density.iter_mut().for_each(|d| *d /= mass);
+        let moment = |f: &dyn Fn(f64) -> f64| -> f64 {
+            grid.iter()
+                .zip(&density)
+                .map(|(&x, d)| f(x) * d * step)
+                .sum()
+        };
+        let mean = moment(&|x| x);
+        let sd = moment(&|x| (x - mean).powi(2)).sqrt();
+        Self {
+            name,
+            grid,
+            density,
+            mean,
+            sd,
+        }
+    }
+}
+
+/// A log density on the midpoints of a grid, row by row from y0 up.
+pub struct Grid {
+    bounds: [f64; 4],
+    side: usize,
+    /// log density less its maximum.
+    log: Vec<f64>,
+}
+
+impl Grid {
+    /// `side` × `side` cells over `bounds`.
+    pub fn over(bounds: [f64; 4], side: usize, log: impl Fn(f64, f64) -> f64) -> Self {
+        let mut this = Self {
+            bounds,
+            side,
+            log: Vec::with_capacity(side * side),
+        };
+        for j in 0..side {
+            for i in 0..side {
+                this.log.push(log(this.x(i), this.y(j)));
+            }
+        }
+        this.shift();
+        this
+    }
+
+    /// From log densities that were computed elsewhere, at [`points`](Self::points).
+    pub fn from_values(bounds: [f64; 4], side: usize, log: Vec<f64>) -> Self {
+        let mut this = Self { bounds, side, log };
+        this.shift();
+        this
+    }
+
+    fn shift(&mut self) {
+        let top = self.log.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.log.iter_mut().for_each(|l| *l -= top);
+    }
+
+    fn at(low: f64, high: f64, i: usize, side: usize) -> f64 {
+        low + (high - low) * (i as f64 + 0.5) / side as f64
+    }
+
+    fn x(&self, i: usize) -> f64 {
+        Self::at(self.bounds[0], self.bounds[1], i, self.side)
+    }
+
+    fn y(&self, j: usize) -> f64 {
+        Self::at(self.bounds[2], self.bounds[3], j, self.side)
+    }
+
+    /// The midpoints of all cells, `[side², 2]`, on a device.
+    pub fn points(bounds: [f64; 4], side: usize, device: &Device) -> Tensor<2> {
+        let values: Vec<f32> = (0..side * side)
+            .flat_map(|k| {
+                [
+                    Self::at(bounds[0], bounds[1], k % side, side) as f32,
+                    Self::at(bounds[2], bounds[3], k / side, side) as f32,
+                ]
+            })
+            .collect();
+        Tensor::from_data(TensorData::new(values, [side * side, 2]), device)
+    }
+
+    /// Energies less their minimum: what is drawn.
+    pub fn energies(&self) -> Vec<f32> {
+        self.log.iter().map(|l| -l as f32).collect()
+    }
+
+    /// Probability of each cell.
+    fn masses(&self) -> Vec<f64> {
+        let total: f64 = self.log.iter().map(|l| l.exp()).sum();
+        self.log.iter().map(|l| l.exp() / total).collect()
+    }
+
+    /// KL(self ‖ other) in nats, of the two laws restricted to the grid.
+    pub fn kl(&self, other: &Self) -> f64 {
+        let normaliser = |g: &Self| g.log.iter().map(|l| l.exp()).sum::<f64>().ln();
+        let (p, q) = (normaliser(self), normaliser(other));
+        self.log
+            .iter()
+            .zip(&other.log)
+            .map(|(a, b)| (a - p).exp() * ((a - p) - (b - q)))
+            .sum()
+    }
+
+    /// The marginal of x (0) or y (1).
+    pub fn marginal(&self, axis: usize, name: String) -> Marginal {
+        let n = self.side;
+        let mut density = vec![0.0; n];
+        for (k, l) in self.log.iter().enumerate() {
+            density[if axis == 0 { k % n } else { k / n }] += l.exp();
+        }
+        let grid = (0..n)
+            .map(|i| if axis == 0 { self.x(i) } else { self.y(i) })
+            .collect();
+        Marginal::from_grid(name, grid, density)
+    }
+
+    /// Draws from the grid.
+    pub fn sampler(&self) -> GridSampler {
+        let mut total = 0.0;
+        let cumulated = self
+            .masses()
+            .into_iter()
+            .map(|m| {
+                total += m;
+                total
+            })
+            .collect();
+        GridSampler {
+            bounds: self.bounds,
+            side: self.side,
+            cumulated,
+        }
+    }
+}
+
+/// Draws from a law on a grid: a cell by its probability, then a point of the cell.
+pub struct GridSampler {
+    bounds: [f64; 4],
+    side: usize,
+    cumulated: Vec<f64>,
+}
+
+impl GridSampler {
+    /// `n` draws, number `step` of a seed.
+    pub fn draws(&self, rng: &Rng, step: u32, n: usize) -> Vec<[f32; 2]> {
+        let u = rng.uniforms(Purpose::Data, step, n, 4);
+        u.chunks(4)
+            .map(|u| {
+                // 24 bits would leave gaps in a grid of 2¹⁸ cells: two uniforms make 48.
+                let p = f64::from(u[0]) + (f64::from(u[3]) - 0.5) / 16_777_216.0;
+                let cell = self
+                    .cumulated
+                    .partition_point(|&c| c < p)
+                    .min(self.side * self.side - 1);
+                let (i, j) = (cell % self.side, cell / self.side);
+                let [x0, x1, y0, y1] = self.bounds;
+                let place = |low: f64, high: f64, k: usize, u: f32| {
+                    (low + (high - low) * (k as f64 + f64::from(u)) / self.side as f64) as f32
+                };
+                [place(x0, x1, i, u[1]), place(y0, y1, j, u[2])]
+            })
+            .collect()
+    }
+}
+
+/// A density over two coordinates, given by formulas: everything else follows.
+pub trait Plane: Send + Sync {
+    /// E, ∂E/∂x and ∂E/∂y for columns x and y (`[B, 1]` each).
+    fn energy(&self, x: Tensor<2>, y: Tensor<2>) -> [Tensor<2>; 3];
+    /// See [`Density::bounds`].
+    fn bounds(&self) -> [f64; 4];
+    /// See [`Density::log_plane`].
+    fn log_density(&self, x: f64, y: f64) -> f64;
+    /// See [`Density::mode`].
+    fn mode(&self) -> [f64; 2];
+    /// Names of the coordinates.
+    fn names(&self) -> [&'static str; 2] {
+        ["x", "y"]
+    }
+    /// See [`Density::marginals`]; `None`: by quadrature.
+    fn closed_marginals(&self) -> Option<Vec<Marginal>> {
+        None
+    }
+    /// See [`Density::draws`]; `None`: from the grid.
+    fn closed_draws(&self, rng: &Rng, step: u32, n: usize) -> Option<Vec<[f32; 2]>> {
+        let _ = (rng, step, n);
+        None
+    }
+    /// See [`Energy::conditionals`].
+    fn conditionals(&self) -> Option<&dyn Conditionals> {
+        None
+    }
+}
+
+/// A [`Plane`] as a target.
+pub(super) struct On<P>(pub P);
+
+impl<P: Plane> On<P> {
+    fn split(&self, x: &Tensor<2>) -> [Tensor<2>; 3] {
+        let column = |i| x.clone().narrow(1, i, 1);
+        self.0.energy(column(0), column(1))
+    }
+}
+
+impl<P: Plane> Energy for On<P> {
+    fn space(&self) -> Space {
+        Space {
+            name: "plane",
+            dim: 2,
+            image: None,
+        }
+    }
+
+    fn observables(&self) -> Vec<String> {
+        self.0.names().map(str::to_owned).to_vec()
+    }
+
+    fn evaluate(&self, x: Tensor<2>) -> Evaluation {
+        let [batch, _] = x.dims();
+        let [energy, _, _] = self.split(&x);
+        Evaluation {
+            energy: energy.reshape([batch]),
+            observed: Some(x),
+        }
+    }
+
+    fn point(&self, x: Tensor<2>) -> Point {
+        let [batch, _] = x.dims();
+        let [energy, dx, dy] = self.split(&x);
+        Point {
+            energy: energy.reshape([batch]),
+            gradient: Tensor::cat(vec![dx, dy], 1),
+            observed: Some(x.clone()),
+            x,
+        }
+    }
+
+    fn conditionals(&self) -> Option<&dyn Conditionals> {
+        self.0.conditionals()
+    }
+}
+
+impl<P: Plane> Density for On<P> {
+    fn coordinates(&self) -> Vec<String> {
+        self.observables()
+    }
+
+    fn bounds(&self) -> [f64; 4] {
+        self.0.bounds()
+    }
+
+    fn log_plane(&self, x: f64, y: f64) -> f64 {
+        self.0.log_density(x, y)
+    }
+
+    fn mode(&self) -> Vec<f64> {
+        self.0.mode().to_vec()
+    }
+
+    fn marginals(&self) -> Vec<Marginal> {
+        self.0.closed_marginals().unwrap_or_else(|| {
+            let names = self.coordinates();
+            let grid = Grid::over(self.bounds(), 400, |x, y| self.log_plane(x, y));
+            vec![
+                grid.marginal(0, names[0].clone()),
+                grid.marginal(1, names[1].clone()),
+            ]
+        })
+    }
+
+    fn draws(&self, rng: &Rng, step: u32, n: usize) -> Vec<[f32; 2]> {
+        self.0.closed_draws(rng, step, n).unwrap_or_else(|| {
+            Grid::over(self.bounds(), 512, |x, y| self.log_plane(x, y))
+                .sampler()
+                .draws(rng, step, n)
+        })
+    }
+}

@@ -1,0 +1,771 @@
+//! The Playground: two samplers side by side on a density whose law is known, rewound and replayed
+//! at will; and a small flow with its tilt, learned before one's eyes.
+//!
+//! Like [`race`](crate::race) it knows no page: `web` hands these structs on as they are, and
+//! `www/play-protocol.d.ts` has the same shapes in TypeScript.
+
+mod floats;
+mod learn;
+mod side;
+
+pub use floats::{Bytes, Floats};
+pub use learn::{LearnConfig, LearnFrame};
+pub use side::{SideFrame, Statistics};
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    device::read,
+    diagnostics,
+    energy::{self, Density, Drawing, Energy, Grid},
+    error::{Error, Result},
+    rng::{Purpose, Rng},
+    sampler::{self, SamplerConfig},
+};
+use learn::{Learned, Learning};
+use side::Side;
+
+/// What the page needs to know of a sampler.
+#[derive(Debug, Clone, Serialize)]
+pub struct SamplerInfo {
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    tested: bool,
+    target_accept: Option<f64>,
+    settings: &'static [&'static str],
+}
+
+/// What the page needs to know of a target.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetInfo {
+    name: String,
+    title: String,
+    description: String,
+    dim: usize,
+    coordinates: Vec<String>,
+    bounds: [f64; 4],
+    conditionals: bool,
+    steps: std::collections::BTreeMap<String, f64>,
+    mode: [f64; 2],
+}
+
+/// One side: a sampler, and the space it walks in ("latent" on a learned model only).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideConfig {
+    /// The sampler.
+    pub sampler: SamplerConfig,
+    /// "data" or "latent".
+    pub space: String,
+}
+
+/// Where chains start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// Over the whole plane.
+    Dispersed,
+    /// All at one mode.
+    Mode,
+    /// In groups, each from one point of the plane: what nested R-hat is made for.
+    Superchains,
+}
+
+/// Everything that the chains depend on: the same config replays the same chains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlayConfig {
+    /// A registered density, "drawn" or "learned".
+    pub target: String,
+    /// Seed of starts and noise, below 2⁵³.
+    pub seed: u64,
+    /// Chains on each side, 2 to 1000.
+    pub chains: usize,
+    /// Where they start.
+    pub start: Start,
+    /// Groups of chains, a divisor of `chains`.
+    pub superchains: usize,
+    /// One or two sides.
+    pub sides: Vec<SideConfig>,
+}
+
+/// The exact law of one coordinate.
+#[derive(Debug, Clone, Serialize)]
+pub struct MarginalInfo {
+    name: String,
+    grid: Floats,
+    density: Floats,
+    mean: f64,
+    sd: f64,
+}
+
+/// −log density of the plane on a grid, less its minimum.
+#[derive(Debug, Clone, Serialize)]
+pub struct Surface {
+    width: usize,
+    height: usize,
+    bounds: [f64; 4],
+    energy: Floats,
+}
+
+/// What `configure` gives.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlayInfo {
+    config: PlayConfig,
+    target: TargetInfo,
+    surface: Surface,
+    marginals: Vec<MarginalInfo>,
+    traced: Vec<String>,
+}
+
+/// Both sides at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlayFrame {
+    /// In the order of the config.
+    pub sides: Vec<SideFrame>,
+    /// Filled in by whoever has a clock.
+    pub elapsed_ms: f64,
+    /// The buffers hold all draws, not only new ones.
+    pub replayed: bool,
+}
+
+/// The last transition of a chain, in the plane.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlayPath {
+    points: Floats,
+    energies: Floats,
+    end: [f64; 2],
+    moved: bool,
+    acceptance: Option<f64>,
+    transition: u32,
+}
+
+/// Data of a chart that is made on request.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Chart {
+    /// Histograms of the ranks of each chain.
+    Ranks {
+        /// Bins of each histogram.
+        bins: usize,
+        /// Chains × bins.
+        counts: Vec<Vec<u32>>,
+        /// What chains that agree have in each bin.
+        expected: f64,
+    },
+    /// R-hat as the draws come in.
+    Running {
+        /// Draws of each chain after warm-up.
+        draws: Vec<usize>,
+        /// R-hat of so many.
+        rhat: Vec<Option<f64>>,
+        /// Nested R-hat of so many.
+        nested: Vec<Option<f64>>,
+    },
+    /// Autocorrelation of the first chains.
+    Autocorrelation {
+        /// Chains × lags, from lag 0.
+        lags: Vec<Vec<f64>>,
+    },
+}
+
+/// Cells along a side of the surfaces that are drawn.
+const SURFACE: usize = 128;
+
+/// The most values that one side keeps for rewinding; then it stops.
+const MOST_VALUES: usize = 12_000_000;
+
+/// What can be sampled just now.
+enum Scene {
+    Density(Arc<dyn Density>),
+    Learned(Learned),
+}
+
+/// A session of the Playground on a device.
+pub struct Play {
+    device: Device,
+    clock: fn() -> f64,
+    drawn: Option<Arc<dyn Density>>,
+    learning: Option<Learning>,
+    learned: Option<Learned>,
+    current: Option<Current>,
+}
+
+struct Current {
+    config: PlayConfig,
+    scene: Scene,
+    sides: Vec<Side>,
+}
+
+fn not_ready(what: &str) -> Error {
+    Error::invalid(
+        "the Playground",
+        what,
+        "a call before it",
+        "configure it first",
+    )
+}
+
+impl Play {
+    /// A session; `clock` gives milliseconds, for the effective draws a second.
+    pub fn new(device: Device, clock: fn() -> f64) -> Self {
+        Self {
+            device,
+            clock,
+            drawn: None,
+            learning: None,
+            learned: None,
+            current: None,
+        }
+    }
+
+    /// Every sampler.
+    pub fn samplers() -> Vec<SamplerInfo> {
+        sampler::REGISTRY
+            .iter()
+            .map(|r| SamplerInfo {
+                name: r.name,
+                title: r.title,
+                description: r.description,
+                tested: r.tested,
+                target_accept: r.target_accept,
+                settings: r.settings,
+            })
+            .collect()
+    }
+
+    /// Every target that can be sampled just now.
+    pub fn targets(&self) -> Vec<TargetInfo> {
+        let mut all: Vec<_> = energy::REGISTRY
+            .iter()
+            .map(|r| {
+                describe(
+                    r.name,
+                    r.title,
+                    r.description,
+                    r.steps,
+                    &*(r.build)(&self.device),
+                )
+            })
+            .collect();
+        all.extend(self.drawn.as_ref().map(|d| drawn_info(&**d)));
+        all.extend(self.learned.as_ref().map(Learned::info));
+        all
+    }
+
+    /// What a newcomer meets on a target.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a target that is not there.
+    pub fn defaults(&self, target: &str) -> Result<PlayConfig> {
+        self.scene(target)?;
+        let side = |sampler: &str, space: &str| SideConfig {
+            sampler: SamplerConfig {
+                sampler: sampler.into(),
+                leapfrog_steps: 10,
+                max_tree_depth: 6,
+                warmup: 100,
+                ..SamplerConfig::default()
+            },
+            space: space.into(),
+        };
+        let sides = if target == "learned" {
+            vec![side("mala", "data"), side("mala", "latent")]
+        } else {
+            vec![side("mala", "data"), side("hmc", "data")]
+        };
+        Ok(PlayConfig {
+            target: target.into(),
+            seed: 1,
+            chains: 8,
+            start: Start::Dispersed,
+            superchains: 4,
+            sides,
+        })
+    }
+
+    fn scene(&self, target: &str) -> Result<Scene> {
+        let missing = |what: &str, fix: &str| Error::invalid("target", what, "nothing yet", fix);
+        match target {
+            "drawn" => self
+                .drawn
+                .clone()
+                .map(Scene::Density)
+                .ok_or_else(|| missing("a drawing", "draw a density first")),
+            "learned" => self
+                .learned
+                .clone()
+                .map(Scene::Learned)
+                .ok_or_else(|| missing("a learned model", "learn one first")),
+            name => Ok(Scene::Density((energy::find(name)?.build)(&self.device))),
+        }
+    }
+
+    /// Takes a drawing as the target "drawn": grey values of [`Drawing::SIDE`]² cells, from the
+    /// bottom up.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty drawing or another size.
+    pub fn draw(&mut self, ink: &[u8]) -> Result<TargetInfo> {
+        let density = Arc::new(Drawing::density(ink, &self.device)?);
+        let info = drawn_info(&*density);
+        self.drawn = Some(density);
+        Ok(info)
+    }
+
+    /// Checks and completes the settings, and starts the chains.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first setting out of its domain; the last run stays.
+    pub async fn configure(&mut self, config: PlayConfig) -> Result<PlayInfo> {
+        let scene = self.scene(&config.target)?;
+        let (config, sides) = self.start(&scene, config).await?;
+        let info = self.info(&scene, &config);
+        self.current = Some(Current {
+            config,
+            scene,
+            sides,
+        });
+        Ok(info)
+    }
+
+    fn info(&self, scene: &Scene, config: &PlayConfig) -> PlayInfo {
+        let (target, grid, marginals) = match scene {
+            Scene::Density(density) => (
+                self.targets()
+                    .into_iter()
+                    .find(|t| t.name == config.target)
+                    .unwrap_or_else(|| drawn_info(&**density)),
+                Arc::new(Grid::over(density.bounds(), SURFACE, |x, y| {
+                    density.log_plane(x, y)
+                })),
+                density.marginals(),
+            ),
+            Scene::Learned(learned) => (learned.info(), learned.grid(), learned.marginals()),
+        };
+        PlayInfo {
+            surface: surface(&grid, target.bounds),
+            marginals: marginals
+                .into_iter()
+                .map(|m| MarginalInfo {
+                    name: m.name,
+                    grid: m.grid.into(),
+                    density: m.density.into(),
+                    mean: m.mean,
+                    sd: m.sd,
+                })
+                .collect(),
+            traced: std::iter::once("energy".to_owned())
+                .chain(target.coordinates.iter().cloned())
+                .collect(),
+            config: config.clone(),
+            target,
+        }
+    }
+
+    async fn start(
+        &self,
+        scene: &Scene,
+        mut config: PlayConfig,
+    ) -> Result<(PlayConfig, Vec<Side>)> {
+        let within = |what: &str, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::invalid(
+                what,
+                format!("{low} to {high}"),
+                value,
+                "give a value in that range",
+            ))
+        };
+        within("chains", config.chains, 2, 1000)?;
+        within("sides", config.sides.len(), 1, 2)?;
+        if config.superchains == 0 || !config.chains.is_multiple_of(config.superchains) {
+            return Err(Error::invalid(
+                "superchains",
+                format!("a divisor of the {} chains", config.chains),
+                config.superchains,
+                "choose groups of equal size",
+            ));
+        }
+        if config.seed >= 1 << 53 {
+            return Err(Error::invalid(
+                "seed",
+                "an integer below 2^53",
+                config.seed,
+                "choose another",
+            ));
+        }
+        let rng = Rng::new(config.seed);
+        let plane = plane_starts(scene, &config, &rng);
+        let mut sides = Vec::new();
+        for side in &mut config.sides {
+            let (target, judge, x) = match scene {
+                Scene::Density(density) => {
+                    if side.space != "data" {
+                        return Err(Error::invalid(
+                            "space",
+                            "data, on a target without a flow",
+                            &side.space,
+                            "learn a model to walk in its latent space",
+                        ));
+                    }
+                    side.sampler.step_size = side.sampler.step_size.or_else(|| {
+                        let steps = energy::REGISTRY
+                            .iter()
+                            .find(|r| r.name == config.target)
+                            .map_or(Drawing::STEPS, |r| r.steps);
+                        recommended(steps, &side.sampler.sampler)
+                    });
+                    let target: Arc<dyn Energy> = density.clone();
+                    let x = density.lift(&plane);
+                    let shape = [config.chains, target.space().dim];
+                    let x = Tensor::from_data(TensorData::new(x, shape), &self.device);
+                    (target.clone(), target, x)
+                }
+                Scene::Learned(learned) => {
+                    let (target, steps) = learned.target(&side.space)?;
+                    side.sampler.step_size = side
+                        .sampler
+                        .step_size
+                        .or_else(|| recommended(steps, &side.sampler.sampler));
+                    let (judge, _) = learned.target("data")?;
+                    (
+                        target,
+                        judge,
+                        learned.starts(&side.space, &plane, &self.device)?,
+                    )
+                }
+            };
+            side.sampler.groups = 1;
+            sides.push(
+                Side::new(
+                    target,
+                    judge,
+                    &side.sampler,
+                    rng,
+                    x,
+                    config.superchains,
+                    self.clock,
+                )
+                .await?,
+            );
+        }
+        Ok((config, sides))
+    }
+
+    fn current(&mut self) -> Result<&mut Current> {
+        self.current
+            .as_mut()
+            .ok_or_else(|| not_ready("a configuration"))
+    }
+
+    /// Runs every side until its clock is at least `gradients` beyond the farthest side's, by one
+    /// transition at least; 0 only shows the state.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device cannot be read; [`Error::Invalid`] when the run has grown
+    /// too long to be kept.
+    pub async fn advance(&mut self, gradients: f64, statistics: bool) -> Result<PlayFrame> {
+        let current = self.current()?;
+        if gradients > 0.0 {
+            let farthest = current
+                .sides
+                .iter()
+                .map(Side::gradients)
+                .fold(0.0, f64::max);
+            for side in &mut current.sides {
+                side.advance_to(farthest + gradients, MOST_VALUES).await?;
+            }
+        }
+        current.frame(statistics, false).await
+    }
+
+    /// Replays to the last transition of each side at or before a clock.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance).
+    pub async fn seek(&mut self, clock: f64, statistics: bool) -> Result<PlayFrame> {
+        let current = self.current()?;
+        for side in &mut current.sides {
+            side.seek(clock).await?;
+        }
+        current.frame(statistics, true).await
+    }
+
+    /// Makes the last transition of a chain again, with every evaluated point.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a side or chain that is not there; [`Error::Device`] when the device
+    /// cannot be read.
+    pub async fn path(&mut self, side: usize, chain: usize) -> Result<PlayPath> {
+        let current = self.current()?;
+        let latent = current
+            .config
+            .sides
+            .get(side)
+            .is_some_and(|s| s.space == "latent");
+        let run = current.side(side)?.run();
+        let Some(path) = run.path(chain)? else {
+            return Err(not_ready("at least one transition"));
+        };
+        let flat = |x: Tensor<2>| match (&current.scene, latent) {
+            (Scene::Learned(learned), true) => learned.decode(x),
+            _ => x,
+        };
+        let plane = |values: Vec<f32>, dim: usize| -> Vec<f32> {
+            values
+                .chunks(dim)
+                .flat_map(|row| [row[0], row[1]])
+                .collect()
+        };
+        let states = flat(path.states.clone());
+        let dim = states.dims()[1];
+        let points = plane(read(states).await?, dim);
+        let end = plane(
+            read(flat(path.outcome.point.x.clone().narrow(0, 0, 1))).await?,
+            dim,
+        );
+        // A chain that stays keeps its very bits.
+        let moved = end != points[..2];
+        let acceptance = match path.outcome.accept {
+            Some(accept) => read::<1, f64>(accept).await?.first().copied(),
+            None => None,
+        };
+        Ok(PlayPath {
+            energies: read::<1, f32>(path.energies).await?.into(),
+            points: points.into(),
+            end: [f64::from(end[0]), f64::from(end[1])],
+            moved,
+            acceptance: acceptance.filter(|a| a.is_finite()),
+            transition: path.transition,
+        })
+    }
+
+    /// Data of a chart of one side's quantity.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a side, kind or quantity that is not there.
+    pub fn chart(&mut self, side: usize, kind: &str, quantity: &str) -> Result<Chart> {
+        let current = self.current()?;
+        let superchains = current.config.superchains;
+        let trace = current.side(side)?.trace();
+        let index = trace
+            .names()
+            .iter()
+            .position(|n| n == quantity)
+            .ok_or_else(|| {
+                Error::invalid(
+                    "quantity",
+                    trace.names().join(", "),
+                    quantity,
+                    "choose one of these",
+                )
+            })?;
+        let chains: Vec<Vec<f64>> = trace
+            .values(index)
+            .iter()
+            .map(|c| c.iter().map(|&v| f64::from(v)).collect())
+            .collect();
+        let draws = diagnostics::Draws::new(&chains)?;
+        match kind {
+            "ranks" => {
+                let bins = 20;
+                Ok(Chart::Ranks {
+                    bins,
+                    counts: diagnostics::rank_counts(&draws, bins),
+                    expected: draws.draws() as f64 / bins as f64,
+                })
+            }
+            "running" => {
+                let finite = |v: f64| Some(v).filter(|v| v.is_finite());
+                let (mut at, mut rhat, mut nested) = (Vec::new(), Vec::new(), Vec::new());
+                for k in 1..=30 {
+                    let n = draws.draws() * k / 30;
+                    if n < 1 || at.last() == Some(&n) {
+                        continue;
+                    }
+                    let part: Vec<&[f64]> = chains.iter().map(|c| &c[..n]).collect();
+                    let part = diagnostics::Draws::new(&part)?;
+                    at.push(n);
+                    rhat.push(finite(diagnostics::rhat_rank(&part)));
+                    nested.push(
+                        (superchains > 1)
+                            .then(|| diagnostics::nested_rhat(&part, superchains).ok())
+                            .flatten()
+                            .and_then(finite),
+                    );
+                }
+                Ok(Chart::Running {
+                    draws: at,
+                    rhat,
+                    nested,
+                })
+            }
+            "autocorrelation" => Ok(Chart::Autocorrelation {
+                lags: chains
+                    .iter()
+                    .take(8)
+                    .map(|c| {
+                        let mut lags = diagnostics::autocorrelation(c);
+                        lags.truncate(101);
+                        lags.iter_mut().for_each(|l| {
+                            // JSON has no NaN; a constant chain has no correlation to show.
+                            if !l.is_finite() {
+                                *l = 0.0;
+                            }
+                        });
+                        lags
+                    })
+                    .collect(),
+            }),
+            _ => Err(Error::invalid(
+                "chart",
+                "ranks, running or autocorrelation",
+                kind,
+                "choose one of these",
+            )),
+        }
+    }
+
+    /// Begins to learn a flow and its tilt on a target.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for settings out of their domain.
+    pub async fn learn(&mut self, config: LearnConfig) -> Result<LearnFrame> {
+        let Scene::Density(density) = self.scene(&config.target)? else {
+            return Err(Error::invalid(
+                "target",
+                "a known density",
+                &config.target,
+                "learn from one of the targets or from a drawing",
+            ));
+        };
+        let learning = Learning::new(config, density, &self.device)?;
+        let frame = learning.frame(Vec::new(), None);
+        self.learning = Some(learning);
+        Ok(frame)
+    }
+
+    /// So many iterations more; at the end the target "learned" is there.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when learning fails; [`Error::Invalid`] before [`learn`](Self::learn).
+    pub async fn learn_step(&mut self, iterations: u64) -> Result<LearnFrame> {
+        let learning = self
+            .learning
+            .as_mut()
+            .ok_or_else(|| not_ready("a learn call"))?;
+        let frame = learning.advance(iterations).await?;
+        if let Some(learned) = learning.learned() {
+            self.learned = Some(learned);
+        }
+        Ok(frame)
+    }
+}
+
+impl Current {
+    fn side(&self, side: usize) -> Result<&Side> {
+        self.sides.get(side).ok_or_else(|| {
+            Error::invalid(
+                "side",
+                format!("0 to {}", self.sides.len() - 1),
+                side,
+                "choose one of the sides",
+            )
+        })
+    }
+
+    async fn frame(&mut self, statistics: bool, replayed: bool) -> Result<PlayFrame> {
+        let exact = match &self.scene {
+            Scene::Density(density) if density.space().dim == 2 => Some(&**density),
+            _ => None,
+        };
+        let mut sides = Vec::new();
+        for side in &mut self.sides {
+            sides.push(side.frame(statistics, replayed, exact).await?);
+        }
+        Ok(PlayFrame {
+            sides,
+            elapsed_ms: 0.0,
+            replayed,
+        })
+    }
+}
+
+/// The start points in the plane.
+fn plane_starts(scene: &Scene, config: &PlayConfig, rng: &Rng) -> Vec<[f32; 2]> {
+    let (bounds, mode) = match scene {
+        Scene::Density(density) => {
+            let mode = density.mode();
+            (density.bounds(), [mode[0], mode[1]])
+        }
+        Scene::Learned(learned) => (learned.bounds(), learned.mode()),
+    };
+    let [x0, x1, y0, y1] = bounds;
+    let u = rng.uniforms(Purpose::Start, 0, config.chains, 2);
+    let group = config.chains / config.superchains;
+    (0..config.chains)
+        .map(|chain| {
+            let from = match config.start {
+                Start::Mode => return mode.map(|v| v as f32),
+                Start::Dispersed => chain,
+                Start::Superchains => chain / group,
+            };
+            let place = |low: f64, high: f64, u: f32| {
+                let middle = 0.5 * (low + high);
+                (middle + 0.8 * (high - low) * (f64::from(u) - 0.5)) as f32
+            };
+            [place(x0, x1, u[2 * from]), place(y0, y1, u[2 * from + 1])]
+        })
+        .collect()
+}
+
+fn recommended(steps: &[(&str, f64)], sampler: &str) -> Option<f64> {
+    steps.iter().find(|(s, _)| *s == sampler).map(|s| s.1)
+}
+
+fn surface(grid: &Grid, bounds: [f64; 4]) -> Surface {
+    Surface {
+        width: SURFACE,
+        height: SURFACE,
+        bounds,
+        energy: grid.energies().into(),
+    }
+}
+
+fn describe(
+    name: &str,
+    title: &str,
+    description: &str,
+    steps: &[(&str, f64)],
+    density: &dyn Density,
+) -> TargetInfo {
+    let mode = density.mode();
+    TargetInfo {
+        name: name.into(),
+        title: title.into(),
+        description: description.into(),
+        dim: density.space().dim,
+        coordinates: density.coordinates(),
+        bounds: density.bounds(),
+        conditionals: density.conditionals().is_some(),
+        steps: steps.iter().map(|(s, v)| ((*s).to_owned(), *v)).collect(),
+        mode: [mode[0], mode[1]],
+    }
+}
+
+fn drawn_info(density: &dyn Density) -> TargetInfo {
+    describe(
+        "drawn",
+        "Your drawing",
+        "A mixture of small Gaussians, one in each cell that you painted, as heavy as its ink.",
+        Drawing::STEPS,
+        density,
+    )
+}

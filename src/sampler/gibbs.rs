@@ -1,0 +1,94 @@
+//! Gibbs: one coordinate after another, each drawn from its law given all the others.
+//!
+//! Geman & Geman 1984. Works where a target offers its [conditionals](crate::energy::Conditionals);
+//! nothing is tuned and nothing is rejected, and still it walks slowly where coordinates are
+//! correlated and never between modes that no axis connects. A sweep over all coordinates is counted
+//! as one gradient, which it costs about.
+
+use burn::tensor::Tensor;
+
+use super::{Noise, Registration, Sampler, SamplerConfig, Transition, Tuning};
+use crate::{
+    energy::{Conditionals, Energy, Point},
+    error::{Error, Result},
+    rng::Purpose,
+};
+
+pub const REGISTRATION: Registration = Registration {
+    name: "gibbs",
+    title: "Gibbs",
+    description: "One coordinate at a time, drawn from its exact law given the others; only where a target knows these laws.",
+    tested: true,
+    target_accept: None,
+    settings: &[],
+    build: |config: &SamplerConfig| {
+        Box::new(Gibbs {
+            temperature: config.temperature,
+        })
+    },
+};
+
+struct Gibbs {
+    temperature: f64,
+}
+
+fn conditionals(target: &dyn Energy) -> Result<&dyn Conditionals> {
+    target.conditionals().ok_or_else(|| {
+        Error::invalid(
+            "Gibbs",
+            "a target with known conditionals",
+            format!("a target in {} space without", target.space().name),
+            "choose another sampler, or a Gaussian or a mixture",
+        )
+    })
+}
+
+impl Sampler for Gibbs {
+    fn gradients_per_transition(&self) -> usize {
+        1
+    }
+
+    fn check(&self, target: &dyn Energy) -> Result<()> {
+        if self.temperature != 1.0 {
+            return Err(Error::invalid(
+                "temperature",
+                "1 for Gibbs, whose conditionals are those of p itself",
+                self.temperature,
+                "set the temperature to 1, or choose another sampler",
+            ));
+        }
+        conditionals(target).map(|_| ())
+    }
+
+    fn transition(
+        &self,
+        target: &dyn Energy,
+        point: Point,
+        _memory: Option<Tensor<2>>,
+        _tuning: &Tuning,
+        noise: &Noise<'_>,
+    ) -> Transition {
+        let Ok(laws) = conditionals(target) else {
+            // `check` has refused such a target before the first transition.
+            return point.into();
+        };
+        let [rows, dim] = point.x.dims();
+        let normals = noise.normals(Purpose::Gibbs, rows, dim);
+        let uniforms = noise.uniforms(Purpose::GibbsChoice, rows, dim);
+        let mut x = point.x;
+        for i in 0..dim {
+            let column = |t: &Tensor<2>| t.clone().narrow(1, i, 1);
+            let value = laws.draw(x.clone(), i, column(&normals), column(&uniforms));
+            let mut parts = Vec::new();
+            if i > 0 {
+                parts.push(x.clone().narrow(1, 0, i));
+            }
+            parts.push(value);
+            if i + 1 < dim {
+                parts.push(x.clone().narrow(1, i + 1, dim - i - 1));
+            }
+            x = Tensor::cat(parts, 1);
+        }
+        target.point(x).into()
+    }
+}

@@ -1,0 +1,189 @@
+//! The recorded draws of a run after warm-up, and what they say.
+
+use serde::{Deserialize, Serialize};
+
+use super::Draw;
+use crate::{
+    diagnostics::{self, Rule, Summary},
+    error::Result,
+};
+
+/// What was counted beside the draws, after warm-up (during it: so far).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counters {
+    accept_sum: f64,
+    accept_count: f64,
+    gradients: f64,
+    transitions: u64,
+    divergences: u64,
+    clipped_sum: f64,
+    clipped: bool,
+    saturated_sum: f64,
+    saturated: bool,
+}
+
+impl Counters {
+    fn add(&mut self, draw: &Draw) {
+        self.accept_sum += draw.accept.iter().map(|&a| f64::from(a)).sum::<f64>();
+        self.accept_count += draw.accept.len() as f64;
+        self.transitions += 1;
+        self.divergences += u64::from(draw.divergent);
+        self.clipped_sum += draw.clipped.unwrap_or(0.0);
+        self.clipped |= draw.clipped.is_some();
+        self.saturated_sum +=
+            f64::from(draw.saturated.unwrap_or(0)) / draw.energy.len().max(1) as f64;
+        self.saturated |= draw.saturated.is_some();
+        if !draw.warmup {
+            self.gradients += draw.cost;
+        }
+    }
+}
+
+/// The recorded draws of a run after warm-up, and what they say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trace {
+    names: Vec<String>,
+    /// quantity → chain → draw
+    values: Vec<Vec<Vec<f32>>>,
+    /// chain → draw; empty unless HMC or NUTS
+    hamiltonian: Vec<Vec<f32>>,
+    counters: Counters,
+}
+
+impl Trace {
+    /// An empty trace of the energy and `observables`, for `chains` chains.
+    pub fn new(observables: Vec<String>, chains: usize) -> Self {
+        let names: Vec<String> = std::iter::once("energy".to_owned())
+            .chain(observables)
+            .collect();
+        Self {
+            values: vec![vec![Vec::new(); chains]; names.len()],
+            names,
+            hamiltonian: vec![Vec::new(); chains],
+            counters: Counters::default(),
+        }
+    }
+
+    /// Names of the traced quantities; the first is the energy.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Adds a draw; those of the warm-up are left out, but their acceptance is shown until the
+    /// first draw that counts.
+    pub fn push(&mut self, draw: &Draw) {
+        if !draw.warmup && self.draws() == 0 {
+            self.counters = Counters::default();
+        }
+        self.counters.add(draw);
+        if draw.warmup {
+            return;
+        }
+        for (quantity, values) in std::iter::once(&draw.energy)
+            .chain(&draw.observed)
+            .enumerate()
+        {
+            for (chain, &v) in values.iter().enumerate() {
+                self.values[quantity][chain].push(v);
+            }
+        }
+        for (chain, &v) in draw.hamiltonian.iter().enumerate() {
+            self.hamiltonian[chain].push(v);
+        }
+    }
+
+    /// Draws of each chain after warm-up.
+    pub fn draws(&self) -> usize {
+        self.values[0].first().map_or(0, Vec::len)
+    }
+
+    /// Energy-gradient evaluations of each chain after warm-up; their mean, where chains differ.
+    pub fn gradients(&self) -> f64 {
+        self.counters.gradients
+    }
+
+    /// Mean acceptance probability, or shadow acceptance (after warm-up, or so far during it); NaN
+    /// before the first draw and for a sampler that has none.
+    pub fn acceptance(&self) -> f64 {
+        self.counters.accept_sum / self.counters.accept_count
+    }
+
+    /// Divergent transitions of all chains.
+    pub fn divergences(&self) -> u64 {
+        self.counters.divergences
+    }
+
+    /// Mean share of gradient components that a clip cut; `None` without a clip.
+    pub fn clipped(&self) -> Option<f64> {
+        self.counters
+            .clipped
+            .then(|| self.counters.clipped_sum / self.counters.transitions as f64)
+    }
+
+    /// Share of trajectories that the largest allowed length ended; `None` unless NUTS.
+    pub fn saturated(&self) -> Option<f64> {
+        self.counters
+            .saturated
+            .then(|| self.counters.saturated_sum / self.counters.transitions as f64)
+    }
+
+    /// The counters, to be put back by [`cut`](Self::cut).
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Goes back to the first `draws` draws of each chain, and to the counters of that moment.
+    pub fn cut(&mut self, draws: usize, counters: Counters) {
+        for chain in self
+            .values
+            .iter_mut()
+            .flatten()
+            .chain(&mut self.hamiltonian)
+        {
+            chain.truncate(draws);
+        }
+        self.counters = counters;
+    }
+
+    /// The draws of one quantity: chains of values.
+    pub fn values(&self, quantity: usize) -> &[Vec<f32>] {
+        &self.values[quantity]
+    }
+
+    /// Diagnostics of every traced quantity.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is no chain.
+    pub fn summaries(&self, rule: &Rule) -> Result<Vec<Summary>> {
+        self.names
+            .iter()
+            .zip(&self.values)
+            .map(|(name, chains)| {
+                let chains = widened(chains);
+                let draws = diagnostics::Draws::new(&chains)?;
+                Ok(diagnostics::summarise(name.clone(), &draws, rule))
+            })
+            .collect()
+    }
+
+    /// The smallest E-BFMI of the chains; `None` unless HMC or NUTS with enough draws.
+    pub fn e_bfmi(&self) -> Option<f64> {
+        if self.hamiltonian.first().is_none_or(|c| c.len() < 4) {
+            return None;
+        }
+        let chains = widened(&self.hamiltonian);
+        let draws = diagnostics::Draws::new(&chains).ok()?;
+        diagnostics::e_bfmi(&draws)
+            .into_iter()
+            .filter(|v| v.is_finite())
+            .reduce(f64::min)
+    }
+}
+
+/// Diagnostics are computed in f64.
+fn widened(chains: &[Vec<f32>]) -> Vec<Vec<f64>> {
+    chains
+        .iter()
+        .map(|chain| chain.iter().map(|&v| f64::from(v)).collect())
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! Underdamped (kinetic) Langevin, Metropolised: momenta persist and forget at the rate γ.
+//!
+//! dx = M⁻¹p dt, dp = −∇E dt − γp dt + √(2γTM) dW, split as O B A B O (Bussi & Parrinello 2007):
+//! half a refresh p ← e^{−γε/2} p + √(1 − e^{−γε})·√T·ξ, one leapfrog step, half a refresh. The
+//! leapfrog step is accepted with probability min(1, exp(−ΔH/T)), and the momentum reversed where
+//! it is not, so that the law is exact: Horowitz 1991, "A generalized guided Monte Carlo algorithm".
+//! A reversal undoes the persistence, hence the high acceptance that the warm-up aims at.
+
+use burn::tensor::Tensor;
+
+use super::{
+    Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, diverged, kinetic, metropolis,
+};
+use crate::{
+    energy::{Energy, Point},
+    rng::Purpose,
+};
+
+pub const REGISTRATION: Registration = Registration {
+    name: "underdamped",
+    title: "underdamped Langevin",
+    description: "Langevin with inertia: momenta persist and slowly forget, so that the walk keeps its direction for a while.",
+    tested: true,
+    target_accept: Some(0.9),
+    settings: &["step_size", "temperature", "friction", "adapt_mass"],
+    build: |config: &SamplerConfig| {
+        Box::new(Underdamped {
+            friction: config.friction,
+        })
+    },
+};
+
+struct Underdamped {
+    friction: f64,
+}
+
+impl Underdamped {
+    /// Half of the friction and its noise: an exact Ornstein–Uhlenbeck step of length ε/2.
+    fn refresh(&self, momentum: Tensor<2>, tuning: &Tuning, xi: Tensor<2>) -> Tensor<2> {
+        let keep = (tuning.step.clone() * (-0.5 * self.friction)).exp();
+        let fresh = (keep.clone().powi_scalar(2).neg() + 1.0).sqrt() * tuning.root_temperature();
+        momentum * keep + xi * fresh
+    }
+}
+
+impl Sampler for Underdamped {
+    fn gradients_per_transition(&self) -> usize {
+        1
+    }
+
+    fn transition(
+        &self,
+        target: &dyn Energy,
+        point: Point,
+        memory: Option<Tensor<2>>,
+        tuning: &Tuning,
+        noise: &Noise<'_>,
+    ) -> Transition {
+        let [rows, dim] = point.x.dims();
+        let momentum = memory.unwrap_or_else(|| {
+            noise.normals(Purpose::Momentum, rows, dim) * tuning.root_temperature()
+        });
+        let xi = noise.normals(Purpose::Proposal, rows, dim);
+        let start = self.refresh(momentum, tuning, xi);
+        let half = tuning.step.clone() * 0.5;
+        let kicked = start.clone() - tuning.scaled(point.gradient.clone()) * half.clone();
+        let end =
+            target.point(point.x.clone() + tuning.scaled(kicked.clone() * tuning.step.clone()));
+        let kicked = kicked - tuning.scaled(end.gradient.clone()) * half;
+        let change = (end.energy.clone() + kinetic(kicked.clone()))
+            - (point.energy.clone() + kinetic(start.clone()));
+        let log_alpha = change.neg() / tuning.temperatures();
+        let divergent = diverged(log_alpha.clone().neg());
+        let (accept, accepted) = metropolis(log_alpha, noise.accept(rows));
+        let wide = accepted.clone().reshape([rows, 1]).expand([rows, dim]);
+        let momentum = start.neg().mask_where(wide, kicked);
+        let xi = noise.normals(Purpose::Refresh, rows, dim);
+        Transition {
+            accept: Some(accept),
+            memory: Some(self.refresh(momentum, tuning, xi)),
+            divergent: Some(divergent),
+            ..point.select(end, accepted).into()
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The objectives, step by step: the flow by maximum likelihood, then the tilt with negatives from
+//! persistent chains in the flow's latent space. Asynchronous, so that the page can learn too.
+
+use std::sync::Arc;
+
+use burn::{
+    grad_clipping::GradientClippingConfig,
+    module::Module,
+    optim::{AdamConfig, GradientsParams, ModuleOptimizer},
+    tensor::{Device, Tensor},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{FlowEbm, LatentEnergy, Projection};
+use crate::{
+    device::scalar,
+    error::{Error, Result},
+    nn::{
+        ema::Ema,
+        flow::{Flow, FlowConfig, TrainableFlow, log_normal, to_channels_last},
+        layers::Init,
+        tilt::{Tilt, TiltConfig},
+    },
+    rng::{Purpose, Rng},
+    sampler::{Run, SamplerConfig},
+};
+
+/// Maximum likelihood of the flow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowStage {
+    /// Iterations.
+    pub iterations: u64,
+    /// Peak learning rate of Adam.
+    pub learning_rate: f64,
+    /// Iterations of linear warm-up; a cosine to 1 % follows.
+    pub warmup: u64,
+    /// Bound of each parameter's gradient norm.
+    pub clip_norm: f64,
+    /// Architecture.
+    pub architecture: FlowConfig,
+}
+
+/// Learning the tilt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TiltStage {
+    /// Iterations.
+    pub iterations: u64,
+    /// Peak learning rate of Adam (β₁ = 0, β₂ = 0.999).
+    pub learning_rate: f64,
+    /// Iterations of linear warm-up; a cosine to 1 % follows.
+    pub warmup: u64,
+    /// Weight of the mean of U² over data and samples.
+    pub l2: f64,
+    /// Bound of each parameter's gradient norm.
+    pub clip_norm: f64,
+    /// Persistent latent chains.
+    pub chains: usize,
+    /// MALA transitions of each chain per iteration, before one independence jump.
+    pub transitions: usize,
+    /// First step size; it follows the acceptance from then on.
+    pub step_size: f64,
+    /// Acceptance to follow.
+    pub target_accept: f64,
+    /// Architecture.
+    pub architecture: TiltConfig,
+}
+
+/// Linear warm-up, then a cosine to 1 % of the peak.
+fn schedule(peak: f64, warmup: u64, total: u64, iteration: u64) -> f64 {
+    if iteration < warmup {
+        return peak * (iteration + 1) as f64 / warmup as f64;
+    }
+    let t = (iteration - warmup) as f64 / (total - warmup).max(1) as f64;
+    peak * (0.01 + 0.99 * 0.5 * (1.0 + (std::f64::consts::PI * t.min(1.0)).cos()))
+}
+
+fn adam(beta_1: f32, clip_norm: f64) -> ModuleOptimizer {
+    AdamConfig::new()
+        .with_beta_1(beta_1)
+        .with_beta_2(0.999)
+        .with_epsilon(1e-8)
+        .with_grad_clipping(Some(GradientClippingConfig::Norm(clip_norm as f32)))
+        .init()
+}
+
+/// Learns a flow by maximum likelihood. `batch(i)` gives iteration i's data `[B, D]` on the plain
+/// device; `step` may be called from any loop.
+pub struct FlowTraining {
+    pub(super) config: FlowConfig,
+    pub(super) flow: TrainableFlow,
+    pub(super) ema: Ema<TrainableFlow>,
+    pub(super) optimiser: ModuleOptimizer,
+    /// Iterations done.
+    pub iteration: u64,
+}
+
+impl FlowTraining {
+    /// A new flow, its actnorms set from the first batch (`[B, D]`).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bad architecture.
+    pub fn new(stage: &FlowStage, ema_decay: f64, seed: u64, first: Tensor<2>) -> Result<Self> {
+        let device = first.device().autodiff();
+        let mut init = Init::new(seed, &device);
+        let config = stage.architecture.clone();
+        let flow = TrainableFlow::new(&config, &mut init)?;
+        let flow = flow.initialised_from(to_channels_last(first, config.shape));
+        Ok(Self {
+            ema: Ema::new(&flow, ema_decay),
+            flow,
+            optimiser: adam(0.9, stage.clip_norm),
+            config,
+            iteration: 0,
+        })
+    }
+
+    /// One step of Adam on a batch `[B, D]`; returns −log q(x)/D in nats.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the loss cannot be read.
+    pub async fn step(&mut self, stage: &FlowStage, x: Tensor<2>) -> Result<f64> {
+        let dim = self.config.dim() as f64;
+        let x = to_channels_last(x, self.config.shape);
+        let loss = self.flow.log_prob(x).mean() / -dim;
+        let value = scalar(loss.clone().inner()).await?;
+        let grads = GradientsParams::from_grads(loss.backward(), &self.flow);
+        let rate = schedule(
+            stage.learning_rate,
+            stage.warmup,
+            stage.iterations,
+            self.iteration,
+        );
+        self.flow = self.optimiser.step(rate, self.flow.clone(), grads);
+        self.ema.update(&self.flow);
+        self.iteration += 1;
+        Ok(value)
+    }
+
+    /// The averaged flow, frozen.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when it is not invertible.
+    pub async fn frozen(&self) -> Result<Flow> {
+        self.ema.average().frozen(&self.config).await
+    }
+}
+
+/// Learns the tilt of a frozen flow.
+pub struct TiltTraining {
+    pub(super) flow: Flow,
+    pub(super) projection: Projection,
+    pub(super) tilt: Tilt,
+    pub(super) ema: Ema<Tilt>,
+    pub(super) optimiser: ModuleOptimizer,
+    pub(super) chains: Run,
+    pub(super) seed: u64,
+    /// Iterations done.
+    pub iteration: u64,
+}
+
+/// What one iteration of the tilt saw.
+#[derive(Debug, Clone, Copy)]
+pub struct TiltStep {
+    /// Mean U of the data.
+    pub data: f64,
+    /// Mean U of the chains.
+    pub samples: f64,
+    /// Mean acceptance.
+    pub acceptance: f64,
+    /// Step size ε.
+    pub step_size: f64,
+}
+
+impl TiltTraining {
+    /// A new tilt; its chains start in equilibrium, at N(0, I), since U ≈ 0.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for bad settings.
+    pub fn new(
+        stage: &TiltStage,
+        ema_decay: f64,
+        seed: u64,
+        flow: Flow,
+        projection: Projection,
+        device: &Device,
+    ) -> Result<Self> {
+        let tracked = device.clone().autodiff();
+        let mut init = Init::new(seed ^ 0x7117, &tracked);
+        let shape = flow.config().shape;
+        let tilt = Tilt::new(&stage.architecture, shape, &mut init);
+        let rng = Rng::new(seed);
+        let start = rng.normal_tensor(Purpose::Start, 0, stage.chains, flow.config().dim(), device);
+        let config = SamplerConfig {
+            sampler: "mala".into(),
+            step_size: Some(stage.step_size),
+            warmup: 0,
+            ..SamplerConfig::default()
+        };
+        let target = latent(&flow, tilt.valid(), &projection);
+        Ok(Self {
+            chains: Run::new(target, &config, rng, start)?,
+            ema: Ema::new(&tilt, ema_decay),
+            optimiser: adam(0.0, stage.clip_norm),
+            tilt,
+            flow,
+            projection,
+            seed,
+            iteration: 0,
+        })
+    }
+
+    /// One step of Adam: data `[B, D]` down, chain samples up.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when an energy is not finite, [`Error::Device`] when the device cannot be
+    /// read.
+    pub async fn step(&mut self, stage: &TiltStage, x: Tensor<2>) -> Result<TiltStep> {
+        self.chains
+            .retarget(latent(&self.flow, self.tilt.valid(), &self.projection))?;
+        let draws = self.chains.advance(stage.transitions).await?;
+        let count = draws.iter().map(|d| d.accept.len()).sum::<usize>() as f64;
+        let acceptance = draws
+            .iter()
+            .flat_map(|d| &d.accept)
+            .map(|&a| f64::from(a))
+            .sum::<f64>()
+            / count;
+        // The paper's rule: 2 % up or down, for as long as the energy keeps changing.
+        self.chains
+            .scale_steps(if acceptance > stage.target_accept {
+                1.02
+            } else {
+                1.0 / 1.02
+            });
+        // Local chains cannot carry weight between modes that the flow tears apart, and the tilt
+        // would drift for ever; the flow's own samples can, wherever U lets them in.
+        let (chains, dim) = (stage.chains, self.flow.config().dim());
+        let z = self.chains.point().x.clone();
+        let device = z.device();
+        let fresh = Rng::new(self.seed).normal_tensor(
+            Purpose::Proposed,
+            self.iteration as u32,
+            chains,
+            dim,
+            &device,
+        );
+        let log_ratio = log_normal(z) - log_normal(fresh.clone());
+        self.chains.jump(fresh, log_ratio, self.iteration as u32);
+        let negatives = self.flow.inverse(self.chains.point().x.clone());
+        let (b, n) = (x.dims()[0], negatives.dims()[0]);
+        let u = self.tilt.forward(Tensor::cat(vec![x, negatives], 0));
+        let (data, samples) = (u.clone().narrow(0, 0, b), u.narrow(0, b, n));
+        let penalty = data.clone().powi_scalar(2).mean() + samples.clone().powi_scalar(2).mean();
+        let (data, samples) = (data.mean(), samples.mean());
+        let loss = data.clone() - samples.clone() + penalty * stage.l2;
+        let out = TiltStep {
+            data: scalar(data.inner()).await?,
+            samples: scalar(samples.inner()).await?,
+            acceptance,
+            step_size: self.chains.step_sizes()[0],
+        };
+        if !(out.data.is_finite() && out.samples.is_finite()) {
+            return Err(Error::Diverged {
+                problem: format!(
+                    "at iteration {} the tilt is not finite: {out:?}",
+                    self.iteration
+                ),
+                fix: "resume with a lower tilt.learning_rate".into(),
+            });
+        }
+        let grads = GradientsParams::from_grads(loss.backward(), &self.tilt);
+        let rate = schedule(
+            stage.learning_rate,
+            stage.warmup,
+            stage.iterations,
+            self.iteration,
+        );
+        self.tilt = self.optimiser.step(rate, self.tilt.clone(), grads);
+        self.ema.update(&self.tilt);
+        self.iteration += 1;
+        Ok(out)
+    }
+
+    /// The model with the averaged tilt.
+    pub fn model(&self) -> FlowEbm {
+        FlowEbm {
+            flow: self.flow.clone(),
+            tilt: self.ema.average().clone(),
+            projection: self.projection.clone(),
+        }
+    }
+}
+
+fn latent(flow: &Flow, tilt: Tilt, projection: &Projection) -> Arc<LatentEnergy> {
+    Arc::new(LatentEnergy(Arc::new(FlowEbm {
+        flow: flow.clone(),
+        tilt,
+        projection: projection.clone(),
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schedule;
+
+    #[test]
+    fn schedule_warms_up_and_decays() {
+        let rate = |i| schedule(2.0, 10, 110, i);
+        assert!((rate(0) - 0.2).abs() < 1e-12 && (rate(9) - 2.0).abs() < 1e-12);
+        assert!((rate(60) - 1.01).abs() < 1e-12 && (rate(110) - 0.02).abs() < 1e-12);
+    }
+}
