@@ -13,6 +13,7 @@ use wasm_bindgen::prelude::*;
 use crate::{
     artifact::{self, Card, SelfTest},
     error::{Error, Result},
+    play::{LearnConfig, Play, PlayConfig},
     race::{Frame, Race, RaceConfig, Record},
     system::Model,
 };
@@ -223,6 +224,13 @@ impl Session {
         bytes.map_err(|e| JsValue::from_str(&e.to_string()))
     }
 
+    /// A session of the Playground on this device, independent of the race.
+    pub fn playground(&self) -> Playground {
+        Playground {
+            play: RefCell::new(Some(Play::new(self.device.clone(), js_sys::Date::now))),
+        }
+    }
+
     /// Goes on from a checkpoint; the frame shows where it stood.
     ///
     /// # Errors
@@ -302,4 +310,164 @@ fn frame_to_js(mut frame: Frame, elapsed_ms: f64) -> Result<JsValue, JsValue> {
         Reflect::set(&side, &"traces".into(), &object)?;
     }
     Ok(object)
+}
+
+/// The Playground as `www/play-protocol.d.ts` has it. One call at a time.
+#[wasm_bindgen]
+pub struct Playground {
+    /// Taken out while a call is under way: no borrow is held across an await.
+    play: RefCell<Option<Play>>,
+}
+
+/// Puts `elapsed_ms` into an answer.
+fn timed(answer: &impl Serialize, began: f64) -> Result<JsValue, JsValue> {
+    let object = to_js(answer)?;
+    let elapsed = js_sys::Date::now() - began;
+    Reflect::set(&object, &"elapsed_ms".into(), &elapsed.into())?;
+    Ok(object)
+}
+
+impl Playground {
+    fn take(&self) -> Result<Play, JsValue> {
+        self.play.take().ok_or_else(|| {
+            problem(&Error::invalid(
+                "the Playground",
+                "one call at a time",
+                "a call during another",
+                "wait for the answer",
+            ))
+        })
+    }
+
+    /// Puts the session back and turns an outcome into an answer.
+    fn give<T>(&self, play: Play, outcome: Result<T>) -> Result<T, JsValue> {
+        self.play.replace(Some(play));
+        outcome.map_err(|e| problem(&e))
+    }
+}
+
+#[wasm_bindgen]
+impl Playground {
+    /// Every sampler.
+    ///
+    /// # Errors
+    /// None that can be mended.
+    pub fn samplers(&self) -> Result<JsValue, JsValue> {
+        to_js(&Play::samplers())
+    }
+
+    /// Every target that can be sampled just now.
+    ///
+    /// # Errors
+    /// A `MixwellError` during another call.
+    pub fn targets(&self) -> Result<JsValue, JsValue> {
+        let play = self.take()?;
+        let targets = play.targets();
+        to_js(&self.give(play, Ok(targets))?)
+    }
+
+    /// What a newcomer meets on a target.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub fn defaults(&self, target: &str) -> Result<JsValue, JsValue> {
+        let play = self.take()?;
+        let defaults = play.defaults(target);
+        to_js(&self.give(play, defaults)?)
+    }
+
+    /// Takes a drawing of `side`² grey values.
+    ///
+    /// # Errors
+    /// A `MixwellError` for an empty drawing or another size.
+    pub fn draw(&self, grid: Vec<u8>, side: usize) -> Result<JsValue, JsValue> {
+        let mut play = self.take()?;
+        let info = if side * side == grid.len() {
+            play.draw(&grid)
+        } else {
+            Err(Error::invalid(
+                "drawing",
+                format!("{side} × {side} grey values"),
+                grid.len(),
+                "draw on the page's own grid",
+            ))
+        };
+        to_js(&self.give(play, info)?)
+    }
+
+    /// Checks, completes and starts.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn configure(&self, config: JsValue) -> Result<JsValue, JsValue> {
+        let config: PlayConfig = from_js("playground", config)?;
+        let mut play = self.take()?;
+        let info = play.configure(config).await;
+        to_js(&self.give(play, info)?)
+    }
+
+    /// Runs on by so many gradients.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn advance(&self, gradients: f64, statistics: bool) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let mut play = self.take()?;
+        let frame = play.advance(gradients, statistics).await;
+        timed(&self.give(play, frame)?, began)
+    }
+
+    /// Replays to a clock.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn seek(&self, clock: f64, statistics: bool) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let mut play = self.take()?;
+        let frame = play.seek(clock, statistics).await;
+        timed(&self.give(play, frame)?, began)
+    }
+
+    /// The last transition of a chain.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn path(&self, side: usize, chain: usize) -> Result<JsValue, JsValue> {
+        let mut play = self.take()?;
+        let path = play.path(side, chain).await;
+        to_js(&self.give(play, path)?)
+    }
+
+    /// Data of a chart.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub fn chart(&self, side: usize, kind: &str, quantity: &str) -> Result<JsValue, JsValue> {
+        let mut play = self.take()?;
+        let chart = play.chart(side, kind, quantity);
+        to_js(&self.give(play, chart)?)
+    }
+
+    /// Begins to learn.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn learn(&self, config: JsValue) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let config: LearnConfig = from_js("learning", config)?;
+        let mut play = self.take()?;
+        let frame = play.learn(config).await;
+        timed(&self.give(play, frame)?, began)
+    }
+
+    /// Learns on for so many iterations.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn learn_step(&self, iterations: u32) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let mut play = self.take()?;
+        let frame = play.learn_step(u64::from(iterations)).await;
+        timed(&self.give(play, frame)?, began)
+    }
 }

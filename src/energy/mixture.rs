@@ -39,14 +39,14 @@ pub const EIGHT_MODES: Registration = Registration {
     title: "Eight modes",
     description: "Eight narrow Gaussians on a circle, of equal mass, with nothing between them. No local walk crosses; every chain keeps the mode it started in.",
     steps: &[
-        ("rwm", 0.3),
-        ("ula", 0.08),
-        ("sgld", 0.08),
-        ("mala", 0.25),
-        ("hmc", 0.15),
-        ("nuts", 0.15),
-        ("underdamped", 0.15),
-        ("tempering", 0.25),
+        ("rwm", 0.25),
+        ("ula", 0.06),
+        ("sgld", 0.06),
+        ("mala", 0.18),
+        ("hmc", 0.12),
+        ("nuts", 0.12),
+        ("underdamped", 0.12),
+        ("tempering", 0.18),
     ],
     build: |device| {
         let modes: Vec<_> = (0..8)
@@ -57,7 +57,7 @@ pub const EIGHT_MODES: Registration = Registration {
             .collect();
         Arc::new(Mixture::weighted(
             &modes,
-            0.2,
+            0.15,
             [-4.0, 4.0, -4.0, 4.0],
             device,
         ))
