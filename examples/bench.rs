@@ -9,6 +9,7 @@ use mixwell::{
     diagnostics::{Draws, Rule, summarise},
     energy::{Energy, Gaussian},
     rng::{Purpose, Rng},
+    sampler::{REGISTRY, Run, SamplerConfig},
 };
 
 /// Best of five, in milliseconds, after one warm-up.
@@ -29,6 +30,51 @@ fn gradient(target: &dyn Energy, x: &Tensor<2>) -> f64 {
         // Reading one number waits for the device.
         let _ = point.gradient.sum().into_data();
     })
+}
+
+/// ArviZ's milliseconds in this very run, where it is installed.
+fn arviz(chains: usize, draws: usize) -> Option<f64> {
+    let python = std::env::var("MIXWELL_PYTHON").unwrap_or_else(|_| "python3".into());
+    let out = std::process::Command::new(python)
+        .arg("examples/arviz_bench.py")
+        .args([chains.to_string(), draws.to_string()])
+        .output()
+        .ok()?;
+    String::from_utf8(out.stdout).ok()?.trim().parse().ok()
+}
+
+/// What a transition costs beyond its gradients, 64 chains in the plane.
+fn samplers(device: &Device) {
+    let target = (mixwell::energy::find("banana").map(|r| r.build)).map(|build| build(device));
+    let Ok(target) = target else { return };
+    let x = Rng::new(1).normal_tensor(Purpose::Start, 0, 64, 2, device);
+    let one = time(|| {
+        for _ in 0..100 {
+            let _ = target.point(x.clone());
+        }
+    });
+    for r in REGISTRY.iter().filter(|r| r.name != "gibbs") {
+        let config = SamplerConfig {
+            sampler: r.name.into(),
+            step_size: Some(0.1),
+            warmup: 0,
+            ..SamplerConfig::default()
+        };
+        let Ok(mut run) = Run::new(target.clone(), &config, Rng::new(1), x.clone()) else {
+            continue;
+        };
+        let mut gradients = 0.0;
+        let ms = time(|| {
+            let before = run.gradients();
+            let _ = pollster::block_on(run.advance(100));
+            gradients = run.gradients() - before;
+        });
+        println!(
+            "{}: time of a transition ÷ its gradients' {:.1}",
+            r.name,
+            ms / (one * gradients / 100.0)
+        );
+    }
 }
 
 fn main() -> Result<(), mixwell::Error> {
@@ -83,5 +129,12 @@ fn main() -> Result<(), mixwell::Error> {
         "diagnostics of 1,000 × 1,000 draws: {all:.0} ms, {:.1} times one sort of them",
         all / sort
     );
+    match arviz(1000, 1000) {
+        Some(ms) => println!("ArviZ ÷ ours, the same statistics: {:.1}", ms / all),
+        None => println!(
+            "ArviZ ÷ ours: not measured (pip install arviz-stats; MIXWELL_PYTHON names the interpreter)"
+        ),
+    }
+    samplers(&device);
     Ok(())
 }

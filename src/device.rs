@@ -18,6 +18,19 @@ pub(crate) async fn read<const D: usize, T: burn::tensor::Element>(
     Ok(data.iter::<T>().collect())
 }
 
+/// All words of an integer tensor.
+///
+/// # Errors
+/// As [`read`].
+#[cfg(all(target_family = "wasm", feature = "kernels"))]
+pub(crate) async fn read_int(tensor: Tensor<2, burn::tensor::Int>) -> Result<Vec<u32>> {
+    let data = tensor.into_data_async().await.map_err(|e| Error::Device {
+        problem: format!("reading values back failed: {e}"),
+        fix: "reload, or use the CPU".into(),
+    })?;
+    Ok(data.iter::<u32>().collect())
+}
+
 /// The one value of a tensor.
 ///
 /// # Errors

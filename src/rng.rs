@@ -99,6 +99,17 @@ impl Rng {
         )
     }
 
+    /// The raw words that all other numbers are made of, `[chains, dim]`, row-major: for checks
+    /// that devices agree on them.
+    pub fn words(&self, purpose: Purpose, step: u32, chains: usize, dim: usize) -> Vec<u32> {
+        (0..chains * dim)
+            .map(|i| {
+                let (chain, k) = (i / dim, i % dim);
+                self.block(purpose, step, chain as u32, k as u32 / 4)[k % 4]
+            })
+            .collect()
+    }
+
     /// Standard normals `[chains, dim]`, row-major.
     ///
     /// Box–Muller in f64 with the portable `libm`, then rounded to f32: the same values on every

@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Result},
     play::{LearnConfig, Play, PlayConfig},
     race::{Frame, Race, RaceConfig, Record},
+    rng::{Purpose, Rng},
     system::Model,
 };
 
@@ -224,6 +225,32 @@ impl Session {
         bytes.map_err(|e| JsValue::from_str(&e.to_string()))
     }
 
+    /// Random words as the host makes them and as this device does, chains × dim each: equal to the
+    /// last bit, or replays between devices mean nothing. The device's are null where it has no
+    /// generator of its own and takes the host's.
+    ///
+    /// # Errors
+    /// A `MixwellError` when the device cannot be read.
+    pub async fn random_words(
+        &self,
+        seed: f64,
+        step: u32,
+        chains: usize,
+        dim: usize,
+    ) -> Result<JsValue, JsValue> {
+        let rng = Rng::new(seed as u64);
+        let host = rng.words(Purpose::Proposal, step, chains, dim);
+        let device = device_words(&rng, step, [chains, dim], &self.device)
+            .await
+            .map_err(|e| problem(&e))?;
+        let object = Object::new();
+        let array = |v: &[u32]| JsValue::from(js_sys::Uint32Array::from(v));
+        Reflect::set(&object, &"host".into(), &array(&host))?;
+        let device = device.map_or(JsValue::NULL, |v| array(&v));
+        Reflect::set(&object, &"device".into(), &device)?;
+        Ok(object.into())
+    }
+
     /// A session of the Playground on this device, independent of the race.
     pub fn playground(&self) -> Playground {
         Playground {
@@ -251,6 +278,29 @@ impl Session {
         self.keep(race);
         self.advance(0).await
     }
+}
+
+#[cfg(feature = "kernels")]
+async fn device_words(
+    rng: &Rng,
+    step: u32,
+    shape: [usize; 2],
+    device: &Device,
+) -> Result<Option<Vec<u32>>> {
+    use crate::rng::kernel;
+    match kernel::words(
+        kernel::Draw::new(rng, Purpose::Proposal, step),
+        shape,
+        device,
+    ) {
+        Some(words) => crate::device::read_int(words).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+#[cfg(not(feature = "kernels"))]
+async fn device_words(_: &Rng, _: u32, _: [usize; 2], _: &Device) -> Result<Option<Vec<u32>>> {
+    Ok(None)
 }
 
 impl Session {

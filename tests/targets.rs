@@ -114,7 +114,7 @@ fn coordinates_are_observed() {
         assert_eq!(seen.len(), target.coordinates().len(), "{name}");
         assert_eq!(&seen[..2], &[0.5, -0.25], "{name}");
         let start = target.dispersed(&Rng::new(1), 7, 1.0);
-        assert_eq!(start.len(), 7 * dim, "{name}");
+        assert_eq!(target.lift(&start).len(), 7 * dim, "{name}");
         assert_eq!(target.mode().len(), dim, "{name}");
     }
 }

@@ -67,6 +67,10 @@ pub struct SampleArgs {
     /// Where to write the chains' last images, as a PNG grid.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Replay the first so many transitions on the CPU and report how far the device drifts from it:
+    /// the largest |difference| of a coordinate, relative to max(1, |x|).
+    #[arg(long, value_name = "TRANSITIONS")]
+    drift: Option<usize>,
     #[command(flatten)]
     rule: RuleArgs,
     /// Where to compute.
@@ -94,6 +98,7 @@ struct SampleReport {
     divergences: u64,
     clipped_share: Option<f64>,
     saturated_share: Option<f64>,
+    drift_from_cpu: Option<f64>,
     e_bfmi: Option<f64>,
     rule: Rule,
     converged: bool,
@@ -133,6 +138,10 @@ impl SampleArgs {
             target,
             starts: x,
         } = self.subject(&rng, &mut config, &device)?;
+        let drift = match self.drift {
+            Some(transitions) => Some(self.drift(&config, transitions, &device)?),
+            None => None,
+        };
         let mut trace = Trace::new(target.observables(), self.chains);
         let mut run = Run::new(target.clone(), &config, rng, x)?;
         let total = config.warmup + self.steps;
@@ -186,6 +195,7 @@ impl SampleArgs {
             divergences: trace.divergences(),
             clipped_share: trace.clipped(),
             saturated_share: trace.saturated(),
+            drift_from_cpu: drift,
             e_bfmi: trace.e_bfmi(),
             rule,
             converged,
@@ -217,6 +227,28 @@ struct Subject {
 }
 
 impl SampleArgs {
+    /// How far chains on a device are from the same chains on the CPU after some transitions, which
+    /// keep the given step size: adaptation would turn a rounding into another step.
+    fn drift(&self, config: &SamplerConfig, transitions: usize, device: &Device) -> Result<f64> {
+        let ends = |device: &Device| -> Result<Vec<f32>> {
+            let rng = Rng::new(self.seed);
+            let mut config = SamplerConfig {
+                no_adapt: true,
+                ..config.clone()
+            };
+            let subject = self.subject(&rng, &mut config, device)?;
+            let mut run = Run::new(subject.target, &config, rng, subject.starts)?;
+            pollster::block_on(run.advance(transitions))?;
+            pollster::block_on(crate::device::read(run.states()))
+        };
+        let (here, cpu) = (ends(device)?, ends(&Device::flex())?);
+        Ok(here
+            .iter()
+            .zip(&cpu)
+            .map(|(a, b)| f64::from((a - b).abs()) / f64::from(b.abs()).max(1.0))
+            .fold(0.0, f64::max))
+    }
+
     /// The model or density of the arguments; fills its recommended step size in.
     fn subject(&self, rng: &Rng, config: &mut SamplerConfig, device: &Device) -> Result<Subject> {
         if let Some(density) = energy::REGISTRY.iter().find(|r| r.name == self.model) {
@@ -232,7 +264,8 @@ impl SampleArgs {
                 .step_size
                 .or_else(|| density.step_size(&config.sampler));
             let target = (density.build)(device);
-            let starts = target.dispersed(rng, self.chains, self.start_scale);
+            let plane = target.dispersed(rng, self.chains, self.start_scale);
+            let starts = target.lift(&plane);
             let shape = [self.chains, target.space().dim];
             return Ok(Subject {
                 name: density.name.into(),
@@ -318,6 +351,9 @@ impl SampleReport {
             self.gradients_per_chain,
             number(self.ess_per_1000_gradients, 2),
         );
+        if let Some(drift) = self.drift_from_cpu {
+            println!("drift from the CPU {drift:.1e}");
+        }
         if let Some(shadow) = self.shadow_acceptance {
             println!("no Metropolis test; it would have accepted {shadow:.3}");
         }

@@ -34,20 +34,18 @@ pub trait Density: Energy {
             .collect()
     }
 
-    /// Over-dispersed start states `chains` × D, row-major: uniform over the middle of the picture,
-    /// whose width `scale` (1: 80 % of it) stretches.
-    fn dispersed(&self, rng: &Rng, chains: usize, scale: f64) -> Vec<f32> {
+    /// x0, x1, y0, y1 of the rectangle that over-dispersed starts are spread over: most of the
+    /// picture, unless a target forbids it.
+    fn start_bounds(&self) -> [f64; 4] {
         let [x0, x1, y0, y1] = self.bounds();
-        let u = rng.uniforms(Purpose::Start, 0, chains, 2);
-        let place = |low: f64, high: f64, u: f32| {
-            let middle = 0.5 * (low + high);
-            (middle + 0.8 * scale * (high - low) * (f64::from(u) - 0.5)) as f32
-        };
-        let plane: Vec<_> = u
-            .chunks(2)
-            .map(|u| [place(x0, x1, u[0]), place(y0, y1, u[1])])
-            .collect();
-        self.lift(&plane)
+        let (x, y) = (0.1 * (x1 - x0), 0.1 * (y1 - y0));
+        [x0 + x, x1 - x, y0 + y, y1 - y]
+    }
+
+    /// `chains` over-dispersed points of the plane, uniform over
+    /// [`start_bounds`](Self::start_bounds), which `scale` stretches about their middle.
+    fn dispersed(&self, rng: &Rng, chains: usize, scale: f64) -> Vec<[f32; 2]> {
+        spread(self.start_bounds(), rng, chains, scale)
     }
 
     /// The exact law of the coordinates that have a known one: the plane's, by quadrature.
@@ -67,6 +65,17 @@ pub trait Density: Energy {
             .sampler()
             .draws(rng, step, n)
     }
+}
+
+/// `n` points, uniform over a rectangle stretched about its middle.
+pub(crate) fn spread([x0, x1, y0, y1]: [f64; 4], rng: &Rng, n: usize, scale: f64) -> Vec<[f32; 2]> {
+    let place = |low: f64, high: f64, u: f32| {
+        (0.5 * (low + high) + scale * (high - low) * (f64::from(u) - 0.5)) as f32
+    };
+    rng.uniforms(Purpose::Start, 0, n, 2)
+        .chunks(2)
+        .map(|u| [place(x0, x1, u[0]), place(y0, y1, u[1])])
+        .collect()
 }
 
 /// The exact law of one coordinate.

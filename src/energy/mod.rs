@@ -17,6 +17,7 @@ pub mod posterior;
 mod rings;
 mod squiggle;
 
+pub(crate) use density::spread;
 pub use density::{Density, Grid, Marginal, Plane};
 pub use eight_schools::EightSchools;
 pub use gaussian::Gaussian;

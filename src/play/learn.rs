@@ -313,6 +313,7 @@ impl Learning {
                             model: Arc::new(model),
                             frame: self.frame.clone(),
                             bounds: self.density.bounds(),
+                            start_bounds: self.density.start_bounds(),
                             mode: {
                                 let mode = self.density.mode();
                                 [mode[0], mode[1]]
@@ -360,6 +361,7 @@ pub(super) struct Learned {
     model: Arc<FlowEbm>,
     frame: Frame,
     bounds: [f64; 4],
+    start_bounds: [f64; 4],
     mode: [f64; 2],
     grid: Arc<Grid>,
 }
@@ -401,8 +403,8 @@ impl Learned {
         }
     }
 
-    pub(super) fn bounds(&self) -> [f64; 4] {
-        self.bounds
+    pub(super) fn start_bounds(&self) -> [f64; 4] {
+        self.start_bounds
     }
 
     pub(super) fn mode(&self) -> [f64; 2] {

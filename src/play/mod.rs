@@ -22,7 +22,7 @@ use crate::{
     diagnostics,
     energy::{self, Density, Drawing, Energy, Grid},
     error::{Error, Result},
-    rng::{Purpose, Rng},
+    rng::Rng,
     sampler::{self, SamplerConfig},
 };
 use learn::{Learned, Learning};
@@ -703,25 +703,17 @@ fn plane_starts(scene: &Scene, config: &PlayConfig, rng: &Rng) -> Vec<[f32; 2]> 
     let (bounds, mode) = match scene {
         Scene::Density(density) => {
             let mode = density.mode();
-            (density.bounds(), [mode[0], mode[1]])
+            (density.start_bounds(), [mode[0], mode[1]])
         }
-        Scene::Learned(learned) => (learned.bounds(), learned.mode()),
+        Scene::Learned(learned) => (learned.start_bounds(), learned.mode()),
     };
-    let [x0, x1, y0, y1] = bounds;
-    let u = rng.uniforms(Purpose::Start, 0, config.chains, 2);
     let group = config.chains / config.superchains;
+    let spread = energy::spread(bounds, rng, config.chains, 1.0);
     (0..config.chains)
-        .map(|chain| {
-            let from = match config.start {
-                Start::Mode => return mode.map(|v| v as f32),
-                Start::Dispersed => chain,
-                Start::Superchains => chain / group,
-            };
-            let place = |low: f64, high: f64, u: f32| {
-                let middle = 0.5 * (low + high);
-                (middle + 0.8 * (high - low) * (f64::from(u) - 0.5)) as f32
-            };
-            [place(x0, x1, u[2 * from]), place(y0, y1, u[2 * from + 1])]
+        .map(|chain| match config.start {
+            Start::Mode => mode.map(|v| v as f32),
+            Start::Dispersed => spread[chain],
+            Start::Superchains => spread[chain / group],
         })
         .collect()
 }

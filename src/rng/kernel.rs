@@ -544,10 +544,7 @@ mod tests {
             let draw = Draw::new(&rng, purpose, step);
             for [rows, dim] in [[1, 1], [3, 2], [5, 7], [64, 785], [2, 3072]] {
                 let got = words(draw, [rows, dim], &device).unwrap().into_data();
-                let want = (0..rows * dim).map(|i| {
-                    let (row, col) = (i / dim, i % dim);
-                    rng.block(purpose, step, row as u32, col as u32 / 4)[col % 4]
-                });
+                let want = rng.words(purpose, step, rows, dim);
                 assert!(got.iter::<u32>().eq(want), "words, {rows} × {dim}");
                 let u = uniforms(draw, [rows, dim], &device).unwrap();
                 assert_eq!(values(u), rng.uniforms(purpose, step, rows, dim));
