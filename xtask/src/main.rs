@@ -19,7 +19,7 @@ cargo xtask test rust     the Rust half of it
 cargo xtask test web      the page's half of it
 cargo xtask web           build the page into dist/
 cargo xtask bench         ratios of speeds, measured in one run
-cargo xtask fixtures      rebuild the reference values in tests/fixtures (needs Python with PyTorch)";
+cargo xtask fixtures      rebuild the reference values in tests/fixtures (needs Python with PyTorch, numpy, mpmath)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -107,14 +107,40 @@ fn page() -> Result {
         return Err(String::from_utf8_lossy(&race.stderr).into_owned());
     }
     std::fs::write(&native, race.stdout).map_err(|e| format!("{}: {e}", native.display()))?;
-    let native = native.canonicalize().map_err(|e| e.to_string())?;
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| e.to_string());
+    let takeout = absolute(Path::new("target/takeout.json"))?;
+    // What an earlier run left must not be taken for this one's.
+    let _ = std::fs::remove_file(&takeout);
     run(tools::npm()
         .args(["run", "test:browser"])
-        .env("MIXWELL_NATIVE", native))
+        .env("MIXWELL_NATIVE", absolute(&native)?)
+        .env("MIXWELL_TAKEOUT", &takeout))?;
+    check_takeout(&takeout)
+}
+
+/// The draws that a browser test took out of the Playground, recomputed by ArviZ with the script that
+/// the page hands out beside them.
+fn check_takeout(takeout: &Path) -> Result {
+    if !takeout.exists() {
+        return Err(format!(
+            "{}: the browser tests took no draws out of the Playground",
+            takeout.display()
+        ));
+    }
+    let Some(python) = tools::python_with_arviz()? else {
+        println!("\n▸ www/takeout/check.py: skipped, this machine has no python3 with venv");
+        return Ok(());
+    };
+    run(Command::new(python)
+        .arg("www/takeout/check.py")
+        .arg(takeout))
 }
 
 fn fixtures() -> Result {
-    run(Command::new("python3").arg("tests/fixtures/flow.py"))
+    for script in ["flow.py", "nested_stein.py"] {
+        run(Command::new("python3").arg(format!("tests/fixtures/{script}")))?;
+    }
+    Ok(())
 }
 
 fn cargo(args: &[&str]) -> Result {

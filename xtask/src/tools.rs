@@ -55,6 +55,37 @@ pub fn npm_ci() -> Result {
     run(npm().args(["ci", "--no-audit", "--no-fund"]))
 }
 
+/// Python with ArviZ in a virtual environment of its own; `None` on a machine without Python, except
+/// in CI, where the check must not be left out.
+pub fn python_with_arviz() -> Result<Option<PathBuf>> {
+    const ARVIZ: &str = "arviz-stats==0.8.0";
+    let folder = Path::new(TOOLS).join("venv");
+    let python = folder.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
+    let works = |python: &Path, code: &str| {
+        Command::new(python)
+            .args(["-c", code])
+            .output()
+            .is_ok_and(|o| o.status.success())
+    };
+    if works(&python, "import arviz_stats") {
+        return Ok(Some(python));
+    }
+    if !works(Path::new("python3"), "import venv, ensurepip") {
+        return if env::var_os("CI").is_some() {
+            Err("CI needs python3 with venv, to check our draws with ArviZ".into())
+        } else {
+            Ok(None)
+        };
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", ARVIZ, "numpy", "scipy"]))?;
+    Ok(Some(python))
+}
+
 /// The wasm target, trunk, and wasm-bindgen of the very version that Cargo.lock has.
 pub fn ensure_web() -> Result {
     let targets = Command::new("rustup")
