@@ -1,4 +1,4 @@
-// The conductor's end of the engine: calls with promises, one owner, replaceable.
+// The owner's end of the engine: calls with promises, one owner, replaceable.
 
 import { Failure } from "./failure.js";
 

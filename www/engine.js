@@ -1,10 +1,11 @@
-// The compute engine: a worker inside the worker that holds the wasm module and nothing else.
-// It may block on a long frame, panic or lose its device; the conductor (worker.js) stays
-// responsive meanwhile and can always throw it away and start another.
+// The compute engine: a worker that holds the wasm module and nothing else. It may block on a long
+// frame, panic or lose its device; its owner (the race's conductor worker.js, or the Playground's
+// page) stays responsive meanwhile and can always throw it away and start another.
 
 import { Failure, toError } from "./failure.js";
 
 /** @import { DeviceReport, EngineCalls, EngineReply, EngineRequest, Frame, MixwellError, Runtime, WasmModule, WasmSession } from "./protocol.js" */
+/** @import { Playground } from "./play-protocol.js" */
 
 const scope = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
@@ -19,6 +20,8 @@ const NEEDED_LIMITS = /** @type {const} */ ({
 
 /** @type {WasmSession | null} */
 let session = null;
+/** @type {Playground | null} */
+let playground = null;
 /** @type {GPUDevice[]} */
 const devices = [];
 /** The panic hook writes to console.error just before the trap, whose own text is only "unreachable". */
@@ -130,6 +133,7 @@ async function start(runtime) {
     throw new Failure(kind, `The ${runtime === "cpu" ? "CPU" : "WebGPU"} build did not load: ${message}`, detail);
   }
   session = await wasm.start();
+  playground = null;
   return null;
 }
 
@@ -143,6 +147,18 @@ function withCheckpoint(frame) {
   return { frame, checkpoint: running().checkpoint() };
 }
 
+/**
+ * @param {keyof Playground} method
+ * @param {unknown[]} args
+ * @returns {Promise<unknown>}
+ */
+async function play(method, args) {
+  playground ??= await running().playground();
+  const run = /** @type {(...args: unknown[]) => unknown} */ (playground[method]);
+  if (typeof run !== "function") throw new Failure("panic", `The Playground of this build has no ${method}().`);
+  return run.apply(playground, args);
+}
+
 /** @type {{ [Op in keyof EngineCalls]: (...args: Parameters<EngineCalls[Op]>) => Promise<ReturnType<EngineCalls[Op]>> }} */
 const calls = {
   check,
@@ -152,6 +168,7 @@ const calls = {
   reset: async (seed) => withCheckpoint(await running().reset(seed)),
   advance: async (transitions) => withCheckpoint(await running().advance(transitions)),
   restore: async (checkpoint) => withCheckpoint(await running().restore(checkpoint)),
+  play,
   lose_device: async () => {
     for (const device of devices) device.destroy();
     // The CPU build has no device; the rehearsal goes the same way there.
@@ -172,14 +189,19 @@ scope.addEventListener("message", async ({ data }) => {
 });
 
 /**
- * The big arrays of a frame move instead of being copied, unless they are views of wasm memory.
+ * The big arrays of an answer move instead of being copied, unless they are views of wasm memory.
  * @param {unknown} value
  * @returns {Transferable[]}
  */
 function buffersOf(value) {
-  const { frame, checkpoint } = /** @type {{ frame?: Frame, checkpoint?: Uint8Array }} */ (value ?? {});
-  if (!frame || !checkpoint) return [];
-  const arrays = frame.sides.flatMap((side) => [side.images, side.trace_clock, ...Object.values(side.traces)]);
-  const owned = [checkpoint, ...arrays].filter((array) => array.byteLength === array.buffer.byteLength);
-  return [...new Set(owned.map((array) => /** @type {ArrayBuffer} */ (array.buffer)))];
+  /** @type {Set<ArrayBuffer>} */
+  const buffers = new Set();
+  /** @param {unknown} part */
+  const visit = (part) => {
+    if (typeof part !== "object" || part === null) return;
+    if (!ArrayBuffer.isView(part)) Object.values(part).forEach(visit);
+    else if (part.byteLength === part.buffer.byteLength) buffers.add(/** @type {ArrayBuffer} */ (part.buffer));
+  };
+  visit(value);
+  return [...buffers];
 }

@@ -2,6 +2,8 @@
 // `tsc --checkJs` holds the JavaScript to it; the Rust side (`src/web.rs`, `src/race.rs`)
 // produces the same shapes with serde.
 
+import type { Playground } from "./play-protocol.js";
+
 /** What the chains walk in. */
 export type Space = "pixel" | "latent";
 /** Sampler names, as in the command line and the model card. */
@@ -242,6 +244,8 @@ export interface WasmSession {
   checkpoint(): Uint8Array;
   /** After load() and configure() on a fresh session. Its frame has the saved index and no new draws. */
   restore(checkpoint: Uint8Array): Promise<Frame>;
+  /** The second room (www/play-protocol.d.ts); needs no model. */
+  playground(): Promise<Playground>;
   free(): void;
 }
 export interface WasmModule {
@@ -250,7 +254,7 @@ export interface WasmModule {
   start(): Promise<WasmSession>;
 }
 
-/** What the engine (www/engine.js, a worker inside the worker) does for the conductor (www/worker.js). */
+/** What the engine (www/engine.js) does for its owner: the race's conductor (www/worker.js), or the Playground's page. */
 export interface EngineCalls {
   /** Looks at the adapter, needs no wasm. */
   check(force_cpu: boolean): DeviceReport;
@@ -261,6 +265,8 @@ export interface EngineCalls {
   reset(seed: number): { frame: Frame; checkpoint: Uint8Array };
   advance(transitions: number): { frame: Frame; checkpoint: Uint8Array };
   restore(checkpoint: Uint8Array): { frame: Frame; checkpoint: Uint8Array };
+  /** Calls a method of the Playground; www/play-session.js has the types that go with the name. */
+  play(method: keyof Playground, args: unknown[]): unknown;
   lose_device(): null;
 }
 export interface EngineRequest {

@@ -1,7 +1,9 @@
 // A stand-in for the wasm module, for work on the page without the long Rust build:
 // two Ornstein–Uhlenbeck-like sides, the pixel one stuck near its starts. It draws digits with
 // the canvas, follows protocol.d.ts, and is served by mock/serve.js under both builds' names.
-// Seed 666 panics after a few frames, seed 667 runs out of memory.
+// Seed 666 panics after a few frames, seed 667 runs out of memory. The Playground's is play-mock.js.
+
+import { Playground } from "./mock/play-mock.js";
 
 const SIZE = 28;
 const TRACED = ["energy", "tilt", "pc1", "pc2"];
@@ -121,6 +123,10 @@ class Session {
     Object.assign(this, JSON.parse(new TextDecoder().decode(bytes)));
     this.random = generator(this.seed + this.transitions);
     return this.#frame(0, 0);
+  }
+
+  async playground() {
+    return new Playground();
   }
 
   free() {}

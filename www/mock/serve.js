@@ -25,7 +25,7 @@ function model(name, title, bytes) {
   return { name, title, files: { "card.json": Buffer.from(JSON.stringify(card)), "weights.safetensors": weights } };
 }
 const models = [model("flow-ebm-mnist", "MNIST digits (mock)", 5_400_000), model("flow-ebm-fashion", "Fashion (mock)", 6_200_000), model("flow-ebm-large", "Large (mock)", 20_000_000)];
-const manifest = {
+export const manifest = {
   version: 1,
   models: models.map(({ name, title, files }) => ({
     name,
@@ -35,13 +35,13 @@ const manifest = {
 };
 
 /** @param {string} path */
-async function find(path) {
+export async function find(path) {
   const [, name = "", file = ""] = /^\/models\/([^/]+)\/(.+)$/.exec(path) ?? [];
   if (path === "/models/manifest.json") return Buffer.from(JSON.stringify(manifest));
   if (name) return models.find((candidate) => candidate.name === name)?.files[file];
   if (/^\/mixwell-(webgpu|cpu)\.js$/.test(path)) return readFile(new URL("mock/mixwell-mock.js", www));
   if (path.startsWith("/vendor/")) return readFile(new URL(`node_modules/uplot/dist/${path.slice(8)}`, www));
-  if (!/^\/[a-z-]+\.(html|js|css)$/.test(path)) return undefined;
+  if (!/^\/(takeout\/|mock\/)?[a-z-]+\.(html|js|css|py|R)$/.test(path)) return undefined;
   return readFile(new URL(`.${path}`, www));
 }
 

@@ -104,6 +104,7 @@ export async function startSession({ webgpu = true } = {}) {
  * @property {boolean} [cpu] ask for the CPU build
  * @property {BrowserContextOptions} [context]
  * @property {boolean} [wait] until the race is ready (default), or not
+ * @property {string} [room] the page, if it is not the race
  */
 
 /** A page with everything that it complained about. @typedef {Page & { complaints: string[] }} WatchedPage */
@@ -115,7 +116,7 @@ export async function startSession({ webgpu = true } = {}) {
  * @param {OpenOptions} [options]
  * @returns {Promise<WatchedPage>}
  */
-async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wait = true } = {}) {
+async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wait = true, room = "" } = {}) {
   const profile = await browser.newContext({ viewport: { width: 1280, height: 1100 }, ...context });
   const page = Object.assign(await profile.newPage(), { complaints: /** @type {string[]} */ ([]) });
   // Workers inside workers are heard here too; webgpu.test.js proves it.
@@ -123,7 +124,7 @@ async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wa
     if (message.type() === "error") page.complaints.push(message.text());
   });
   page.on("pageerror", (error) => page.complaints.push(String(error)));
-  await page.goto(`${url}?test${cpu ? "&runtime=cpu" : ""}${rawHash ?? hashOf(hash)}`);
+  await page.goto(`${url}${room}?test${cpu ? "&runtime=cpu" : ""}${rawHash ?? hashOf(hash)}`);
   if (wait) await ready(page);
   return page;
 }

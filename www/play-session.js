@@ -1,0 +1,63 @@
+// The page's one engine: started, asked one thing at a time, replaced when it is lost.
+
+import { Engine } from "./engine-host.js";
+import { Failure } from "./failure.js";
+
+/** @import { DeviceReport, Runtime } from "./protocol.js" */
+/** @import { Playground } from "./play-protocol.js" */
+
+export class PlaySession {
+  /** @type {Engine | null} */
+  #engine = null;
+  /** The last question asked; the next one waits for its answer, whatever that is. */
+  #last = /** @type {Promise<unknown>} */ (Promise.resolve());
+  /** Questions without an answer yet. */
+  pending = 0;
+  /** @type {DeviceReport | null} */
+  report = null;
+
+  /** @param {(error: unknown) => void} onFailure when the engine is lost while nobody waits for an answer */
+  constructor(onFailure) {
+    this.onFailure = onFailure;
+  }
+
+  /**
+   * A fresh engine, in place of the one before.
+   * @param {Runtime} wanted
+   * @returns {Promise<DeviceReport>} with the runtime that it became, and why
+   */
+  async start(wanted) {
+    this.#engine?.terminate();
+    const engine = new Engine((error, told) => {
+      if (this.#engine !== engine) return;
+      this.#engine = null;
+      if (!told) this.onFailure(error);
+    });
+    this.#engine = engine;
+    this.#last = Promise.resolve();
+    const report = await engine.call("check", wanted === "cpu");
+    await engine.call("start", report.runtime);
+    this.report = report;
+    return report;
+  }
+
+  /**
+   * @template {keyof Playground} Method
+   * @param {Method} method
+   * @param {Parameters<Playground[Method]>} args
+   * @returns {Promise<Awaited<ReturnType<Playground[Method]>>>}
+   */
+  ask(method, ...args) {
+    const engine = this.#engine;
+    if (!engine) return Promise.reject(new Failure("panic", "The engine is not running."));
+    this.pending += 1;
+    const answer = this.#last.then(() => engine.call("play", method, args)).finally(() => (this.pending -= 1));
+    this.#last = answer.catch(() => {});
+    return /** @type {Promise<Awaited<ReturnType<Playground[Method]>>>} */ (answer);
+  }
+
+  /** For the tests. */
+  loseDevice() {
+    return this.#engine?.call("lose_device");
+  }
+}
