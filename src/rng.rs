@@ -50,6 +50,14 @@ pub enum Purpose {
     Choice = 17,
     /// Draws among the leaves of a NUTS tree.
     Leaf = 16,
+    /// Boxes of resized crops.
+    AugmentCrop = 18,
+    /// Factors of colour jitter and choices of grey images.
+    AugmentColour = 19,
+    /// Choices of flipped images.
+    AugmentFlip = 20,
+    /// Order of the colour adjustments.
+    AugmentOrder = 21,
 }
 
 const M0: u32 = 0xD251_1F53;
@@ -90,6 +98,14 @@ impl Rng {
     /// The seed.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// A source of its own for the `n`-th part of a run: an iteration's chains, say.
+    pub fn derived(&self, purpose: Purpose, n: u64) -> Self {
+        let b = self.block(purpose, (n >> 32) as u32, n as u32, 0);
+        Self {
+            seed: u64::from(b[0]) << 32 | u64::from(b[1]),
+        }
     }
 
     fn block(&self, purpose: Purpose, step: u32, chain: u32, index: u32) -> [u32; 4] {

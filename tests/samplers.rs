@@ -414,6 +414,23 @@ fn the_clip_cuts_and_its_share_is_told() {
     assert!(moved.iter().all(|d| d.abs() < 0.005 + 6.0 * 0.1));
 }
 
+#[test]
+fn the_clamp_keeps_states_within_the_range_of_images() {
+    for (_, device) in devices() {
+        let settings = SamplerConfig {
+            clamp: true,
+            ..config("sgld", 0.8)
+        };
+        let target = Arc::new(Gaussian::new(&[2.0; 3], &[1.0; 3], &device));
+        let x = start(16, 3, &device).clamp(0.0, 1.0);
+        let mut run = Run::new(target, &settings, Rng::new(1), x).unwrap();
+        block_on(run.advance(20)).unwrap();
+        let x = host(run.states());
+        assert!(x.iter().all(|v| (0.0..=1.0).contains(v)));
+        assert!(x.contains(&1.0), "the target pulls beyond it");
+    }
+}
+
 /// At stationarity the shadow is MALA's acceptance at the same step: the same test, not taken.
 #[test]
 fn shadow_acceptance_is_the_acceptance_of_mala() {

@@ -169,6 +169,7 @@ const calls = {
   advance: async (transitions) => withCheckpoint(await running().advance(transitions)),
   restore: async (checkpoint) => withCheckpoint(await running().restore(checkpoint)),
   play,
+  random_words: (seed, step, chains, dim) => running().random_words(seed, step, chains, dim),
   lose_device: async () => {
     for (const device of devices) device.destroy();
     // The CPU build has no device; the rehearsal goes the same way there.

@@ -243,6 +243,4 @@ export interface Playground {
   learn(config: LearnConfig): Promise<LearnFrame>;
   /** So many iterations more; stage "done" makes the target "learned". */
   learn_step(iterations: number): Promise<LearnFrame>;
-  /** The same chains on the host in f64 noise: largest |difference| of the states of the first transitions, relative to max(1, |x|). Measures drift between devices; 0 on the CPU build. */
-  drift(transitions: number): Promise<number>;
 }

@@ -3,7 +3,7 @@
 import { Engine } from "./engine-host.js";
 import { Failure } from "./failure.js";
 
-/** @import { DeviceReport, Runtime } from "./protocol.js" */
+/** @import { DeviceReport, EngineCalls, Runtime } from "./protocol.js" */
 /** @import { Playground } from "./play-protocol.js" */
 
 export class PlaySession {
@@ -54,6 +54,20 @@ export class PlaySession {
     const answer = this.#last.then(() => engine.call("play", method, args)).finally(() => (this.pending -= 1));
     this.#last = answer.catch(() => {});
     return /** @type {Promise<Awaited<ReturnType<Playground[Method]>>>} */ (answer);
+  }
+
+  /** Random words of this device beside the host's. @param {Parameters<EngineCalls["random_words"]>} args */
+  words(...args) {
+    const engine = this.#engine;
+    if (!engine) return Promise.reject(new Failure("panic", "The engine is not running."));
+    return engine.call("random_words", ...args);
+  }
+
+  /** Ends the engine; nothing is asked of it any more. */
+  end() {
+    const engine = this.#engine;
+    this.#engine = null;
+    engine?.terminate();
   }
 
   /** For the tests. */

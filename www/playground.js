@@ -13,6 +13,7 @@ import { LinesView, RanksView, rhatRange, rhatText, TraceView } from "./play-cha
 import { DrawPanel } from "./play-draw.js";
 import { fileName, toArviz, toCsv } from "./play-export.js";
 import { emptyGrid, SIDE } from "./play-grid.js";
+import { measureDrift } from "./play-drift.js";
 import { LearnPanel } from "./play-learn.js";
 import { LESSONS } from "./play-lessons.js";
 import { Numbers, summary } from "./play-numbers.js";
@@ -985,6 +986,28 @@ async function changeRuntime() {
   }
 }
 
+/** How far this run is from itself on the other device. */
+async function compareDevices() {
+  const button = byId("drift", HTMLButtonElement);
+  const text = byId("drift-text", HTMLParagraphElement);
+  if (!info || button.disabled) return;
+  const { config } = info;
+  if (config.target === "drawn" || config.target === "learned") return setText(text, "A drawing or a learned model lives on one device only. Choose one of the other targets to compare.");
+  await pause();
+  button.disabled = true;
+  setText(text, "Running the first transitions on the CPU, then on the graphics adapter …");
+  try {
+    const drift = await measureDrift(config);
+    if (drift.report.runtime === "cpu") return setText(text, `There is no second device to compare with: ${drift.report.reason}`);
+    const words = drift.words === null ? "The device takes its random numbers from the host." : drift.words ? "The random words are the same to the last bit." : "The random words DIFFER: please report this.";
+    setText(text, `${words} After one transition the chains are ${drift.first.toExponential(1)} apart, within ${integer(drift.transitions)} transitions at most ${drift.largest.toExponential(1)} (relative to the larger of 1 and the coordinate): devices round differently, and where paths are chaotic, rounding grows.`);
+  } catch (error) {
+    setText(text, `The comparison failed: ${toError(error).message}`);
+  } finally {
+    button.disabled = false;
+  }
+}
+
 /** @param {string} text */
 function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
@@ -1012,6 +1035,7 @@ chainSelect.addEventListener("change", () => {
   look({ chain: chainSelect.value === "none" ? null : Number(chainSelect.value) });
   if (pathPanel.visible) pathPanel.refresh().catch(fail);
 });
+byId("drift", HTMLButtonElement).addEventListener("click", () => compareDevices().catch(fail));
 runtimeSelect.addEventListener("change", () => changeRuntime().catch(fail));
 byId("defaults", HTMLButtonElement).addEventListener("click", async () => {
   try {

@@ -244,6 +244,7 @@ export interface WasmSession {
   checkpoint(): Uint8Array;
   /** After load() and configure() on a fresh session. Its frame has the saved index and no new draws. */
   restore(checkpoint: Uint8Array): Promise<Frame>;
+  random_words(seed: number, step: number, chains: number, dim: number): Promise<{ host: Uint32Array; device: Uint32Array | null }>;
   /** The second room (www/play-protocol.d.ts); needs no model. */
   playground(): Promise<Playground>;
   free(): void;
@@ -267,6 +268,8 @@ export interface EngineCalls {
   restore(checkpoint: Uint8Array): { frame: Frame; checkpoint: Uint8Array };
   /** Calls a method of the Playground; www/play-session.js has the types that go with the name. */
   play(method: keyof Playground, args: unknown[]): unknown;
+  /** Random words as the host and as the device makes them; device is null where it takes the host's. */
+  random_words(seed: number, step: number, chains: number, dim: number): { host: Uint32Array; device: Uint32Array | null };
   lose_device(): null;
 }
 export interface EngineRequest {

@@ -47,6 +47,7 @@ impl Sampler for Mala {
             drift_and_noise(tuning),
             noise,
             |g| g,
+            |x| x,
         );
         let (accept, accepted) = metropolis(done.log_alpha, noise.accept(rows));
         Transition {

@@ -92,6 +92,9 @@ pub struct SamplerConfig {
     /// SGLD: bound of each component of ∇E.
     #[cfg_attr(feature = "native", arg(long))]
     pub clip: Option<f64>,
+    /// SGLD: keep states within [0, 1], the range of images.
+    #[cfg_attr(feature = "native", arg(long))]
+    pub clamp: bool,
     /// Underdamped Langevin: friction γ; momenta forget by exp(−γε) a transition.
     #[cfg_attr(feature = "native", arg(long, default_value_t = 1.0))]
     pub friction: f64,
@@ -128,6 +131,7 @@ impl Default for SamplerConfig {
             max_tree_depth: 7,
             noise: None,
             clip: None,
+            clamp: false,
             friction: 1.0,
             rungs: 4,
             hottest: 10.0,
@@ -459,8 +463,9 @@ struct Langevin {
     log_alpha: Tensor<1>,
 }
 
-/// x′ = x − a·s²·f(∇E) + σ·s·ξ for a drift a and noise σ (`[B, 1]`), with f a clip or the identity.
-/// The ratio is the one for p ∝ exp(−E/T) with T = σ²/(2a).
+/// x′ = c(x − a·s²·f(∇E) + σ·s·ξ) for a drift a and noise σ (`[B, 1]`), with f a clip of the gradient and
+/// c a clamp of the state, or both the identity. The ratio is the one for p ∝ exp(−E/T) with
+/// T = σ²/(2a); it knows nothing of a clamp.
 fn langevin(
     target: &dyn Energy,
     point: &Point,
@@ -468,12 +473,13 @@ fn langevin(
     (drift, sigma): (Tensor<2>, Tensor<2>),
     noise: &Noise<'_>,
     clip: impl Fn(Tensor<2>) -> Tensor<2>,
+    clamp: impl Fn(Tensor<2>) -> Tensor<2>,
 ) -> Langevin {
     let [rows, _] = point.x.dims();
     let gradient = clip(point.gradient.clone());
     let pair = (drift.clone(), sigma.clone());
     let (x, xi) = noise.langevin(point.x.clone(), gradient.clone(), pair, tuning);
-    let proposal = target.point(x);
+    let proposal = target.point(clamp(x));
     // In units of σ the way back is ξ′ = (a∇E(x) + a∇E(x′))/σ − ξ: written so, the small difference
     // of two large states is never taken.
     let forces = tuning.scaled(gradient + clip(proposal.gradient.clone()));

@@ -4,7 +4,8 @@
 //! Welling & Teh 2011 for the name; Du & Mordatch 2019 (IGEBM), Nijkamp et al. 2019 and Grathwohl et
 //! al. 2020 (JEM) for the habit. What such a chain samples is not p but p at the temperature
 //! T = σ²/(2a), which is far below 1 for the settings in use (JEM: a = 1, σ = 0.01, T = 5·10⁻⁵).
-//! The share of gradient components that the clip cut, and the acceptance that a Metropolis test at
+//! States may be kept within [0, 1], the range of images, as CLEL and IGEBM do. The share of gradient
+//! components that the clip cut, and the acceptance that a Metropolis test at
 //! that T would have had, are reported.
 
 use burn::tensor::Tensor;
@@ -23,6 +24,7 @@ pub const REGISTRATION: Registration = Registration {
         Box::new(Sgld {
             noise: config.noise,
             clip: config.clip,
+            clamp: config.clamp,
         })
     },
 };
@@ -33,6 +35,7 @@ pub(super) const HABITUAL_NOISE: f64 = 0.01;
 struct Sgld {
     noise: Option<f64>,
     clip: Option<f64>,
+    clamp: bool,
 }
 
 impl Sampler for Sgld {
@@ -68,7 +71,9 @@ impl Sampler for Sgld {
                 .mean_dim(1)
                 .reshape([rows])
         });
-        let done = langevin(target, &point, tuning, (drift, sigma), noise, clip);
+        let done = langevin(target, &point, tuning, (drift, sigma), noise, clip, |x| {
+            if self.clamp { x.clamp(0.0, 1.0) } else { x }
+        });
         Transition {
             accept: Some(capped(done.log_alpha).exp()),
             clipped,

@@ -46,6 +46,7 @@ impl Sampler for Ula {
             drift_and_noise(tuning),
             noise,
             |g| g,
+            |x| x,
         );
         Transition {
             accept: Some(capped(done.log_alpha).exp()),

@@ -2,6 +2,7 @@
 //!
 //! To add one: write its folder with a `REGISTRATION`, and add a line to [`REGISTRY`].
 
+pub mod clel;
 pub mod flow_ebm;
 
 use std::sync::Arc;

@@ -1,7 +1,9 @@
 //! Training runs: what every system's recipe shares. A run lives in a folder of its own with its
 //! config, metrics (JSON lines), and checkpoint; it can be killed at any moment and resumed.
 
+mod batches;
 mod run_folder;
+mod session;
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +19,9 @@ use crate::{
     error::{Error, Result},
 };
 
+pub use batches::{Batches, dequantised};
 pub use run_folder::RunFolder;
+pub use session::{Session, State, read_json, write_json};
 
 /// What the command line asks for.
 pub struct Request {

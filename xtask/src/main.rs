@@ -19,7 +19,7 @@ cargo xtask test rust     the Rust half of it
 cargo xtask test web      the page's half of it
 cargo xtask web           build the page into dist/
 cargo xtask bench         ratios of speeds, measured in one run
-cargo xtask fixtures      rebuild the reference values in tests/fixtures (needs Python with PyTorch, numpy, mpmath)";
+cargo xtask fixtures      rebuild the reference values in tests/fixtures (needs Python with torch, torchvision, mpmath)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -137,7 +137,13 @@ fn check_takeout(takeout: &Path) -> Result {
 }
 
 fn fixtures() -> Result {
-    for script in ["flow.py", "nested_stein.py"] {
+    for script in [
+        "flow.py",
+        "nested_stein.py",
+        "augment.py",
+        "clel_objective.py",
+        "clel_nets.py",
+    ] {
         run(Command::new("python3").arg(format!("tests/fixtures/{script}")))?;
     }
     Ok(())

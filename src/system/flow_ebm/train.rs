@@ -2,10 +2,9 @@
 //! chains in the flow's latent space; then export. ("MCMC Should Mix", §3; the settings are ours.)
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
 };
 
 use burn::{
@@ -29,7 +28,10 @@ use crate::{
     },
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig, SavedRun, Trace},
-    train::{Event, Request, RunFolder, Sink, override_config},
+    train::{
+        Batches, Event, Request, RunFolder, Session, Sink, dequantised, override_config, read_json,
+        write_json,
+    },
 };
 
 /// Everything that a training run depends on, beside the data.
@@ -226,89 +228,6 @@ impl TiltTraining {
     }
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_vec(value)
-        .map_err(|e| Error::model("checkpoint", e, "report this as a bug"))?;
-    artifact::write_atomically(path, &text)
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&text).map_err(|e| Error::Data {
-        path: path.into(),
-        problem: e.to_string(),
-        fix: "start the run anew".into(),
-    })
-}
-
-/// Batches of dequantised images: a pure function of seed and iteration.
-struct Batches<'a> {
-    data: &'a Dataset,
-    rng: Rng,
-    batch: usize,
-    bits: u32,
-    device: Device,
-    /// The last epoch's order, since consecutive batches share it.
-    order: (u32, Vec<usize>),
-}
-
-impl<'a> Batches<'a> {
-    fn new(data: &'a Dataset, recipe: &Recipe, device: &Device) -> Self {
-        let rng = Rng::new(recipe.seed);
-        Self {
-            order: (0, rng.permutation(0, data.count)),
-            data,
-            rng,
-            batch: recipe.batch,
-            bits: recipe.bits,
-            device: device.clone(),
-        }
-    }
-
-    fn get(&mut self, iteration: u64) -> Tensor<2> {
-        let per_epoch = (self.data.count / self.batch).max(1) as u64;
-        let epoch = (iteration / per_epoch) as u32;
-        if self.order.0 != epoch {
-            self.order = (epoch, self.rng.permutation(epoch, self.data.count));
-        }
-        let start = (iteration % per_epoch) as usize * self.batch;
-        let indices: Vec<usize> = self.order.1[start..]
-            .iter()
-            .copied()
-            .take(self.batch)
-            .collect();
-        dequantised(
-            self.data,
-            &indices,
-            self.bits,
-            &self.rng,
-            iteration as u32,
-            &self.device,
-        )
-    }
-}
-
-/// (v >> (8 − bits) + u)/2^bits with u ~ U(0, 1): `[n, D]`.
-fn dequantised(
-    data: &Dataset,
-    indices: &[usize],
-    bits: u32,
-    rng: &Rng,
-    step: u32,
-    device: &Device,
-) -> Tensor<2> {
-    let dim = data.height * data.width * data.channels;
-    let noise = rng.uniforms(Purpose::Dequantise, step, indices.len(), dim);
-    let scale = 1.0 / f64::from(1u32 << bits) as f32;
-    let values: Vec<f32> = indices
-        .iter()
-        .flat_map(|&i| &data.images[i * dim..(i + 1) * dim])
-        .zip(noise)
-        .map(|(&v, u)| (f32::from(v >> (8 - bits)) + u) * scale)
-        .collect();
-    Tensor::from_data(TensorData::new(values, [indices.len(), dim]), device)
-}
-
 /// Mean and leading principal components of the first images of the training set.
 fn principal_components(data: &Dataset, bits: u32, device: &Device) -> Projection {
     use nalgebra::DMatrix;
@@ -342,95 +261,6 @@ fn principal_components(data: &Dataset, bits: u32, device: &Device) -> Projectio
         Tensor::from_data(TensorData::new(mean, [dim]), device),
         Tensor::from_data(TensorData::new(directions, [dim, COMPONENTS]), device),
     )
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct State {
-    phase: String,
-    iteration: u64,
-    seconds: f64,
-    commit: String,
-    device: String,
-}
-
-/// Session-spanning bookkeeping: clock, checkpoints, metrics, cancellation.
-struct Session<'r, 's, 'f> {
-    request: &'r Request,
-    folder: RunFolder,
-    sink: &'s mut Sink<'f>,
-    state: State,
-    began: Instant,
-    before: f64,
-    saved: Instant,
-    recent: VecDeque<BTreeMap<&'static str, f64>>,
-}
-
-/// Iterations between metrics lines.
-const LOG_EVERY: u64 = 50;
-
-impl Session<'_, '_, '_> {
-    fn seconds(&self) -> f64 {
-        self.before + self.began.elapsed().as_secs_f64()
-    }
-
-    /// Called after every iteration; averages what was logged since the last line.
-    fn tick(&mut self, iteration: u64, total: u64, values: &[(&'static str, f64)]) -> Result<()> {
-        self.state.iteration = iteration;
-        (self.sink)(&Event::Progress {
-            phase: self.state.phase.clone(),
-            iteration,
-            total,
-        });
-        self.recent.push_back(values.iter().copied().collect());
-        if iteration.is_multiple_of(LOG_EVERY) || iteration == total {
-            let n = self.recent.len() as f64;
-            let mut mean: BTreeMap<String, f64> = BTreeMap::new();
-            for line in self.recent.drain(..) {
-                for (key, v) in line {
-                    *mean.entry(key.into()).or_default() += v / n;
-                }
-            }
-            self.metrics(mean)?;
-        }
-        Ok(())
-    }
-
-    fn metrics(&mut self, values: BTreeMap<String, f64>) -> Result<()> {
-        let event = Event::Metrics {
-            phase: self.state.phase.clone(),
-            iteration: self.state.iteration,
-            seconds: self.seconds(),
-            values,
-        };
-        self.folder.append_metrics(&event)?;
-        (self.sink)(&event);
-        Ok(())
-    }
-
-    fn checkpoint_due(&self, recipe: &Recipe, total: u64) -> bool {
-        self.state.iteration == total
-            || self.request.cancelled()
-            || self.saved.elapsed().as_secs_f64() >= recipe.checkpoint_seconds
-    }
-
-    fn checkpoint(&mut self, save: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        self.state.seconds = self.seconds();
-        let state = self.state.clone();
-        self.folder.write_checkpoint(|to| {
-            save(to)?;
-            write_json(&to.join("state.json"), &state)
-        })?;
-        self.saved = Instant::now();
-        if self.request.cancelled() {
-            return Err(Error::Cancelled {
-                resume: format!(
-                    "a checkpoint is in {}; go on with --resume",
-                    self.folder.path().display()
-                ),
-            });
-        }
-        Ok(())
-    }
 }
 
 /// Bits per dimension of the first `count` images: −log₂ q(x)/D + bits.
@@ -520,27 +350,9 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     folder.write_config(&recipe)?;
 
     let device = request.device.clone();
-    let checkpoint = folder.checkpoint();
-    let mut resumed: Option<State> = checkpoint
-        .as_ref()
-        .map(|path| read_json(&path.join("state.json")))
-        .transpose()?;
-    let mut session = Session {
-        request,
-        state: State {
-            phase: "flow".into(),
-            iteration: 0,
-            seconds: 0.0,
-            commit: commit(),
-            device: request.device_name.clone(),
-        },
-        before: resumed.as_ref().map_or(0.0, |s| s.seconds),
-        folder,
-        sink,
-        began: Instant::now(),
-        saved: Instant::now(),
-        recent: VecDeque::new(),
-    };
+    let (mut session, resumed) =
+        Session::open(request, folder, sink, "flow", recipe.checkpoint_seconds)?;
+    let (checkpoint, mut resumed) = resumed.unzip();
     (session.sink)(&Event::Started {
         run,
         phases: vec![
@@ -550,7 +362,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         resumed_at: resumed.as_ref().map(|s| (s.phase.clone(), s.iteration)),
     });
 
-    let mut batches = Batches::new(&train_data, &recipe, &device);
+    let mut batches = Batches::new(&train_data, recipe.seed, recipe.batch, recipe.bits, &device);
     let frozen = session.folder.path().join("flow.safetensors");
 
     // Stage 1, unless a checkpoint is already past it.
@@ -581,9 +393,9 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
                 let bpd =
                     bits_per_dimension(&flow, &test_data, recipe.bits, 1000, recipe.seed, &device);
                 session.metrics(BTreeMap::from([("test_bits_per_dimension".into(), bpd)]))?;
-                session.snapshot("flow", &|z| flow.inverse(z), recipe.seed, &flow, &device)?;
+                snapshot(&mut session, &flow, &recipe)?;
             }
-            if session.checkpoint_due(&recipe, total) {
+            if session.checkpoint_due(total) {
                 session.checkpoint(|to| training.save(to))?;
             }
         }
@@ -628,14 +440,12 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         )?;
         if training.iteration.is_multiple_of(100) {
             let x = training.chains.point().x.clone();
-            session.grid(
-                "tilt",
-                training
-                    .flow
-                    .inverse(x.narrow(0, 0, 64.min(recipe.tilt.chains))),
-            )?;
+            let x = training
+                .flow
+                .inverse(x.narrow(0, 0, 64.min(recipe.tilt.chains)));
+            session.grid("tilt", x, recipe.flow.architecture.shape)?;
         }
-        if session.checkpoint_due(&recipe, total) {
+        if session.checkpoint_due(total) {
             session.checkpoint(|to| training.save(to))?;
         }
     }
@@ -661,36 +471,11 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     Ok(model)
 }
 
-impl Session<'_, '_, '_> {
-    /// A grid of the flow's own samples at the seed's first 64 latents.
-    fn snapshot(
-        &mut self,
-        title: &str,
-        decode: &dyn Fn(Tensor<2>) -> Tensor<2>,
-        seed: u64,
-        flow: &Flow,
-        device: &Device,
-    ) -> Result<()> {
-        let z = Rng::new(seed).normal_tensor(Purpose::Start, 1, 64, flow.config().dim(), device);
-        self.grid(title, decode(z))
-    }
-
-    fn grid(&mut self, title: &str, x: Tensor<2>) -> Result<()> {
-        let path = self
-            .folder
-            .path()
-            .join(format!("{title}-{:06}.png", self.state.iteration));
-        let [n, dim] = x.dims();
-        // Snapshots are of grey squares only: what this recipe's data are.
-        let side = dim.isqrt();
-        let values: Vec<f32> = x.into_data().iter::<f32>().collect();
-        crate::image::write_grid(&path, &values, n, [1, side, side])?;
-        (self.sink)(&Event::Snapshot {
-            path,
-            title: title.into(),
-        });
-        Ok(())
-    }
+/// A grid of the flow's own samples at the seed's first 64 latents.
+fn snapshot(session: &mut Session<'_, '_, '_>, flow: &Flow, recipe: &Recipe) -> Result<()> {
+    let device = &session.request.device;
+    let z = Rng::new(recipe.seed).normal_tensor(Purpose::Start, 1, 64, flow.config().dim(), device);
+    session.grid("flow", flow.inverse(z), recipe.flow.architecture.shape)
 }
 
 fn check(recipe: &Recipe) -> Result<()> {
@@ -725,17 +510,6 @@ fn check(recipe: &Recipe) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// The commit the program was built from, for the card; "unknown" outside a checkout.
-fn commit() -> String {
-    std::process::Command::new("git")
-        .args(["describe", "--always", "--dirty", "--abbrev=12"])
-        .output()
-        .ok()
-        .filter(|o| o.status.success())
-        .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
-        .unwrap_or_else(|| "unknown".into())
 }
 
 /// Measures the finished model and writes its card.

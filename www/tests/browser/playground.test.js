@@ -621,3 +621,20 @@ test("the WebGPU build runs the same chains, or the page says why not", { timeou
   for (const [index, value] of now.entries()) assert.ok(Math.abs(value - seen[index]) < 1e-3 * Math.max(1, Math.abs(value)), `${value} against ${seen[index]}`);
   assert.deepEqual(page.complaints, []);
 });
+
+test("both devices make the same random words, and their chains differ by rounding only", { timeout: LONGEST_WEBGPU_TEST_MS }, async (t) => {
+  // MALA on a Gaussian contracts: what rounding begins stays small. The step is fixed, since an
+  // adapted one would differ too.
+  const page = await open({ target: "gaussian", a: "mala", "a-adapt": "off", b: "none", chains: 8 });
+  await page.locator("#drift").click();
+  const text = page.locator("#drift-text");
+  await text.filter({ hasText: /random|no second device|failed/ }).waitFor({ timeout: 600_000 });
+  const said = await text.innerText();
+  t.diagnostic(said);
+  assert.match(said, /random words are the same to the last bit/);
+  const [first, largest] = [...said.matchAll(/\d\.\de[+-]\d+/g)].map(([number]) => Number(number));
+  assert.ok(first < 1e-5 && largest < 1e-3, said);
+  assert.ok(largest > 0, "two devices that round alike everywhere are one device");
+  await shot(page, "play-drift", true);
+  assert.deepEqual(page.complaints, []);
+});

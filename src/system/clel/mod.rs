@@ -1,0 +1,3 @@
+//! Contrastive-latent guided EBMs.
+
+pub mod objective;
