@@ -3,10 +3,20 @@
 mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{assert_close, devices, host};
-use mixwell::system::clel::objective::{
-    Weights, contrastive_loss, cosine, energy_loss, marginal_energy, normalised,
+use common::{assert_close, cpu, devices, host};
+use mixwell::{
+    nn::{
+        augment::AugmentConfig,
+        encoder::EncoderConfig,
+        resnet::{EnergyNetConfig, energy_of, unit_rows},
+    },
+    rng::{Purpose, Rng},
+    system::clel::{
+        learn::{ChainStage, Stage, Step, Training},
+        objective::{Weights, contrastive_loss, cosine, energy_loss},
+    },
 };
+use pollster::block_on;
 use serde_json::Value;
 
 fn fixture() -> Value {
@@ -14,12 +24,18 @@ fn fixture() -> Value {
 }
 
 fn numbers(v: &Value) -> Vec<f64> {
-    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect()
 }
 
 /// The same inputs as the script makes.
 fn wave(n: usize, d: usize, a: f64, b: f64, device: &Device) -> Tensor<2> {
-    let values: Vec<f32> = (0..n * d).map(|i| (i as f64 * a + b).sin() as f32).collect();
+    let values: Vec<f32> = (0..n * d)
+        .map(|i| (i as f64 * a + b).sin() as f32)
+        .collect();
     Tensor::from_data(TensorData::new(values, [n, d]), device)
 }
 
@@ -34,10 +50,13 @@ fn the_contrastive_loss_is_pytorchs_cross_entropy() {
             let second = second.autodiff().require_grad();
             let negatives = extra.then(|| wave(m, d, 0.9, 0.2, &device));
             let tau = f["temperature"].as_f64().unwrap();
-            let (loss, accuracy) =
-                contrastive_loss(first.clone(), second.clone(), negatives, tau);
+            let (loss, accuracy) = contrastive_loss(first.clone(), second.clone(), negatives, tau);
             let want = &f[name];
-            assert_close(&host(loss.clone().inner()), &[want["loss"].as_f64().unwrap()], 1e-5);
+            assert_close(
+                &host(loss.clone().inner()),
+                &[want["loss"].as_f64().unwrap()],
+                1e-5,
+            );
             let nearest = want["accuracy"].as_f64().unwrap();
             assert_close(&host(accuracy.inner()), &[nearest], 1e-6);
             let mut grads = loss.backward();
@@ -98,7 +117,7 @@ fn the_marginal_does_not_depend_on_the_direction() {
         .collect();
     let z = Tensor::<2>::from_data(TensorData::new(circle, [n as usize, 2]), &device);
     let f = Tensor::<2>::from_floats([[0.8, -0.3]], &device);
-    let marginal = host(marginal_energy(f))[0];
+    let marginal = host(energy_of(f))[0];
     for beta in [0.01, 1.0, 5.0] {
         // I₀ by its series.
         let bessel: f64 = (0..40)
@@ -128,5 +147,188 @@ fn the_marginal_does_not_depend_on_the_direction() {
 fn normalised_rows_have_unit_length_and_zero_stays_finite() {
     let device = Device::flex();
     let x = Tensor::<2>::from_floats([[3.0, 4.0], [0.0, 0.0]], &device);
-    assert_close(&host(normalised(x)), &[0.6, 0.8, 0.0, 0.0], 1e-6);
+    assert_close(&host(unit_rows(x)), &[0.6, 0.8, 0.0, 0.0], 1e-6);
+}
+
+/// Stripes of random direction, width and contrast, `[n, 256]`: any crop still tells which image it is
+/// from, so that there is something to learn in two hundred iterations.
+fn images(n: usize, iteration: u64, device: &Device) -> Tensor<2> {
+    let rng = Rng::new(77).derived(Purpose::Data, iteration);
+    let u = rng.uniforms(Purpose::Data, 0, n, 4);
+    let mut values = Vec::with_capacity(n * 256);
+    for u in u.chunks(4) {
+        let (angle, wave) = (u[0] * std::f32::consts::PI, 0.6 + 1.4 * u[1]);
+        let (level, phase) = (0.2 + 0.6 * u[2], u[3] * std::f32::consts::TAU);
+        for k in 0..256 {
+            let (x, y) = ((k % 16) as f32, (k / 16) as f32);
+            let stripe = (wave * (x * angle.cos() + y * angle.sin()) + phase).sin();
+            values.push((level + 0.2 * stripe).clamp(0.0, 1.0));
+        }
+    }
+    Tensor::from_data(TensorData::new(values, [n, 256]), device)
+}
+
+fn stage() -> Stage {
+    let (shape, mean, std) = ([1, 16, 16], [0.1], [0.25]);
+    let mut energy = EnergyNetConfig::tiny(shape, &mean, &std);
+    energy.stages = vec![(8, 1), (16, 1)];
+    (energy.hidden, energy.features) = (64, 16);
+    let mut encoder = EncoderConfig::small(shape, &mean, &std);
+    encoder.stages = vec![(8, 1), (16, 1), (32, 1)];
+    (encoder.hidden, encoder.latent) = (64, 16);
+    Stage {
+        iterations: 200,
+        batch: 16,
+        learning_rate: 3e-4,
+        warmup: 20,
+        ema_half_life: 500.0,
+        alpha: 1.0,
+        beta: 0.01,
+        guided: true,
+        generated_negatives: true,
+        buffer_augmentation: true,
+        temperature: 0.2,
+        encoder_learning_rate: 0.03,
+        encoder_momentum: 0.9,
+        encoder_weight_decay: 5e-4,
+        chains: ChainStage {
+            steps: 8,
+            drift: 10.0,
+            noise: 0.005,
+            buffer: 200,
+            reinit: 0.01,
+        },
+        augment: {
+            let mut strong = AugmentConfig::strong(1);
+            if let Some(crop) = &mut strong.crop {
+                crop.scale = [0.4, 1.0];
+            }
+            strong
+        },
+        energy,
+        encoder,
+    }
+}
+
+fn run(stage: &Stage, training: &mut Training, to: u64, device: &Device) -> Vec<Step> {
+    let mut steps = Vec::new();
+    while training.iteration < to {
+        let x = images(stage.batch, training.iteration, device);
+        steps.push(block_on(training.step(stage, x)).unwrap());
+    }
+    steps
+}
+
+fn mean(steps: &[Step], of: impl Fn(&Step) -> f64) -> f64 {
+    steps.iter().map(of).sum::<f64>() / steps.len() as f64
+}
+
+/// Two hundred iterations from a fixed seed: the encoder learns to tell images apart, the guidance
+/// grows, and both energies stay where α holds them.
+#[test]
+fn guided_training_lowers_the_contrastive_loss_and_keeps_energies_bounded() {
+    let device = cpu();
+    let stage = stage();
+    let mut training = Training::new(&stage, 1, &device).unwrap();
+    let steps = run(&stage, &mut training, 200, &device);
+    let (first, last) = (&steps[..20], &steps[180..]);
+    let loss = |s: &[Step]| mean(s, |s| s.contrastive);
+    assert!(
+        loss(last) < loss(first) - 0.3,
+        "{} to {}",
+        loss(first),
+        loss(last)
+    );
+    let nearest = |s: &[Step]| mean(s, |s| s.nearest);
+    assert!(
+        nearest(last) > nearest(first) + 0.1,
+        "{} to {}",
+        nearest(first),
+        nearest(last)
+    );
+    let guidance = |s: &[Step]| mean(s, |s| s.guidance);
+    assert!(
+        guidance(last) > guidance(first),
+        "{} to {}",
+        guidance(first),
+        guidance(last)
+    );
+    assert!(
+        steps
+            .iter()
+            .all(|s| s.data.abs() < 5.0 && s.samples.abs() < 5.0)
+    );
+    assert!(
+        steps
+            .iter()
+            .all(|s| s.displacement > 0.0 && s.saturated < 1.0)
+    );
+    assert!(training.buffer().mean_age() > 1.0);
+    // The frozen average is a network of its own: finite, and near the one that learned.
+    let e = host(training.frozen().energy(images(8, 0, &device)));
+    assert!(e.iter().all(|e| e.is_finite() && *e >= 0.0), "{e:?}");
+}
+
+#[test]
+fn the_arms_are_the_same_recipe_with_one_part_left_out() {
+    let device = cpu();
+    let arm = |change: fn(&mut Stage)| {
+        let mut stage = stage();
+        change(&mut stage);
+        let mut training = Training::new(&stage, 1, &device).unwrap();
+        run(&stage, &mut training, 3, &device)
+    };
+    let whole = arm(|_| {});
+    assert_eq!(whole, arm(|_| {}), "a seed is a run");
+    let unguided = arm(|s| s.guided = false);
+    assert!(
+        unguided
+            .iter()
+            .all(|s| s.contrastive == 0.0 && s.guidance == 0.0)
+    );
+    let without_negatives = arm(|s| s.generated_negatives = false);
+    assert_eq!(
+        without_negatives[0].data, whole[0].data,
+        "the energy's part is the same"
+    );
+    assert!(without_negatives[0].contrastive < whole[0].contrastive);
+    let plain_buffer = arm(|s| s.buffer_augmentation = false);
+    assert_ne!(plain_buffer[0].samples, whole[0].samples);
+}
+
+/// What was saved after three iterations goes on as the run that was never stopped: bit for bit.
+#[test]
+fn a_resumed_run_gives_the_uninterrupted_metrics() {
+    let device = cpu();
+    let stage = stage();
+    let mut whole = Training::new(&stage, 5, &device).unwrap();
+    let all = run(&stage, &mut whole, 7, &device);
+    let mut first = Training::new(&stage, 5, &device).unwrap();
+    run(&stage, &mut first, 3, &device);
+    let folder = std::env::temp_dir().join(format!("mixwell-clel-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    first.save(&folder).unwrap();
+    let mut second = Training::new(&stage, 999, &device).unwrap();
+    assert!(run(&stage, &mut second, 1, &device)[0] != all[0]);
+    let resumed = Training::new(&stage, 5, &device).unwrap();
+    let mut resumed = resumed.load(&stage, &folder, 3).unwrap();
+    assert_eq!(run(&stage, &mut resumed, 7, &device), all[3..]);
+    let e = |t: &Training| host(t.frozen().energy(images(4, 0, &device)));
+    assert_eq!(e(&resumed), e(&whole));
+    // A truncated checkpoint is an error, not a start from somewhere.
+    let file = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .find(|p| {
+            p.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("energy.")
+        })
+        .unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let blank = Training::new(&stage, 5, &device).unwrap();
+    assert!(blank.load(&stage, &folder, 3).is_err());
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -275,7 +275,13 @@ impl SampleArgs {
             });
         }
         let (card, model) = artifact::read_model(&self.model, device)?;
-        let space = self.space.clone().unwrap_or_else(|| "latent".into());
+        // The latent space, where a model has one: that is where chains mix.
+        let spaces = model.spaces();
+        let own = spaces.iter().find(|s| **s == "latent").or(spaces.first());
+        let space = self
+            .space
+            .clone()
+            .unwrap_or_else(|| own.copied().unwrap_or("latent").to_owned());
         // A model without a recommendation for this sampler has one for its nearest relative.
         let relative = match config.sampler.as_str() {
             "nuts" | "underdamped" => "hmc",

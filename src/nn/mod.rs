@@ -1,8 +1,12 @@
 //! Networks and layers. Images travel channels-last, `[B, H, W, C]`, inside the flow: a pointwise
 //! convolution is then one matrix product, and a slice of channels is a slice of the last axis.
 
+pub mod augment;
 pub mod dict;
 pub mod ema;
+pub mod encoder;
 pub mod flow;
 pub mod layers;
+pub mod resnet;
+pub mod spectral;
 pub mod tilt;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Every system there is.
-pub const REGISTRY: &[Registration] = &[flow_ebm::REGISTRATION];
+pub const REGISTRY: &[Registration] = &[flow_ebm::REGISTRATION, clel::REGISTRATION];
 
 /// Makes a model from a card and weights.
 pub type Load = fn(&Card, &[u8], &Device) -> Result<Arc<dyn Model>>;

@@ -24,6 +24,12 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     all
 }
 
+/// The CPU, after the graphics adapter was opened: reading a checkpoint touches burn's default device,
+/// and what it opens by itself can no longer be opened as another test wants it.
+pub fn cpu() -> Device {
+    devices().swap_remove(0).1
+}
+
 pub fn host<const D: usize>(t: Tensor<D>) -> Vec<f64> {
     t.into_data().iter::<f64>().collect()
 }

@@ -5,26 +5,12 @@
 
 use burn::tensor::{Tensor, TensorData, activation::log_softmax};
 
-/// Rows of unit length: x/‖x‖, `[B, D]`.
-pub fn normalised(x: Tensor<2>) -> Tensor<2> {
-    let norm = x.clone().powi_scalar(2).sum_dim(1).sqrt().clamp_min(1e-12);
-    x / norm
-}
-
-/// The marginal energy E(x) = ½‖f(x)‖², features `[B, D]` → `[B]`.
-///
-/// The joint energy is E(x, z) = ½‖f‖² − β cos(g(f), z) with z on the unit sphere. Integrating z out
-/// leaves a factor ∫ exp(β μᵀz) dz that is the same for every unit vector μ = g/‖g‖ (the normaliser of
-/// a von Mises–Fisher law): the marginal of x is exactly p(x) ∝ exp(−½‖f(x)‖²), whatever g says.
-pub fn marginal_energy(f: Tensor<2>) -> Tensor<1> {
-    let [batch, _] = f.dims();
-    f.powi_scalar(2).sum_dim(1).reshape([batch]) * 0.5
-}
+use crate::nn::resnet::{energy_of, unit_rows};
 
 /// cos(a, b) of every row, `[B, D]` → `[B]`.
 pub fn cosine(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
     let [batch, _] = a.dims();
-    (normalised(a) * normalised(b)).sum_dim(1).reshape([batch])
+    (unit_rows(a) * unit_rows(b)).sum_dim(1).reshape([batch])
 }
 
 /// Weights of the energy's objective.
@@ -58,7 +44,7 @@ pub fn energy_loss(
     guidance: Option<(Tensor<2>, Tensor<2>)>,
     weights: Weights,
 ) -> EnergyLoss {
-    let (data, samples) = (marginal_energy(data), marginal_energy(samples));
+    let (data, samples) = (energy_of(data), energy_of(samples));
     let squares = data.clone().powi_scalar(2).mean() + samples.clone().powi_scalar(2).mean();
     let (data, samples) = (data.mean(), samples.mean());
     let base = data.clone() - samples.clone() + squares * weights.alpha;
@@ -87,7 +73,7 @@ pub fn contrastive_loss(
     temperature: f64,
 ) -> (Tensor<1>, Tensor<1>) {
     let [n, _] = first.dims();
-    let z = normalised(Tensor::cat(vec![first, second], 0));
+    let z = unit_rows(Tensor::cat(vec![first, second], 0));
     let device = z.device().inner();
     let similar = |i: usize, j: usize| if i == j { -1e9f32 } else { 0.0 };
     let own: Vec<f32> = (0..4 * n * n)
@@ -96,7 +82,7 @@ pub fn contrastive_loss(
     let own = Tensor::<2>::from_data(TensorData::new(own, [2 * n, 2 * n]), &device);
     let mut logits = z.clone().matmul(z.clone().transpose()) / temperature + own;
     if let Some(negatives) = negatives {
-        let further = z.matmul(normalised(negatives).transpose()) / temperature;
+        let further = z.matmul(unit_rows(negatives).transpose()) / temperature;
         logits = Tensor::cat(vec![logits, further], 1);
     }
     let [_, columns] = logits.dims();

@@ -1,0 +1,248 @@
+//! Convolution with spectral normalisation (Miyato et al. 2018) in torch's parametrisation: the
+//! layer applies W/σ with σ = uᵀWv, where W is reshaped to `[C_out, C_in·k·k]` and the unit vectors
+//! u, v follow its leading singular vectors, one power iteration at a time.
+//!
+//! torch iterates at every forward pass in training mode. Here a pass has no side effects: whoever
+//! trains calls [`SpectralConv::iterate`] when the weights have changed, and chains walk on a
+//! [`FrozenConv`], whose W/σ is computed once.
+
+use burn::{
+    module::{Module, ModuleDisplay, ModuleVisitor, Param},
+    tensor::{Tensor, TensorData, module::conv2d, ops::ConvOptions},
+};
+
+use super::{
+    dict::{Dict, DictBuilder},
+    layers::Init,
+};
+use crate::error::Result;
+
+/// Lower bound of the norms that vectors are divided by; torch's default.
+const EPSILON: f64 = 1e-12;
+
+/// Power iterations of a new layer; torch's number too.
+const FIRST_ITERATIONS: usize = 15;
+
+/// A stride-1 convolution that keeps height and width: what the trainable and the frozen layer have
+/// in common, so that one network is written for both.
+pub trait Convolution: Module + ModuleDisplay {
+    /// `[B, C_in, H, W]` → `[B, C_out, H, W]`.
+    fn forward(&self, x: Tensor<4>) -> Tensor<4>;
+}
+
+/// What a [`Convolution`] is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvShape {
+    /// C_in.
+    pub inputs: usize,
+    /// C_out.
+    pub outputs: usize,
+    /// k, odd.
+    pub kernel: usize,
+    /// Whether it adds a bias.
+    pub bias: bool,
+}
+
+/// Stride 1, zero padding of ⌊k/2⌋.
+fn convolve(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    let padding = weight.dims()[2] / 2;
+    conv2d(
+        x,
+        weight,
+        bias,
+        ConvOptions::new([1, 1], [padding, padding], [1, 1], 1),
+    )
+}
+
+/// A parameter of independent N(0, sd²).
+pub(super) fn normal<const D: usize>(
+    init: &mut Init<'_>,
+    shape: [usize; D],
+    sd: f32,
+) -> Param<Tensor<D>> {
+    let values: Vec<f32> = init
+        .normals(shape.iter().product())
+        .into_iter()
+        .map(|v| v * sd)
+        .collect();
+    Param::from_data(TensorData::new(values, shape), init.device())
+}
+
+/// A parameter of one value everywhere.
+pub(super) fn filled<const D: usize>(
+    init: &Init<'_>,
+    shape: [usize; D],
+    value: f32,
+) -> Param<Tensor<D>> {
+    let values = vec![value; shape.iter().product()];
+    Param::from_data(TensorData::new(values, shape), init.device())
+}
+
+/// New values for state that is saved with the weights but not trained: outside every graph, on the
+/// device that the parameter was on.
+pub(super) fn replaced<const D: usize>(
+    state: &Param<Tensor<D>>,
+    value: Tensor<D>,
+) -> Param<Tensor<D>> {
+    state.clone().map(|old| {
+        let value = value.inner();
+        if old.is_autodiff() {
+            value.autodiff()
+        } else {
+            value
+        }
+    })
+}
+
+struct Count(usize);
+
+impl ModuleVisitor for Count {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_require_grad() {
+            self.0 += param.dims().iter().product::<usize>();
+        }
+    }
+}
+
+/// Number of parameters that an optimiser would train, without the state beside them (u and v of
+/// spectral normalisation, running statistics of batch normalisation), as papers count.
+pub(super) fn trained_parameters(module: &impl Module) -> usize {
+    let mut count = Count(0);
+    // Outside autodiff nothing requires a gradient; `train` says what would.
+    module.clone().train().visit(&mut count);
+    count.0
+}
+
+/// x/max(‖x‖, 1e-12) of a column `[n, 1]`.
+fn unit(x: Tensor<2>) -> Tensor<2> {
+    let norm = x.clone().powi_scalar(2).sum_dim(0).sqrt();
+    x / norm.clamp_min(EPSILON)
+}
+
+/// The trainable layer.
+#[derive(Module, Debug)]
+pub struct SpectralConv {
+    /// W, `[C_out, C_in, k, k]`
+    pub weight: Param<Tensor<4>>,
+    /// `[C_out]`
+    pub bias: Option<Param<Tensor<1>>>,
+    /// Left vector, `[C_out]`. Not trained; a parameter so that checkpoints have it and a resumed
+    /// run goes on exactly.
+    pub u: Param<Tensor<1>>,
+    /// Right vector, `[C_in·k·k]`, likewise.
+    pub v: Param<Tensor<1>>,
+}
+
+impl SpectralConv {
+    /// Kaiming-normal weights for fan-in and a linear function (variance 1/(C_in·k²)), no bias;
+    /// random u and v after 15 power iterations.
+    pub fn new(init: &mut Init<'_>, shape: ConvShape) -> Self {
+        let ConvShape {
+            inputs,
+            outputs,
+            kernel,
+            bias,
+        } = shape;
+        let fan_in = inputs * kernel * kernel;
+        let mut layer = Self {
+            weight: normal(
+                init,
+                [outputs, inputs, kernel, kernel],
+                (1.0 / fan_in as f32).sqrt(),
+            ),
+            bias: bias.then(|| filled(init, [outputs], 0.0)),
+            u: normal(init, [outputs], 1.0).set_require_grad(false),
+            v: normal(init, [fan_in], 1.0).set_require_grad(false),
+        };
+        // The lengths of the first u and v do not matter: an iteration replaces u by a function of
+        // v's direction, then v.
+        for _ in 0..FIRST_ITERATIONS {
+            layer.iterate();
+        }
+        layer
+    }
+
+    /// One power iteration, u ← Wv/‖Wv‖, then v ← Wᵀu/‖Wᵀu‖, outside autodiff.
+    pub fn iterate(&mut self) {
+        let [outputs, inputs, k, _] = self.weight.dims();
+        let n = inputs * k * k;
+        let w = self.weight.val().inner().reshape([outputs, n]);
+        let u = unit(w.clone().matmul(self.v.val().inner().reshape([n, 1])));
+        let v = unit(w.transpose().matmul(u.clone()));
+        self.u = replaced(&self.u, u.reshape([outputs]));
+        self.v = replaced(&self.v, v.reshape([n]));
+    }
+
+    /// The layer after one more [power iteration](Self::iterate).
+    pub fn iterated(mut self) -> Self {
+        self.iterate();
+        self
+    }
+
+    /// σ = uᵀWv, `[1]`: differentiable through W, with u and v constant.
+    pub fn sigma(&self) -> Tensor<1> {
+        let [outputs, inputs, k, _] = self.weight.dims();
+        let n = inputs * k * k;
+        let w = self.weight.val().reshape([outputs, n]);
+        let u = self.u.val().inner().reshape([1, outputs]);
+        let v = self.v.val().inner().reshape([n, 1]);
+        u.matmul(w.matmul(v)).reshape([1])
+    }
+
+    /// W/σ, `[C_out, C_in, k, k]`.
+    pub fn normalised(&self) -> Tensor<4> {
+        self.weight.val() / self.sigma().reshape([1, 1, 1, 1])
+    }
+
+    /// The layer with W/σ computed once, on the plain device.
+    pub fn frozen(&self) -> FrozenConv {
+        let constant = |t: Tensor<1>| Param::from_tensor(t.inner()).set_require_grad(false);
+        FrozenConv {
+            weight: Param::from_tensor(self.clone().valid().normalised()).set_require_grad(false),
+            bias: self.bias.as_ref().map(|bias| constant(bias.val())),
+        }
+    }
+}
+
+impl Convolution for SpectralConv {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        convolve(x, self.normalised(), self.bias.as_ref().map(Param::val))
+    }
+}
+
+/// The layer with fixed weights, differentiable in its input only.
+#[derive(Module, Debug)]
+pub struct FrozenConv {
+    /// W/σ, `[C_out, C_in, k, k]`
+    pub weight: Param<Tensor<4>>,
+    /// `[C_out]`
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl FrozenConv {
+    pub(super) fn save(&self, to: &mut DictBuilder, name: &str) {
+        to.half(&format!("{name}.weight"), self.weight.val());
+        if let Some(bias) = &self.bias {
+            to.full(&format!("{name}.bias"), bias.val());
+        }
+    }
+
+    pub(super) fn load(from: &Dict<'_>, name: &str, shape: ConvShape) -> Result<Self> {
+        let (k, outputs) = (shape.kernel, shape.outputs);
+        let weight = from.param(&format!("{name}.weight"), [outputs, shape.inputs, k, k])?;
+        let bias = shape
+            .bias
+            .then(|| from.param(&format!("{name}.bias"), [outputs]))
+            .transpose()?;
+        Ok(Self {
+            weight: weight.set_require_grad(false),
+            bias: bias.map(|bias| bias.set_require_grad(false)),
+        })
+    }
+}
+
+impl Convolution for FrozenConv {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        convolve(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    }
+}

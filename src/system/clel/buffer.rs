@@ -1,0 +1,174 @@
+//! The replay buffer: images that chains have left, to be walked on from later.
+//!
+//! Du & Mordatch 2019; CLEL's settings (arXiv 2303.03023, authors' code): 10,000 images that begin as
+//! U(0, 1) noise, of which each draw takes distinct ones and re-draws each from noise with a small
+//! probability. It lives on the host: it is touched once in sixty Langevin steps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rng::{Purpose, Rng};
+
+/// Images `[size, D]` with values in [0, 1].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplayBuffer {
+    images: Vec<f32>,
+    /// Visits of each slot since it was last noise.
+    ages: Vec<u32>,
+    dim: usize,
+}
+
+/// What a draw took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken {
+    /// Slots, all different.
+    pub slots: Vec<usize>,
+    /// Their images, `[n, D]`.
+    pub images: Vec<f32>,
+}
+
+impl ReplayBuffer {
+    /// `size` images of uniform noise.
+    pub fn new(size: usize, dim: usize, rng: &Rng) -> Self {
+        Self {
+            images: rng.uniforms(Purpose::Start, 0, size, dim),
+            ages: vec![0; size],
+            dim,
+        }
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.ages.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ages.is_empty()
+    }
+
+    /// Takes `n` distinct slots (all, if there are fewer), each re-drawn from noise with probability
+    /// `reinit`; a function of the source alone, so that a resumed run draws the same.
+    pub fn take(&mut self, n: usize, reinit: f64, rng: &Rng) -> Taken {
+        let (size, dim) = (self.len(), self.dim);
+        let n = n.min(size);
+        // The first n steps of a Fisher–Yates shuffle, on a sparse permutation.
+        let words = rng.words(Purpose::Choice, 0, n, 1);
+        let mut moved = std::collections::HashMap::new();
+        let slots: Vec<usize> = words
+            .iter()
+            .enumerate()
+            .map(|(i, &word)| {
+                let j = i + (u64::from(word) * (size - i) as u64 >> 32) as usize;
+                let at = |k: usize, moved: &std::collections::HashMap<usize, usize>| {
+                    moved.get(&k).copied().unwrap_or(k)
+                };
+                let (chosen, first) = (at(j, &moved), at(i, &moved));
+                moved.insert(j, first);
+                chosen
+            })
+            .collect();
+        let renew = rng.uniforms(Purpose::Jump, 0, n, 1);
+        for (i, &slot) in slots.iter().enumerate() {
+            if f64::from(renew[i]) < reinit {
+                let noise = rng.uniforms_from(Purpose::Proposed, 0, i as u32, 1, dim);
+                self.images[slot * dim..(slot + 1) * dim].copy_from_slice(&noise);
+                self.ages[slot] = 0;
+            }
+        }
+        let images = slots
+            .iter()
+            .flat_map(|&s| self.images[s * dim..(s + 1) * dim].iter().copied())
+            .collect();
+        Taken { slots, images }
+    }
+
+    /// Puts images `[n, D]` back where they were taken from. Images that are not finite are noise's
+    /// again: a broken chain must not poison the buffer.
+    pub fn put(&mut self, slots: &[usize], images: &[f32], rng: &Rng) {
+        let dim = self.dim;
+        for (i, (&slot, image)) in slots.iter().zip(images.chunks(dim)).enumerate() {
+            let here = slot * dim..(slot + 1) * dim;
+            if image.iter().all(|v| v.is_finite()) {
+                self.images[here].copy_from_slice(image);
+                self.ages[slot] += 1;
+            } else {
+                let noise = rng.uniforms_from(Purpose::Refresh, 0, i as u32, 1, dim);
+                self.images[here].copy_from_slice(&noise);
+                self.ages[slot] = 0;
+            }
+        }
+    }
+
+    /// Mean number of visits since noise.
+    pub fn mean_age(&self) -> f64 {
+        self.ages.iter().map(|&a| f64::from(a)).sum::<f64>() / self.len().max(1) as f64
+    }
+
+    /// The images, `[size, D]`.
+    pub fn images(&self) -> &[f32] {
+        &self.images
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_distinct_uniform_and_replayable() {
+        let mut buffer = ReplayBuffer::new(50, 3, &Rng::new(1));
+        let mut counts = [0u32; 50];
+        for k in 0..2000 {
+            let rng = Rng::new(2).derived(Purpose::Data, k);
+            let taken = buffer.take(10, 0.0, &rng);
+            assert_eq!(taken, buffer.clone().take(10, 0.0, &rng));
+            let mut sorted = taken.slots.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(sorted.len(), 10);
+            taken.slots.iter().for_each(|&s| counts[s] += 1);
+        }
+        // 2000 · 10/50 = 400 visits of each, ± 18 by chance.
+        assert!(
+            counts
+                .iter()
+                .all(|c| (400 - 90..400 + 90).contains(&(*c as i32))),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn images_come_back_and_are_renewed_as_often_as_asked() {
+        let mut buffer = ReplayBuffer::new(1000, 4, &Rng::new(1));
+        let rng = Rng::new(3);
+        let taken = buffer.take(100, 0.0, &rng);
+        buffer.put(&taken.slots, &[0.25; 400], &rng);
+        assert_eq!(buffer.images.iter().filter(|&&v| v == 0.25).count(), 400);
+        assert!((buffer.mean_age() - 0.1).abs() < 1e-12);
+        let renewed = (0..100)
+            .map(|k| {
+                let before = buffer.clone();
+                let taken = buffer.take(100, 0.1, &Rng::new(4).derived(Purpose::Data, k));
+                let changed = |s: &&usize| {
+                    before.images[**s * 4..**s * 4 + 4] != buffer.images[**s * 4..**s * 4 + 4]
+                };
+                taken.slots.iter().filter(changed).count()
+            })
+            .sum::<usize>();
+        // 10,000 draws with probability 0.1: 1000 ± 30.
+        assert!((850..1150).contains(&renewed), "{renewed}");
+    }
+
+    #[test]
+    fn a_broken_chain_does_not_poison_the_buffer() {
+        let rng = Rng::new(1);
+        let mut buffer = ReplayBuffer::new(4, 2, &rng);
+        let taken = buffer.take(4, 0.0, &rng);
+        let mut images = vec![0.5; 8];
+        images[3] = f32::NAN;
+        buffer.put(&taken.slots, &images, &rng);
+        assert!(buffer.images.iter().all(|v| (0.0..=1.0).contains(v)));
+        assert_eq!(buffer.ages[taken.slots[1]], 0);
+        assert_eq!(buffer.ages[taken.slots[0]], 1);
+    }
+}

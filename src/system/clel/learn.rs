@@ -1,0 +1,338 @@
+//! One iteration of CLEL: negatives from the buffer, the energy's objective, the encoder's.
+//!
+//! The arms of the comparison are settings of one recipe: `guided` (β and the encoder),
+//! `generated_negatives` in the encoder's loss, `buffer_augmentation` before the chains' steps.
+
+use burn::{
+    module::Module,
+    optim::{
+        AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig,
+        momentum::MomentumConfig,
+    },
+    tensor::{Device, Tensor, TensorData},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::{
+    MarginalEnergy,
+    buffer::{ReplayBuffer, Taken},
+    objective::{Weights, contrastive_loss, energy_loss},
+};
+use crate::{
+    device::{read, scalar},
+    error::{Error, Result},
+    nn::{
+        augment::{AugmentConfig, augment},
+        ema::Ema,
+        encoder::{Encoder, EncoderConfig},
+        layers::Init,
+        resnet::{EnergyNet, EnergyNetConfig, FrozenEnergyNet},
+    },
+    rng::{Purpose, Rng},
+    sampler::{Run, SamplerConfig},
+};
+
+/// The chains that make negatives: x ← clamp(x − a∇E(x) + σξ, 0, 1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainStage {
+    /// Steps of each visit.
+    pub steps: usize,
+    /// a.
+    pub drift: f64,
+    /// σ; the effective temperature is σ²/(2a).
+    pub noise: f64,
+    /// Images in the buffer.
+    pub buffer: usize,
+    /// Probability that a visited image begins anew as noise.
+    pub reinit: f64,
+}
+
+impl ChainStage {
+    /// These chains as the sampler that the rest of the crate knows.
+    pub fn sampler(&self) -> SamplerConfig {
+        SamplerConfig {
+            sampler: "sgld".into(),
+            step_size: Some((2.0 * self.drift).sqrt()),
+            noise: Some(self.noise),
+            clamp: true,
+            warmup: 0,
+            ..SamplerConfig::default()
+        }
+    }
+}
+
+/// Everything that an iteration depends on, beside data and seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Iterations.
+    pub iterations: u64,
+    /// Images in a batch, data and negatives each.
+    pub batch: usize,
+    /// Learning rate of the energy's Adam (β₁ = 0, β₂ = 0.999).
+    pub learning_rate: f64,
+    /// Iterations of its linear warm-up.
+    pub warmup: u64,
+    /// Images after which the moving average of the energy's weights has forgotten half.
+    pub ema_half_life: f64,
+    /// α, of the squares of the energies.
+    pub alpha: f64,
+    /// β, of the guidance.
+    pub beta: f64,
+    /// Whether an encoder is learned and guides; without, the baseline arm.
+    pub guided: bool,
+    /// Whether latents of generated images are further negatives of the encoder's loss.
+    pub generated_negatives: bool,
+    /// Whether the buffer's images are augmented before chains walk on from them.
+    pub buffer_augmentation: bool,
+    /// Temperature of the encoder's loss.
+    pub temperature: f64,
+    /// Peak learning rate of the encoder's SGD; a cosine to 0 over the run.
+    pub encoder_learning_rate: f64,
+    /// Its momentum.
+    pub encoder_momentum: f64,
+    /// Its weight decay.
+    pub encoder_weight_decay: f64,
+    /// The negatives' chains.
+    pub chains: ChainStage,
+    /// The views, the targets and the buffer's transitions.
+    pub augment: AugmentConfig,
+    /// f and g.
+    pub energy: EnergyNetConfig,
+    /// h.
+    pub encoder: EncoderConfig,
+}
+
+/// What an iteration saw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Mean E of the data.
+    pub data: f64,
+    /// Mean E of the negatives.
+    pub samples: f64,
+    /// Mean cos(g(f(x)), z); 0 unguided.
+    pub guidance: f64,
+    /// The encoder's loss in nats; 0 unguided.
+    pub contrastive: f64,
+    /// Share of views whose positive is nearest; 0 unguided.
+    pub nearest: f64,
+    /// Root mean square distance that the chains travelled, a pixel.
+    pub displacement: f64,
+    /// Share of the negatives' pixels that stand at 0 or 1.
+    pub saturated: f64,
+    /// Acceptance that a Metropolis test would have had.
+    pub shadow: f64,
+}
+
+/// CLEL under way.
+pub struct Training {
+    pub(super) net: EnergyNet,
+    pub(super) average: Ema<EnergyNet>,
+    pub(super) net_optimiser: ModuleOptimizer,
+    pub(super) encoder: Option<Encoder>,
+    pub(super) encoder_optimiser: ModuleOptimizer,
+    pub(super) buffer: ReplayBuffer,
+    seed: u64,
+    device: Device,
+    /// Iterations done.
+    pub iteration: u64,
+}
+
+/// Streams of randomness of one iteration.
+#[derive(Clone, Copy)]
+enum Stream {
+    Buffer = 0,
+    Chains = 1,
+    Start = 2,
+    Target = 3,
+    First = 4,
+    Second = 5,
+}
+
+impl Training {
+    /// New networks and a buffer of noise.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for bad settings.
+    pub fn new(stage: &Stage, seed: u64, device: &Device) -> Result<Self> {
+        let tracked = device.clone().autodiff();
+        let mut init = Init::new(seed, &tracked);
+        let net = EnergyNet::new(&stage.energy, &mut init)?;
+        let encoder = stage
+            .guided
+            .then(|| Encoder::new(&stage.encoder, &mut init))
+            .transpose()?;
+        stage.augment.check()?;
+        let sgd = SgdConfig::new()
+            .with_momentum(Some(
+                MomentumConfig::new()
+                    .with_momentum(stage.encoder_momentum)
+                    .with_dampening(0.0)
+                    .with_nesterov(false),
+            ))
+            .with_weight_decay(Some(WeightDecayConfig::new(
+                stage.encoder_weight_decay as f32,
+            )));
+        Ok(Self {
+            average: Ema::new(&net, Self::decay(stage)),
+            net,
+            net_optimiser: AdamConfig::new()
+                .with_beta_1(0.0)
+                .with_beta_2(0.999)
+                .with_epsilon(1e-8)
+                .init(),
+            encoder,
+            encoder_optimiser: sgd.init(),
+            buffer: ReplayBuffer::new(
+                stage.chains.buffer,
+                stage.energy.dim(),
+                &Rng::new(seed).derived(Purpose::Start, 0),
+            ),
+            seed,
+            device: device.clone(),
+            iteration: 0,
+        })
+    }
+
+    /// Decay of the moving average for one batch.
+    pub(super) fn decay(stage: &Stage) -> f64 {
+        0.5f64.powf(stage.batch as f64 / stage.ema_half_life)
+    }
+
+    fn stream(&self, stream: Stream) -> Rng {
+        let iteration = Rng::new(self.seed).derived(Purpose::Shuffle, self.iteration);
+        iteration.derived(Purpose::Data, stream as u64)
+    }
+
+    /// One augmented view of images `[B, D]`.
+    fn view(&self, stage: &Stage, x: Tensor<2>, stream: Stream) -> Tensor<2> {
+        let [n, dim] = x.dims();
+        let [c, h, w] = stage.energy.shape;
+        let images = x.reshape([n, c, h, w]);
+        augment(&stage.augment, &self.stream(stream), 0, 0, images).reshape([n, dim])
+    }
+
+    /// Negatives: images of the buffer, augmented, walked on by the chains, and put back.
+    async fn negatives(&mut self, stage: &Stage) -> Result<(Tensor<2>, [f64; 3])> {
+        self.net.iterate();
+        let net = self.net.frozen();
+        let rng = self.stream(Stream::Buffer);
+        let Taken { slots, images } = self.buffer.take(stage.batch, stage.chains.reinit, &rng);
+        let shape = [slots.len(), stage.energy.dim()];
+        let mut x = Tensor::from_data(TensorData::new(images, shape), &self.device);
+        if stage.buffer_augmentation {
+            x = self.view(stage, x, Stream::Start);
+        }
+        let target = Arc::new(MarginalEnergy::new(net, stage.energy.shape));
+        let chains = self.stream(Stream::Chains);
+        let mut run = Run::new(target, &stage.chains.sampler(), chains, x.clone())?;
+        let draws = run.advance(stage.chains.steps).await?;
+        let end = run.states();
+        let displacement = (end.clone() - x).powi_scalar(2).mean().sqrt();
+        let values: Vec<f32> = read(end.clone()).await?;
+        let edge = values.iter().filter(|&&v| v <= 0.0 || v >= 1.0).count();
+        self.buffer.put(&slots, &values, &rng);
+        let accept: Vec<f64> = draws
+            .iter()
+            .flat_map(|d| d.accept.iter().map(|&a| f64::from(a)))
+            .collect();
+        Ok((
+            end,
+            [
+                scalar(displacement).await?,
+                edge as f64 / values.len() as f64,
+                accept.iter().sum::<f64>() / accept.len().max(1) as f64,
+            ],
+        ))
+    }
+
+    /// One iteration on data `[B, D]` with values in [0, 1].
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when an energy is not finite; [`Error::Device`] when the device cannot be
+    /// read.
+    pub async fn step(&mut self, stage: &Stage, x: Tensor<2>) -> Result<Step> {
+        let (negatives, [displacement, saturated, shadow]) = self.negatives(stage).await?;
+        let [n, _] = x.dims();
+        let [m, _] = negatives.dims();
+        let features = self
+            .net
+            .features(Tensor::cat(vec![x.clone(), negatives], 0));
+        let data = features.clone().narrow(0, 0, n);
+        let samples = features.narrow(0, n, m);
+        let targets = self.encoder.as_ref().map(|encoder| {
+            // The batch's statistics, as the authors; the running ones are fed by the views below.
+            let mut plain = encoder.valid();
+            plain.latent_train(self.view(stage, x.clone(), Stream::Target))
+        });
+        let guidance = targets.map(|z| (self.net.project(data.clone()), z));
+        let weights = Weights {
+            alpha: stage.alpha,
+            beta: stage.beta,
+        };
+        let generated = self.net.project(samples.clone()).inner();
+        let loss = energy_loss(data, samples, guidance, weights);
+        let mut step = Step {
+            data: scalar(loss.data.clone().inner()).await?,
+            samples: scalar(loss.samples.clone().inner()).await?,
+            guidance: scalar(loss.guidance.clone().inner()).await?,
+            contrastive: 0.0,
+            nearest: 0.0,
+            displacement,
+            saturated,
+            shadow,
+        };
+        if !(step.data.is_finite() && step.samples.is_finite()) {
+            return Err(Error::Diverged {
+                problem: format!(
+                    "at iteration {} an energy is not finite: {step:?}",
+                    self.iteration
+                ),
+                fix: "resume from the last checkpoint with a lower learning_rate".into(),
+            });
+        }
+        let grads = GradientsParams::from_grads(loss.total.backward(), &self.net);
+        let warm = (self.iteration + 1) as f64 / stage.warmup.max(1) as f64;
+        let rate = stage.learning_rate * warm.min(1.0);
+        self.net = self.net_optimiser.step(rate, self.net.clone(), grads);
+        self.average.update(&self.net);
+
+        if let Some(mut encoder) = self.encoder.take() {
+            let views = [Stream::First, Stream::Second].map(|s| self.view(stage, x.clone(), s));
+            let z = encoder.forward_train(Tensor::cat(views.into(), 0));
+            let extra = stage.generated_negatives.then_some(generated);
+            let (first, second) = (z.clone().narrow(0, 0, n), z.narrow(0, n, n));
+            let (loss, nearest) = contrastive_loss(first, second, extra, stage.temperature);
+            step.contrastive = scalar(loss.clone().inner()).await?;
+            step.nearest = scalar(nearest.inner()).await?;
+            let grads = GradientsParams::from_grads(loss.backward(), &encoder);
+            let t = self.iteration as f64 / stage.iterations.max(1) as f64;
+            let rate = stage.encoder_learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * t).cos());
+            self.encoder = Some(self.encoder_optimiser.step(rate, encoder, grads));
+        }
+        self.iteration += 1;
+        Ok(step)
+    }
+
+    /// The averaged energy network, frozen. Averaging shortens the vectors of the spectral norm, so
+    /// they are iterated anew.
+    pub fn frozen(&self) -> FrozenEnergyNet {
+        let mut net = self.average.average().clone();
+        for _ in 0..10 {
+            net.iterate();
+        }
+        net.frozen()
+    }
+
+    /// The encoder, if there is one.
+    pub fn encoder(&self) -> Option<&Encoder> {
+        self.encoder.as_ref()
+    }
+
+    /// The replay buffer.
+    pub fn buffer(&self) -> &ReplayBuffer {
+        &self.buffer
+    }
+}

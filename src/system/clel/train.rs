@@ -1,0 +1,427 @@
+//! The recipe of CLEL: presets, the loop, checkpoints, export.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, TensorData},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Architecture, Clel,
+    learn::{ChainStage, Stage, Step, Training},
+};
+use crate::{
+    artifact::{self, Card, DataCard, KnownAnswer},
+    data::{self, Split},
+    error::{Error, Result},
+    nn::{
+        augment::AugmentConfig,
+        dict::{Dict, DictBuilder},
+        ema::Ema,
+        encoder::EncoderConfig,
+        resnet::EnergyNetConfig,
+    },
+    rng::{Purpose, Rng},
+    sampler::{Run, SamplerConfig},
+    system::Model as _,
+    train::{
+        Batches, Event, Request, RunFolder, Session, Sink, override_config, read_json, write_json,
+    },
+};
+
+/// Everything that a training run depends on, beside the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Seed of weights, data order, augmentations, buffer and chains.
+    pub seed: u64,
+    /// Seconds between checkpoints.
+    pub checkpoint_seconds: f64,
+    /// The objective and its networks.
+    pub clel: Stage,
+}
+
+/// Fashion-MNIST's mean and standard deviation, of grey values in [0, 1].
+const FASHION: ([f64; 1], [f64; 1]) = ([0.2860], [0.3530]);
+
+/// The published settings for a network: systems A3 to A5 of the authors' code.
+fn published(energy: EnergyNetConfig, encoder: EncoderConfig, channels: usize) -> Recipe {
+    Recipe {
+        seed: 1,
+        checkpoint_seconds: 60.0,
+        clel: Stage {
+            iterations: 100_000,
+            batch: 64,
+            learning_rate: 1e-4,
+            warmup: 2000,
+            ema_half_life: 20_000.0,
+            alpha: 1.0,
+            beta: 0.01,
+            guided: true,
+            generated_negatives: true,
+            buffer_augmentation: true,
+            temperature: 0.2,
+            encoder_learning_rate: 0.03,
+            encoder_momentum: 0.9,
+            encoder_weight_decay: 5e-4,
+            chains: ChainStage {
+                steps: 60,
+                drift: 100.0,
+                noise: 0.001,
+                buffer: 10_000,
+                reinit: 0.001,
+            },
+            augment: AugmentConfig::strong(channels),
+            energy,
+            encoder,
+        },
+    }
+}
+
+/// Grey 28×28 images on a CPU. What shrinks: networks, iterations, the buffer and the steps of a
+/// visit, of which the smaller network needs fewer to follow a faster schedule.
+fn cpu() -> Recipe {
+    let (mean, std) = FASHION;
+    let shape = [1, 28, 28];
+    let mut r = published(
+        EnergyNetConfig::tiny(shape, &mean, &std),
+        EncoderConfig::small(shape, &mean, &std),
+        1,
+    );
+    r.clel.iterations = 2500;
+    r.clel.batch = 32;
+    r.clel.warmup = 200;
+    r.clel.ema_half_life = 5000.0;
+    r.clel.chains.steps = 20;
+    r.clel.chains.buffer = 2000;
+    r
+}
+
+/// Seconds of work, for tests.
+fn smoke() -> Recipe {
+    let mut r = cpu();
+    r.clel.iterations = 6;
+    r.clel.batch = 8;
+    r.clel.chains.steps = 3;
+    r.clel.chains.buffer = 32;
+    for stages in [&mut r.clel.energy.stages, &mut r.clel.encoder.stages] {
+        *stages = vec![(8, 1), (8, 1)];
+    }
+    (r.clel.energy.hidden, r.clel.encoder.hidden) = (32, 32);
+    (r.clel.energy.features, r.clel.encoder.latent) = (16, 16);
+    r.checkpoint_seconds = 0.0;
+    r
+}
+
+/// A recipe by name.
+pub type Preset = (&'static str, fn() -> Recipe);
+
+/// Every preset.
+pub const PRESETS: &[Preset] = &[("cpu", cpu), ("smoke", smoke)];
+
+fn record(action: &str) -> impl Fn(burn::store::RecordError) -> Error + '_ {
+    move |e| {
+        Error::model(
+            "checkpoint",
+            format!("cannot {action} it: {e:?}"),
+            "free disk space, or start anew",
+        )
+    }
+}
+
+impl Training {
+    /// Writes everything that the future of the run depends on, beside recipe and data.
+    ///
+    /// # Errors
+    /// [`Error::Model`] or [`Error::Io`].
+    pub fn save(&self, to: &Path) -> Result<()> {
+        let fail = record("write");
+        let net = self.net.clone();
+        net.save_file(to.join("energy")).map_err(&fail)?;
+        let average = self.average.average().clone();
+        average.save_file(to.join("energy_ema")).map_err(&fail)?;
+        self.net_optimiser
+            .save(to.join("energy_optimiser"))
+            .map_err(&fail)?;
+        if let Some(encoder) = &self.encoder {
+            let encoder = encoder.clone();
+            encoder.save_file(to.join("encoder")).map_err(&fail)?;
+            self.encoder_optimiser
+                .save(to.join("encoder_optimiser"))
+                .map_err(&fail)?;
+        }
+        write_json(&to.join("buffer.json"), &self.buffer)
+    }
+
+    /// Goes on from what [`save`](Self::save) wrote after `iteration` iterations.
+    ///
+    /// # Errors
+    /// [`Error::Model`], [`Error::Io`] or [`Error::Data`].
+    pub fn load(mut self, stage: &Stage, from: &Path, iteration: u64) -> Result<Self> {
+        let fail = record("read");
+        self.net = self.net.try_load_file(from.join("energy")).map_err(&fail)?;
+        let average = self
+            .net
+            .valid()
+            .try_load_file(from.join("energy_ema"))
+            .map_err(&fail)?;
+        self.average = Ema::resumed(average, Self::decay(stage), iteration);
+        self.net_optimiser = self
+            .net_optimiser
+            .load(from.join("energy_optimiser"))
+            .map_err(&fail)?;
+        if let Some(encoder) = self.encoder.take() {
+            let encoder = encoder.try_load_file(from.join("encoder"));
+            self.encoder = Some(encoder.map_err(&fail)?);
+            self.encoder_optimiser = self
+                .encoder_optimiser
+                .load(from.join("encoder_optimiser"))
+                .map_err(&fail)?;
+        }
+        self.buffer = read_json(&from.join("buffer.json"))?;
+        self.iteration = iteration;
+        Ok(self)
+    }
+}
+
+fn metrics(step: &Step) -> [(&'static str, f64); 9] {
+    [
+        ("energy_data", step.data),
+        ("energy_samples", step.samples),
+        ("energy_gap", step.data - step.samples),
+        ("guidance", step.guidance),
+        ("contrastive_loss", step.contrastive),
+        ("nearest_view", step.nearest),
+        ("displacement", step.displacement),
+        ("saturated", step.saturated),
+        ("shadow_acceptance", step.shadow),
+    ]
+}
+
+fn check(recipe: &Recipe) -> Result<()> {
+    let stage = &recipe.clel;
+    stage.energy.check()?;
+    stage.encoder.check()?;
+    stage.augment.check()?;
+    let positive = [
+        ("clel.iterations", stage.iterations as f64),
+        ("clel.batch", stage.batch as f64),
+        ("clel.learning_rate", stage.learning_rate),
+        ("clel.ema_half_life", stage.ema_half_life),
+        ("clel.temperature", stage.temperature),
+        ("clel.encoder_learning_rate", stage.encoder_learning_rate),
+        ("clel.chains.steps", stage.chains.steps as f64),
+        ("clel.chains.drift", stage.chains.drift),
+        ("clel.chains.noise", stage.chains.noise),
+    ];
+    for (what, v) in positive {
+        if !(v.is_finite() && v > 0.0) {
+            let fix = "change the recipe";
+            return Err(Error::invalid(what, "a positive number", v, fix));
+        }
+    }
+    if stage.chains.buffer < stage.batch || !(0.0..=1.0).contains(&stage.chains.reinit) {
+        return Err(Error::invalid(
+            "clel.chains",
+            format!(
+                "a buffer of at least a batch ({}) and a reinit in [0, 1]",
+                stage.batch
+            ),
+            format!("{} and {}", stage.chains.buffer, stage.chains.reinit),
+            "change the recipe",
+        ));
+    }
+    if stage.guided && stage.energy.features != stage.encoder.latent {
+        return Err(Error::invalid(
+            "clel.encoder.latent",
+            stage.energy.features,
+            stage.encoder.latent,
+            "give features and latents one dimension: their directions are compared",
+        ));
+    }
+    stage.chains.sampler().build().map(|_| ())
+}
+
+/// Trains from the command line; returns the model's folder.
+pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
+    let name = format!("clel-{}", request.data);
+    let run = request.name.clone().unwrap_or_else(|| name.clone());
+    let folder = RunFolder::open(&request.runs, &run, request.resume)?;
+    let recipe: Recipe = if request.resume {
+        override_config(&folder.read_config::<Recipe>()?, &request.set)?
+    } else {
+        let preset = PRESETS.iter().find(|(n, _)| *n == request.preset);
+        let (_, preset) = preset.ok_or_else(|| {
+            let names: Vec<_> = PRESETS.iter().map(|(n, _)| *n).collect();
+            let fix = "choose one of these";
+            Error::invalid("preset", names.join(", "), &request.preset, fix)
+        })?;
+        override_config(&preset(), &request.set)?
+    };
+    check(&recipe)?;
+    let stage = &recipe.clel;
+    let data = data::load(request.data, Split::Train, &request.source)?;
+    let found = [data.channels, data.height, data.width];
+    if found != stage.energy.shape {
+        return Err(Error::invalid(
+            "data set",
+            format!("images of the recipe's shape {:?}", stage.energy.shape),
+            format!("{found:?}"),
+            "choose a preset for this data set, or set clel.energy.shape and clel.encoder.shape",
+        ));
+    }
+    folder.write_config(&recipe)?;
+    let device = request.device.clone();
+    let (mut session, resumed) =
+        Session::open(request, folder, sink, "clel", recipe.checkpoint_seconds)?;
+    (session.sink)(&Event::Started {
+        run,
+        phases: vec![("clel".into(), stage.iterations)],
+        resumed_at: resumed
+            .as_ref()
+            .map(|(_, s)| (s.phase.clone(), s.iteration)),
+    });
+    let mut training = Training::new(stage, recipe.seed, &device)?;
+    if let Some((path, state)) = &resumed {
+        training = training.load(stage, path, state.iteration)?;
+    }
+    let mut batches = Batches::new(&data, recipe.seed, stage.batch, 8, &device);
+    while training.iteration < stage.iterations {
+        let x = batches.get(training.iteration);
+        let step = pollster::block_on(training.step(stage, x))?;
+        session.tick(training.iteration, stage.iterations, &metrics(&step))?;
+        if training.iteration.is_multiple_of(250) {
+            let n = 64.min(training.buffer().len());
+            let dim = stage.energy.dim();
+            let images = training.buffer().images()[..n * dim].to_vec();
+            let x = Tensor::from_data(TensorData::new(images, [n, dim]), &device);
+            session.grid("buffer", x, stage.energy.shape)?;
+        }
+        if session.checkpoint_due(stage.iterations) {
+            session.checkpoint(|to| training.save(to))?;
+        }
+    }
+    (session.sink)(&Event::Note {
+        text: "measuring and exporting".into(),
+    });
+    let (card, weights) = export(&name, &training, &recipe, data.count, &mut session, &device)?;
+    let model = request.models.join(&name);
+    artifact::write_model(&model, &card, &weights)?;
+    artifact::write_manifest(&request.models)?;
+    (session.sink)(&Event::Done {
+        model: model.clone(),
+    });
+    Ok(model)
+}
+
+/// Rounds of augmentation and chain steps from fresh noise that the card's samples take: the authors'
+/// evaluation.
+const ROUNDS: usize = 10;
+
+/// Writes the averaged network, measures the stored weights, and says so on the card.
+fn export(
+    name: &str,
+    training: &Training,
+    recipe: &Recipe,
+    images: usize,
+    session: &mut Session<'_, '_, '_>,
+    device: &Device,
+) -> Result<(Card, Vec<u8>)> {
+    let stage = &recipe.clel;
+    let architecture = Architecture {
+        energy: stage.energy.clone(),
+        beta: stage.beta,
+    };
+    let mut dict = DictBuilder::default();
+    training.frozen().save(&mut dict);
+    let weights = dict.finish()?;
+    let stored = Clel::from_dict(&Dict::open(&weights, name, device)?, &architecture)?;
+
+    // Samples from noise, by the stored weights.
+    let rng = Rng::new(recipe.seed).derived(Purpose::Start, 1);
+    let mut x = stored.starts("pixel", &rng, 64, 1.0)?;
+    let target = stored.target("pixel")?;
+    let mut energy = 0.0;
+    for round in 0..ROUNDS as u64 {
+        let rng = rng.derived(Purpose::Data, round);
+        if stage.buffer_augmentation {
+            let [c, h, w] = stage.energy.shape;
+            let [n, dim] = x.dims();
+            let view =
+                crate::nn::augment::augment(&stage.augment, &rng, 0, 0, x.reshape([n, c, h, w]));
+            x = view.reshape([n, dim]);
+        }
+        let mut run = Run::new(target.clone(), &stage.chains.sampler(), rng, x)?;
+        let draws = pollster::block_on(run.advance(stage.chains.steps))?;
+        x = run.states();
+        if let Some(last) = draws.last() {
+            energy = last.energy.iter().map(|&e| f64::from(e)).sum::<f64>() / 64.0;
+        }
+    }
+    session.grid("samples", x, stage.energy.shape)?;
+
+    let SamplerConfig { step_size, .. } = stage.chains.sampler();
+    let energies = pollster::block_on(artifact::start_energies(&stored, 0, 1.0, 4))?;
+    let dataset = session.request.data.spec();
+    let value = |v: f64| serde_json::json!(v);
+    let preset = &session.request.preset;
+    let card = Card {
+        format: 1,
+        name: name.into(),
+        title: format!("{} (CLEL)", dataset.title),
+        description: format!(
+            "A contrastive-latent guided energy-based model of {}: p(x) ∝ exp(−½‖f(x)‖²) \
+             (arXiv 2303.03023).",
+            dataset.title
+        ),
+        system: "clel".into(),
+        data: DataCard {
+            name: session.request.data.to_string(),
+            classes: dataset.class_names.iter().map(|&c| c.to_owned()).collect(),
+            shape: stage.energy.shape,
+            preprocessing: "8-bit grey values, uniformly dequantised, scaled to [0, 1)".into(),
+        },
+        architecture: serde_json::to_value(&architecture)
+            .map_err(|e| Error::model(name, e, "report this as a bug"))?,
+        training: serde_json::json!({
+            "recipe": recipe,
+            "preset": preset,
+            "images": images,
+            "seconds": session.seconds(),
+            "device": session.state.device,
+            "commit": session.state.commit,
+            "command": format!("mixwell train clel --data {} --preset {preset}", session.request.data),
+        }),
+        metrics: BTreeMap::from([
+            ("energy_of_samples".to_owned(), value(energy)),
+            ("samples".to_owned(), serde_json::json!(64)),
+            ("sample_rounds".to_owned(), serde_json::json!(ROUNDS)),
+            ("buffer_mean_age".to_owned(), value(training.buffer().mean_age())),
+            ("seed".to_owned(), serde_json::json!(recipe.seed)),
+        ]),
+        step_sizes: BTreeMap::from([(
+            "pixel".to_owned(),
+            step_size
+                .map(|s| BTreeMap::from([("sgld".to_owned(), s), ("ula".to_owned(), s)]))
+                .unwrap_or_default(),
+        )]),
+        known_answer: KnownAnswer {
+            seed: 0,
+            start_scale: 1.0,
+            energies,
+            tolerance: 1e-3,
+        },
+        licence: "MIT OR Apache-2.0 (weights); the data set keeps its own".into(),
+        known_failures: vec![
+            "Its chains are far colder than T = 1: what they give are samples of the training's own \
+             short, clamped dynamics, not of exp(−E)."
+                .into(),
+        ],
+    };
+    Ok((card, weights))
+}

@@ -1,0 +1,710 @@
+//! The networks of CLEL against PyTorch (tests/fixtures/clel_nets.py), and against what must hold
+//! for them: frozen and trainable are one function, gradients are finite differences, state that is
+//! not trained survives training and saving.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    optim::{AdamConfig, GradientsParams},
+    tensor::{Device, Gradients, Tensor, TensorData},
+};
+use common::{assert_close, devices, host};
+use mixwell::{
+    Error,
+    nn::{
+        dict::{Dict, DictBuilder},
+        ema::Ema,
+        encoder::{Encoder, EncoderConfig},
+        layers::Init,
+        resnet::{Block, EnergyNet, EnergyNetConfig, FrozenEnergyNet, unit_rows},
+        spectral::{ConvShape, Convolution, SpectralConv},
+    },
+    rng::{Purpose, Rng},
+};
+use serde_json::Value;
+
+/// f32 against PyTorch's doubles, relative to the largest value: outputs.
+const OUTPUT: f64 = 1e-5;
+/// The same, gradients and what passes batch normalisation, whose small variances magnify rounding.
+const GRADIENT: f64 = 1e-4;
+
+fn fixture(name: &str) -> Value {
+    let text = include_str!("fixtures/clel_nets.json");
+    serde_json::from_str::<Value>(text).unwrap()[name].clone()
+}
+
+fn numbers(v: &Value) -> Vec<f64> {
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect()
+}
+
+/// Largest difference, relative to the largest expected value.
+#[track_caller]
+fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let worst = found
+        .iter()
+        .zip(expected)
+        .map(|(f, e)| (f - e).abs() / scale)
+        .fold(0.0, f64::max);
+    println!("{what}: {worst:.1e} of {scale:.2e}, tolerance {tolerance:.0e}");
+    // Not `worst > tolerance`: a NaN must fail.
+    assert!(
+        worst <= tolerance && found.iter().all(|v| v.is_finite()),
+        "{what}: off by {worst:e} of {scale:e}, tolerance {tolerance:e}"
+    );
+}
+
+/// n numbers in [−1, 1) of stream `index`, the same as in clel_nets.py and exact in f32.
+fn pseudo(index: u64, n: usize) -> Vec<f32> {
+    (0..n as u64)
+        .map(|i| {
+            let mut h = i + 1 + index * 1_000_003;
+            h = h.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            h ^= h >> 32;
+            h = h.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+            h ^= h >> 32;
+            (h >> 40) as f32 / 8_388_608.0 - 1.0
+        })
+        .collect()
+}
+
+fn pseudo_tensor<const D: usize>(index: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let values = pseudo(index, shape.iter().product());
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Images in [0, 1), `[n, D]`.
+fn images(index: u64, n: usize, dim: usize, device: &Device) -> Tensor<2> {
+    (pseudo_tensor(index, [n, dim], device) + 1.0) / 2.0
+}
+
+/// Overwrites all parameters as the fixture's `Filler`.
+struct Fill {
+    next: u64,
+    path: Vec<String>,
+}
+
+impl Fill {
+    fn new(first: u64) -> Self {
+        Self {
+            next: first,
+            path: Vec::new(),
+        }
+    }
+}
+
+impl ModuleMapper for Fill {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.next += 1;
+        let dims = param.dims();
+        let h = pseudo(self.next, dims.iter().product());
+        let values: Vec<f32> = match self.path.last().map(String::as_str) {
+            Some("u" | "v") => {
+                let norm = h.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+                h.iter().map(|&v| (f64::from(v) / norm) as f32).collect()
+            }
+            name => {
+                let (shift, scale) = match (name, D) {
+                    (Some("gamma"), _) => (1.0, 0.3),
+                    (Some("running_mean"), _) => (0.0, 0.2),
+                    (Some("running_var"), _) => (1.0, 0.5),
+                    (_, 4) => (0.0, 0.2),
+                    (_, 2) => (0.0, (3.0 / dims[0] as f64).sqrt()),
+                    _ => (0.0, 0.1),
+                };
+                h.iter()
+                    .map(|&v| (shift + scale * f64::from(v)) as f32)
+                    .collect()
+            }
+        };
+        param.map(|old| {
+            let device = old.device().inner();
+            let new = Tensor::from_data(TensorData::new(values, dims), &device);
+            match (old.is_autodiff(), old.is_require_grad()) {
+                (true, true) => new.autodiff().require_grad(),
+                (true, false) => new.autodiff(),
+                _ => new,
+            }
+        })
+    }
+}
+
+/// Values, or gradients where `grads` are given, by path.
+struct Collect<'a> {
+    grads: Option<&'a Gradients>,
+    path: Vec<String>,
+    found: BTreeMap<String, Vec<f64>>,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = match self.grads {
+            Some(grads) => param.is_require_grad().then(|| param.grad(grads)).flatten(),
+            None => Some(param.val().inner()),
+        };
+        if let Some(value) = value {
+            self.found.insert(self.path.join("."), host(value));
+        }
+    }
+}
+
+fn collect(module: &impl Module, grads: Option<&Gradients>) -> BTreeMap<String, Vec<f64>> {
+    let mut collect = Collect {
+        grads,
+        path: Vec::new(),
+        found: BTreeMap::new(),
+    };
+    module.visit(&mut collect);
+    collect.found
+}
+
+const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
+const STD: [f64; 3] = [0.2470, 0.2435, 0.2616];
+
+fn tiny() -> EnergyNetConfig {
+    EnergyNetConfig::tiny([1, 28, 28], &[0.286], &[0.353])
+}
+
+fn multiscale() -> EnergyNetConfig {
+    EnergyNetConfig {
+        shape: [2, 16, 16],
+        stages: vec![(3, 1), (3, 2), (4, 1)],
+        scales: 3,
+        hidden: 8,
+        features: 5,
+        mean: vec![0.4, 0.6],
+        std: vec![0.3, 0.2],
+    }
+}
+
+fn filled_net(config: &EnergyNetConfig, first: u64, device: &Device) -> EnergyNet {
+    let mut net = EnergyNet::new(config, &mut Init::new(0, device))
+        .unwrap()
+        .map(&mut Fill::new(first));
+    for _ in 0..3 {
+        net.iterate();
+    }
+    net
+}
+
+#[test]
+fn spectral_convolution_is_torchs() {
+    let f = fixture("spectral");
+    let shape = ConvShape {
+        inputs: 3,
+        outputs: 5,
+        kernel: 3,
+        bias: true,
+    };
+    for (name, device) in devices() {
+        for device in [device.clone(), device.autodiff()] {
+            let tracked = device.is_autodiff();
+            let what = |part: &str| format!("spectral {part} on {name}, autodiff {tracked}");
+            let layer = SpectralConv::new(&mut Init::new(0, &device), shape).map(&mut Fill::new(0));
+            let layer = layer.iterated().iterated().iterated();
+            let x = pseudo_tensor(100, [2, 3, 5, 4], &device.clone().inner());
+            let y = layer.forward(x.clone());
+            assert_near(&what("y"), &host(y.clone()), &numbers(&f["y"]), OUTPUT);
+            let sigma = f["sigma"].as_f64().unwrap();
+            assert_near(&what("σ"), &host(layer.sigma()), &[sigma], OUTPUT);
+            assert_near(&what("u"), &host(layer.u.val()), &numbers(&f["u"]), OUTPUT);
+            assert_near(&what("v"), &host(layer.v.val()), &numbers(&f["v"]), OUTPUT);
+            assert!(!layer.u.is_require_grad() && !layer.v.is_require_grad());
+            let frozen = layer.frozen().forward(x);
+            assert_near(&what("frozen"), &host(frozen), &numbers(&f["y"]), OUTPUT);
+            if tracked {
+                let weights = pseudo_tensor(101, y.dims(), &device.clone().inner());
+                let grads = (y * weights).sum().backward();
+                let found = collect(&layer, Some(&grads));
+                assert_eq!(found.len(), 2, "{:?}", found.keys());
+                for (part, field) in [("weight", "weight_grad"), ("bias", "bias_grad")] {
+                    let (_, gradient) = found.iter().find(|(k, _)| k.contains(part)).unwrap();
+                    assert_near(&what(field), gradient, &numbers(&f[field]), OUTPUT);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn power_iterations_converge_to_the_largest_singular_value() {
+    let f = fixture("spectral");
+    let shape = ConvShape {
+        inputs: 3,
+        outputs: 5,
+        kernel: 3,
+        bias: false,
+    };
+    for (name, device) in devices() {
+        let mut layer = SpectralConv::new(&mut Init::new(0, &device), shape);
+        layer.weight = Param::from_tensor(pseudo_tensor(1, [5, 3, 3, 3], &device) * 0.2);
+        for _ in 0..100 {
+            layer.iterate();
+        }
+        let exact = f["exact"].as_f64().unwrap();
+        assert_near(
+            &format!("converged σ on {name}"),
+            &host(layer.sigma()),
+            &[exact],
+            OUTPUT,
+        );
+    }
+}
+
+#[test]
+fn residual_block_is_pytorchs() {
+    let f = fixture("block");
+    for (name, device) in devices() {
+        let block = Block::new(&mut Init::new(0, &device), 3, 4).map(&mut Fill::new(200));
+        let block = block.iterated().iterated().iterated();
+        let y = block.forward(pseudo_tensor(300, [2, 3, 5, 4], &device));
+        assert_near(
+            &format!("block on {name}"),
+            &host(y),
+            &numbers(&f["y"]),
+            OUTPUT,
+        );
+    }
+}
+
+/// The exact integers, by hand from arXiv 2303.03023's architectures, and PyTorch's counts.
+#[test]
+fn parameter_counts_are_the_papers() {
+    let f = fixture("parameters");
+    let device = Device::flex();
+    let cifar = [3, 32, 32];
+    let energy = [
+        ("tiny", tiny(), 1_088_320),
+        (
+            "small",
+            EnergyNetConfig::small(cifar, &MEAN, &STD),
+            1_725_056,
+        ),
+        ("base", EnergyNetConfig::base(cifar, &MEAN, &STD), 6_955_648),
+        (
+            "large",
+            EnergyNetConfig::large(cifar, &MEAN, &STD),
+            30_706_816,
+        ),
+    ];
+    for (name, config, expected) in energy {
+        let net = EnergyNet::new(&config, &mut Init::new(0, &device)).unwrap();
+        println!("energy net {name}: {} parameters", net.parameters());
+        assert_eq!(net.parameters(), expected, "{name}");
+        assert_eq!(net.frozen().parameters(), expected, "{name}, frozen");
+        assert_eq!(f["energy"][name].as_u64().unwrap() as usize, expected);
+        // Counting does not depend on where the network is.
+        assert_eq!(net.train().parameters(), expected, "{name}, tracked");
+    }
+    let encoders = [
+        (
+            "resnet18",
+            EncoderConfig::resnet18(cifar, &MEAN, &STD),
+            12_483_776,
+        ),
+        (
+            "small",
+            EncoderConfig::small([1, 28, 28], &[0.286], &[0.353]),
+            1_147_360,
+        ),
+    ];
+    for (name, config, expected) in encoders {
+        let net = Encoder::new(&config, &mut Init::new(0, &device)).unwrap();
+        println!("encoder {name}: {} parameters", net.parameters());
+        assert_eq!(net.parameters(), expected, "{name}");
+        assert_eq!(f["encoder"][name].as_u64().unwrap() as usize, expected);
+    }
+}
+
+#[test]
+fn energy_nets_are_pytorchs() {
+    for (name, device) in devices() {
+        for (i, (case, config)) in [("tiny", tiny()), ("multiscale", multiscale())]
+            .into_iter()
+            .enumerate()
+        {
+            let f = fixture(case);
+            let what = |part: &str| format!("{case} {part} on {name}");
+            let net = filled_net(&config, 1000 * (i as u64 + 1), &device);
+            let frozen = net.frozen();
+            let x = images(400 + i as u64, 2, config.dim(), &device);
+            for (form, features) in [
+                ("trainable", net.features(x.clone())),
+                ("frozen", frozen.features(x.clone())),
+            ] {
+                let expected = numbers(&f["features"]);
+                assert_near(
+                    &what(&format!("{form} f")),
+                    &host(features.clone()),
+                    &expected,
+                    OUTPUT,
+                );
+                let projected = frozen.project(features);
+                let expected = numbers(&f["projected"]);
+                assert_near(&what("g"), &host(projected), &expected, OUTPUT);
+            }
+            let expected = numbers(&f["energy"]);
+            assert_near(
+                &what("E"),
+                &host(frozen.energy(x.clone())),
+                &expected,
+                OUTPUT,
+            );
+            let leaf = x.autodiff().require_grad();
+            let mut grads = frozen.energy(leaf.clone()).sum().backward();
+            let gradient = leaf.grad_remove(&mut grads).unwrap();
+            let expected = numbers(&f["input_grad"]);
+            assert_near(&what("∂E/∂x"), &host(gradient), &expected, GRADIENT);
+        }
+    }
+}
+
+#[test]
+fn weight_gradients_are_pytorchs() {
+    let f = fixture("multiscale");
+    for (name, device) in devices() {
+        let config = multiscale();
+        let net = filled_net(&config, 2000, &device.clone().autodiff());
+        let x = images(401, 2, config.dim(), &device);
+        let grads = net.energy(x).sum().backward();
+        let found = collect(&net, Some(&grads));
+        for (path, field) in [
+            ("trunks.2.stem.weight", "stem_grad"),
+            ("trunks.2.blocks.3.shortcut.weight", "shortcut_grad"),
+        ] {
+            let gradient = found
+                .get(path)
+                .unwrap_or_else(|| panic!("no {path} in {:?}", found.keys()));
+            assert_near(
+                &format!("{path} on {name}"),
+                gradient,
+                &numbers(&f[field]),
+                GRADIENT,
+            );
+        }
+        assert!(!found.keys().any(|k| k.ends_with(".u") || k.ends_with(".v")));
+    }
+}
+
+#[test]
+fn frozen_is_the_trainable_network() {
+    for (name, device) in devices() {
+        for config in [tiny(), multiscale()] {
+            let net = filled_net(&config, 3000, &device.clone().autodiff());
+            let frozen = net.frozen();
+            let x = images(7, 3, config.dim(), &device);
+            let (a, b) = (net.features(x.clone()), frozen.features(x.clone()));
+            // Nothing in the frozen network is tracked.
+            assert!(a.is_autodiff() && !b.is_autodiff());
+            assert_near(&format!("f on {name}"), &host(b), &host(a.inner()), 1e-5);
+            let (a, b) = (net.energy(x.clone()).inner(), frozen.energy(x));
+            assert_close(&host(b), &host(a), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn input_gradients_are_finite_differences() {
+    for (name, device) in devices() {
+        let config = tiny();
+        let frozen = filled_net(&config, 3000, &device).frozen();
+        let x = images(8, 4, config.dim(), &device);
+        let v = Rng::new(4).normal_tensor(Purpose::Data, 0, 4, config.dim(), &device);
+        let leaf = x.clone().autodiff().require_grad();
+        let mut grads = frozen.energy(leaf.clone()).sum().backward();
+        let gradient = leaf.grad_remove(&mut grads).unwrap();
+        let along = host((gradient * v.clone()).sum_dim(1));
+        let h = 5e-4;
+        let e = |s: f64| host(frozen.energy(x.clone() + v.clone() * s));
+        let numerical: Vec<f64> = e(h)
+            .iter()
+            .zip(e(-h))
+            .map(|(p, m)| (p - m) / (2.0 * h))
+            .collect();
+        // The kinks of the leaky ReLUs that a step crosses, 0.7 % at 1e-3 in doubles too, not
+        // rounding, which is 2e-4 there.
+        assert_near(&format!("∂E/∂x·v on {name}"), &along, &numerical, 1e-2);
+    }
+}
+
+fn train_step(net: EnergyNet, x: Tensor<2>) -> EnergyNet {
+    let grads = net.energy(x).mean().backward();
+    let grads = GradientsParams::from_grads(grads, &net);
+    AdamConfig::new().init().step(1e-3, net, grads)
+}
+
+/// u and v are saved and loaded exactly, and only `iterate` changes them.
+#[test]
+fn vectors_survive_optimiser_and_record() {
+    for (name, device) in devices() {
+        let tracked = device.clone().autodiff();
+        let config = multiscale();
+        let net = filled_net(&config, 2000, &tracked);
+        let x = images(401, 2, config.dim(), &device);
+        let vectors = |net: &EnergyNet| -> BTreeMap<_, _> {
+            collect(net, None)
+                .into_iter()
+                .filter(|(k, _)| k.ends_with(".u") || k.ends_with(".v"))
+                .collect()
+        };
+        let before = vectors(&net);
+        // 3 trunks of a stem, 4 blocks and a shortcut.
+        assert_eq!(before.len(), 3 * (1 + 4 * 2 + 1) * 2);
+        let trained = train_step(net.clone(), x.clone());
+        assert_eq!(vectors(&trained), before, "{name}");
+        let weights = collect(&trained, None);
+        assert_ne!(weights, collect(&net, None), "{name}: nothing was trained");
+
+        let blank = EnergyNet::new(&config, &mut Init::new(5, &tracked)).unwrap();
+        let loaded = blank.load_record(trained.clone().into_record());
+        assert_eq!(collect(&loaded, None), weights, "{name}");
+        assert_eq!(loaded.parameters(), trained.parameters());
+        // The resumed network goes on as the other: step, iterate, step.
+        let go_on = |net: EnergyNet| train_step(train_step(net, x.clone()).iterated(), x.clone());
+        assert_eq!(
+            collect(&go_on(loaded), None),
+            collect(&go_on(trained.clone()), None)
+        );
+        // After an iteration and an average, u and v are still state, and unit again.
+        let mut ema = Ema::new(&trained, 0.5);
+        ema.update(&train_step(trained, x.clone()).iterated());
+        let average = ema.average().clone().iterated();
+        for (path, v) in vectors(&average) {
+            let norm = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+            assert!((norm - 1.0).abs() < 1e-5, "{name}: ‖{path}‖ = {norm}");
+        }
+        assert!(host(average.frozen().energy(x)).iter().all(|e| *e > 0.0));
+    }
+}
+
+#[test]
+fn stored_networks_are_the_same_and_damaged_ones_an_error() {
+    let bytes = |net: &FrozenEnergyNet| {
+        let mut to = DictBuilder::default();
+        net.save(&mut to);
+        to.finish().unwrap()
+    };
+    for (name, device) in devices() {
+        for config in [tiny(), multiscale()] {
+            let load = |bytes: &[u8], config: &EnergyNetConfig| {
+                Dict::open(bytes, "test", &device).and_then(|d| FrozenEnergyNet::load(&d, config))
+            };
+            let net = filled_net(&config, 3000, &device).frozen();
+            let stored = bytes(&net);
+            let loaded = load(&stored, &config).unwrap();
+            assert_eq!(loaded.parameters(), net.parameters());
+            let x = images(9, 3, config.dim(), &device);
+            let (f, expected) = (loaded.features(x.clone()), net.features(x.clone()));
+            // f16 rounds each weight by up to 5e-4 of itself.
+            assert_near(
+                &format!("stored f on {name}"),
+                &host(f.clone()),
+                &host(expected.clone()),
+                2e-3,
+            );
+            assert_near(
+                &format!("stored g on {name}"),
+                &host(loaded.project(f)),
+                &host(net.project(expected)),
+                2e-3,
+            );
+            // A second round trip costs nothing.
+            let again = load(&bytes(&loaded), &config).unwrap();
+            assert_eq!(
+                host(again.energy(x.clone())),
+                host(loaded.energy(x.clone()))
+            );
+
+            let truncated = load(&stored[..stored.len() - 7], &config);
+            assert!(matches!(truncated, Err(Error::Model { .. })));
+            let mut other = config.clone();
+            other.stages[0].0 += 1;
+            let error = load(&stored, &other).unwrap_err().to_string();
+            assert!(
+                error.contains("expected tensor energy.trunk.0.stem.weight"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn encoder_is_pytorchs() {
+    let f = fixture("encoder");
+    let config = EncoderConfig::small([1, 28, 28], &[0.286], &[0.353]);
+    for (name, device) in devices() {
+        for device in [device.clone(), device.autodiff()] {
+            let tracked = device.is_autodiff();
+            let near = |part: &str, found: Vec<f64>, tolerance: f64| {
+                let what = format!("encoder {part} on {name}, autodiff {tracked}");
+                assert_near(&what, &found, &numbers(&f[part]), tolerance);
+            };
+            let mut net = Encoder::new(&config, &mut Init::new(0, &device))
+                .unwrap()
+                .map(&mut Fill::new(5000));
+            let x = images(500, 6, 28 * 28, &device.clone().inner());
+            let before = collect(&net, None);
+            near("eval", host(net.forward(x.clone())), GRADIENT);
+            near("latent", host(net.latent(x.clone())), GRADIENT);
+            assert_eq!(collect(&net, None), before, "inference changed the encoder");
+            let y = net.forward_train(x);
+            near("train", host(y.clone()), GRADIENT);
+            let state = collect(&net, None);
+            near("stem_mean", state["stem.norm.running_mean"].clone(), OUTPUT);
+            near("stem_var", state["stem.norm.running_var"].clone(), OUTPUT);
+            let shortcut = "blocks.2.shortcut.norm.running_var";
+            near("shortcut_var", state[shortcut].clone(), OUTPUT);
+            let hidden = |part: &str| state[&format!("hidden_norm.{part}")][..64].to_vec();
+            near("hidden_mean", hidden("running_mean"), OUTPUT);
+            near("hidden_var", hidden("running_var"), OUTPUT);
+            if tracked {
+                let weights = pseudo_tensor(501, y.dims(), &device.clone().inner());
+                let grads = (unit_rows(y) * weights).sum().backward();
+                let found = collect(&net, Some(&grads));
+                assert!(!found.keys().any(|k| k.contains("running")));
+                near("stem_grad", found["stem.weight"].clone(), GRADIENT);
+                let gamma = "blocks.1.second.norm.gamma";
+                near("gamma_grad", found[gamma].clone(), GRADIENT);
+                near("out_bias_grad", found["out.bias"].clone(), GRADIENT);
+            }
+        }
+    }
+}
+
+/// Running statistics are saved, loaded, and left alone by the optimiser.
+#[test]
+fn running_statistics_survive_optimiser_and_record() {
+    let device = Device::flex().autodiff();
+    let mut config = EncoderConfig::small([1, 8, 8], &[0.5], &[0.5]);
+    config.stages = vec![(4, 1), (6, 1)];
+    (config.hidden, config.latent) = (8, 5);
+    let mut net = Encoder::new(&config, &mut Init::new(1, &device)).unwrap();
+    let x = images(10, 6, 64, &device.clone().inner());
+    let loss = net.latent_train(x.clone()).sum();
+    let statistics = |net: &Encoder| -> BTreeMap<_, _> {
+        collect(net, None)
+            .into_iter()
+            .filter(|(k, _)| k.contains("running"))
+            .collect()
+    };
+    let before = statistics(&net);
+    assert!(before.values().flatten().any(|v| *v != 0.0 && *v != 1.0));
+    let grads = GradientsParams::from_grads(loss.backward(), &net);
+    let trained = AdamConfig::new().init().step(1e-2, net.clone(), grads);
+    assert_eq!(statistics(&trained), before);
+    assert_ne!(collect(&trained, None), collect(&net, None));
+    let blank = Encoder::new(&config, &mut Init::new(2, &device)).unwrap();
+    let loaded = blank.load_record(trained.clone().into_record());
+    assert_eq!(collect(&loaded, None), collect(&trained, None));
+    assert_eq!(loaded.parameters(), trained.parameters());
+    let z = host(loaded.valid().latent(x.clone()));
+    assert_eq!(z, host(trained.valid().latent(x)));
+    for row in z.chunks(5) {
+        let norm = row.iter().map(|v| v * v).sum::<f64>();
+        assert!((norm - 1.0).abs() < 1e-5);
+    }
+}
+
+/// Standard deviations of the first weights, from tensors large enough to tell.
+#[test]
+fn initial_weights_are_the_authors() {
+    let device = Device::flex();
+    let sd = |v: &[f64]| (v.iter().map(|v| v * v).sum::<f64>() / v.len() as f64).sqrt();
+    let config = EnergyNetConfig::small([3, 32, 32], &MEAN, &STD);
+    let net = collect(
+        &EnergyNet::new(&config, &mut Init::new(1, &device)).unwrap(),
+        None,
+    );
+    for (path, expected) in [
+        ("trunks.0.blocks.0.first.weight", (1.0f64 / 576.0).sqrt()),
+        ("trunks.0.blocks.2.second.weight", (1.0f64 / 1152.0).sqrt()),
+        ("head.first.weight", 0.01),
+        ("projector.second.weight", 0.01),
+    ] {
+        let found = sd(&net[path]);
+        assert!((found / expected - 1.0).abs() < 0.02, "{path}: {found}");
+    }
+    assert!(
+        net.iter()
+            .filter(|(k, _)| k.ends_with("bias"))
+            .all(|(_, v)| v.iter().all(|v| *v == 0.0))
+    );
+    let config = EncoderConfig::small([1, 28, 28], &[0.286], &[0.353]);
+    let net = collect(
+        &Encoder::new(&config, &mut Init::new(1, &device)).unwrap(),
+        None,
+    );
+    for (path, expected) in [
+        ("blocks.0.first.weight", (2.0f64 / 288.0).sqrt()),
+        ("blocks.1.shortcut.weight", (2.0f64 / 64.0).sqrt()),
+        ("hidden.weight", (1.0f64 / 384.0).sqrt()),
+        ("out.weight", (1.0f64 / 6144.0).sqrt()),
+    ] {
+        let found = sd(&net[path]);
+        assert!((found / expected - 1.0).abs() < 0.03, "{path}: {found}");
+    }
+    // Uniform weights end at √3 standard deviations.
+    let bound = net["out.weight"]
+        .iter()
+        .fold(0.0, |m: f64, v| m.max(v.abs()));
+    assert!((bound * 2048f64.sqrt() - 1.0).abs() < 1e-3, "{bound}");
+    for i in 0..4 {
+        let gamma = &net[&format!("blocks.{i}.second.norm.gamma")];
+        assert!(gamma.iter().all(|v| *v == 0.0));
+    }
+}
+
+#[test]
+fn configs_that_do_not_fit_are_refused() {
+    let init = |config: &EnergyNetConfig| {
+        EnergyNet::new(config, &mut Init::new(0, &Device::flex())).map(|_| ())
+    };
+    let refused = |change: &dyn Fn(&mut EnergyNetConfig)| {
+        let mut config = multiscale();
+        change(&mut config);
+        assert!(
+            matches!(init(&config), Err(Error::Invalid { .. })),
+            "{config:?}"
+        );
+    };
+    init(&multiscale()).unwrap();
+    refused(&|c| c.stages.clear());
+    refused(&|c| c.stages[1].1 = 0);
+    refused(&|c| c.scales = 0);
+    refused(&|c| c.hidden = 0);
+    refused(&|c| c.std[1] = 0.0);
+    refused(&|c| c.mean.truncate(1));
+    // 16 → 4 by scale 3, then 2, 1: no pixel is left for a fourth stage.
+    refused(&|c| c.stages.push((4, 1)));
+    refused(&|c| c.shape = [2, 15, 16]);
+    let large = EnergyNetConfig::large([1, 28, 28], &[0.5], &[0.5]);
+    assert!(matches!(large.check(), Err(Error::Invalid { .. })));
+    let mut config = EncoderConfig::small([1, 28, 28], &[0.5], &[0.5]);
+    config.check().unwrap();
+    config.latent = 0;
+    assert!(matches!(config.check(), Err(Error::Invalid { .. })));
+}
