@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::Card,
-    diagnostics::{Rule, Summary},
+    diagnostics::{self, Rule, Summary},
     error::{Error, Result},
     rng::Rng,
     sampler::{Draw, Run, SamplerConfig, SavedRun, Trace},
@@ -358,16 +358,7 @@ fn show(
         }
     }
     let summaries = trace.summaries(rule)?;
-    // One undefined statistic leaves the worst undefined.
-    let fold = |pick: fn(&Summary) -> Option<f64>, worst: fn(f64, f64) -> f64| {
-        summaries
-            .iter()
-            .map(pick)
-            .collect::<Option<Vec<f64>>>()?
-            .into_iter()
-            .reduce(worst)
-    };
-    let ess_bulk_min = fold(|s| s.ess_bulk, f64::min);
+    let ess_bulk_min = diagnostics::smallest_ess(&summaries);
     let work = trace.gradients() * run.chains() as f64;
     let epsilon = run.step_sizes()[0];
     let (drift, noise) = run.drift_and_noise();
@@ -381,7 +372,7 @@ fn show(
         images,
         traces,
         trace_clock: draws.iter().map(|d| d.gradients as f32).collect(),
-        rhat_max: fold(|s| s.rhat, f64::max),
+        rhat_max: diagnostics::largest_rhat(&summaries),
         ess_bulk_min,
         ess_per_1000_gradients: ess_bulk_min
             .filter(|_| work > 0.0)

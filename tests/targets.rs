@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use common::{devices, host};
 use mixwell::{
     Error,
-    energy::{Density, Drawing, Energy, Grid, REGISTRY},
+    energy::{Density, Drawing, Grid, REGISTRY},
     rng::Rng,
 };
 

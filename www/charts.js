@@ -2,7 +2,7 @@
 
 import uPlot from "./vendor/uPlot.esm.js";
 import { make, setText, table } from "./dom.js";
-import { compact, integer } from "./format.js";
+import { axisLabel, compact, integer } from "./format.js";
 import { colour } from "./theme.js";
 import { median } from "./traces.js";
 
@@ -100,7 +100,7 @@ export class TraceChart {
       },
       axes: [
         { ...axis, size: 30, gap: 6, label: "∇E per chain", labelSize: 20, labelFont: FONT, incrs: WHOLE, values: (_, ticks) => ticks.map(integer) },
-        { ...axis, size: 58, gap: 6, values: (_, ticks, _axis, _space, increment) => ticks.map((tick) => fixed(tick, increment)) },
+        { ...axis, size: 58, gap: 6, values: (_, ticks, _axis, _space, increment) => ticks.map((tick) => axisLabel(tick, increment)) },
       ],
       series: [
         {},
@@ -189,16 +189,6 @@ export class TraceChart {
     ]);
     this.table.replaceChildren(table(head, rows, `${this.#name} over the chains, ${this.space} space, at ${rows.length} of ${integer(store.draws)} draws`));
   }
-}
-
-/**
- * An axis label with just the decimals that tell neighbouring ticks apart.
- * @param {number} tick
- * @param {number} increment
- */
-function fixed(tick, increment) {
-  const decimals = Math.min(6, Math.max(0, -Math.floor(Math.log10(increment))));
-  return tick.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
 }
 
 /**

@@ -52,3 +52,15 @@ export function percent(value) {
 export function megabytes(bytes) {
   return bytes < 1e5 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
+
+/**
+ * An axis label with just the decimals that the distance between ticks needs: 2.5 apart, one.
+ * @param {number} tick
+ * @param {number} increment
+ */
+export function axisLabel(tick, increment) {
+  let decimals = 0;
+  // Six at most: no chart here is finer. The slack is for increments that binary cannot hold.
+  while (decimals < 6 && Math.abs(increment * 10 ** decimals - Math.round(increment * 10 ** decimals)) > 1e-6) decimals += 1;
+  return tick.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
+}

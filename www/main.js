@@ -376,6 +376,11 @@ setUpKeys({
 });
 setUpTheme(() => race.repaint());
 
+// The hash is the page's state, so this one link must not become it.
+document.querySelector("a.skip")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("race", HTMLElement).focus();
+});
 window.addEventListener("hashchange", () => change(readAddress()));
 
 // A hidden page must not heat anybody's lap.

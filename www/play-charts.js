@@ -2,7 +2,7 @@
 
 import uPlot from "./vendor/uPlot.esm.js";
 import { make, setText, table } from "./dom.js";
-import { compact, integer, rhat } from "./format.js";
+import { axisLabel, compact, integer, rhat } from "./format.js";
 import { faded } from "./play-surface.js";
 import { colour } from "./theme.js";
 import { median } from "./traces.js";
@@ -102,7 +102,7 @@ export class TraceView {
       scales: { x: { time: false, range: () => [0, this.#view.end] }, y: { range: () => padded(this.#view.range) } },
       axes: [
         { ...axisStyle(), size: 28, gap: 5, label: "∇E per chain", labelSize: 20, labelFont: FONT, incrs: WHOLE, values: (_, ticks) => ticks.map(integer) },
-        { ...axisStyle(), size: 46, gap: 5, incrs: ROUND, values: (_, ticks, _axis, _space, increment) => ticks.map((tick) => fixed(tick, increment)) },
+        { ...axisStyle(), size: 46, gap: 5, incrs: ROUND, values: (_, ticks, _axis, _space, increment) => ticks.map((tick) => axisLabel(tick, increment)) },
       ],
       series: [{}, ...Array.from({ length: chains }, () => ({ stroke: line, points: { show: false }, width: 1 }))],
       hooks: {
@@ -256,7 +256,7 @@ export class LinesView {
       },
       axes: [
         { ...axisStyle(), size: 26, gap: 5, label: style.xLabel, labelSize: 20, labelFont: FONT, incrs: WHOLE, values: (_, ticks) => ticks.map(integer) },
-        { ...axisStyle(), size: 46, gap: 5, incrs: ROUND, values: (_, ticks, _axis, _space, increment) => ticks.map((tick) => fixed(tick, increment)) },
+        { ...axisStyle(), size: 46, gap: 5, incrs: ROUND, values: (_, ticks, _axis, _space, increment) => ticks.map((tick) => axisLabel(tick, increment)) },
       ],
       series: [{}, ...this.#data.lines.map((line) => ({ stroke: colour(line.colour), width: 1.8, points: { show: false }, spanGaps: true, ...(line.dash ? { dash: line.dash } : {}) }))],
       hooks: { drawClear: [(plot) => this.#level(plot)] },
@@ -397,16 +397,6 @@ export class RanksView {
     const rows = chart.counts.map((counts, chain) => [String(chain + 1), ...counts.map(integer)]);
     this.twin.replaceChildren(table(head, rows, `Counts of ranks over all chains, in ${chart.bins} equal parts; ${compact(chart.expected)} are expected in each`));
   }
-}
-
-/**
- * An axis label with just the decimals that tell neighbouring ticks apart.
- * @param {number} tick
- * @param {number} increment
- */
-function fixed(tick, increment) {
-  const decimals = Math.min(6, Math.max(0, -Math.floor(Math.log10(increment))));
-  return tick.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
 }
 
 /** @param {[number, number] | null} range @returns {[number, number]} */

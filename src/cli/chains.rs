@@ -1,6 +1,6 @@
 //! `mixwell sample` and `mixwell race`: chains on the command line.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use indicatif::ProgressBar;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Outcome, device::DeviceName};
 use crate::{
     artifact::{self, Card},
-    diagnostics::{Rule, Status, Summary},
+    diagnostics::{Rule, Status, Summary, smallest_ess},
     energy::{self, Energy},
     error::{Error, Result},
     image,
@@ -103,6 +103,8 @@ struct SampleReport {
     rule: Rule,
     converged: bool,
     ess_per_1000_gradients: Option<f64>,
+    /// By the wall clock, after the warm-up; the one number here that does not replay.
+    ess_per_second: Option<f64>,
     summaries: Vec<Summary>,
 }
 
@@ -150,13 +152,25 @@ impl SampleArgs {
         } else {
             ProgressBar::new(total as u64)
         };
+        let mut began = Instant::now();
         while (run.transitions() as usize) < total {
-            let n = CHUNK.min(total - run.transitions() as usize);
+            let done = run.transitions() as usize;
+            if done == config.warmup {
+                began = Instant::now();
+            }
+            // A chunk ends with the warm-up, so that the clock can be started there.
+            let end = if done < config.warmup {
+                config.warmup
+            } else {
+                total
+            };
+            let n = CHUNK.min(end - done);
             for draw in pollster::block_on(run.advance(n))? {
                 trace.push(&draw);
             }
             bar.set_position(u64::from(run.transitions()));
         }
+        let seconds = began.elapsed().as_secs_f64();
         bar.finish_and_clear();
 
         if let Some(path) = &self.out {
@@ -199,7 +213,8 @@ impl SampleArgs {
             e_bfmi: trace.e_bfmi(),
             rule,
             converged,
-            ess_per_1000_gradients: smallest_bulk(&summaries).map(|e| e / work * 1000.0),
+            ess_per_1000_gradients: smallest_ess(&summaries).map(|e| e / work * 1000.0),
+            ess_per_second: smallest_ess(&summaries).map(|e| e / seconds),
             summaries,
         };
         if self.json {
@@ -302,15 +317,6 @@ impl SampleArgs {
     }
 }
 
-fn smallest_bulk(summaries: &[Summary]) -> Option<f64> {
-    summaries
-        .iter()
-        .map(|s| s.ess_bulk)
-        .collect::<Option<Vec<_>>>()?
-        .into_iter()
-        .reduce(f64::min)
-}
-
 fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| {
         Error::invalid("report", "numbers that JSON has", e, "report this as a bug")
@@ -357,6 +363,9 @@ impl SampleReport {
             self.gradients_per_chain,
             number(self.ess_per_1000_gradients, 2),
         );
+        if let Some(rate) = self.ess_per_second {
+            println!("ESS per second {rate:.1}");
+        }
         if let Some(drift) = self.drift_from_cpu {
             println!("drift from the CPU {drift:.1e}");
         }

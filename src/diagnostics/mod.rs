@@ -49,7 +49,7 @@ pub use nested::nested_rhat;
 pub use rank::{rank_counts, rank_normalise};
 pub use rhat::{rhat_bulk, rhat_folded, rhat_identity, rhat_rank, rhat_split};
 pub use stein::ksd;
-pub use summary::{Rule, Status, Summary, summarise};
+pub use summary::{Rule, Status, Summary, largest_rhat, smallest_ess, summarise};
 
 use crate::error::{Error, Result};
 

@@ -210,6 +210,25 @@ pub fn summarise(name: impl Into<String>, draws: &Draws, rule: &Rule) -> Summary
     }
 }
 
+/// The largest R̂ of several quantities; `None` while one of them is undefined or infinite.
+pub fn largest_rhat(summaries: &[Summary]) -> Option<f64> {
+    worst(summaries, |s| s.rhat, f64::max)
+}
+
+/// The smallest bulk ESS of several quantities; `None` while one of them is undefined.
+pub fn smallest_ess(summaries: &[Summary]) -> Option<f64> {
+    worst(summaries, |s| s.ess_bulk, f64::min)
+}
+
+fn worst(
+    summaries: &[Summary],
+    pick: fn(&Summary) -> Option<f64>,
+    of: fn(f64, f64) -> f64,
+) -> Option<f64> {
+    let values: Option<Vec<f64>> = summaries.iter().map(pick).collect();
+    values?.into_iter().reduce(of)
+}
+
 fn defined(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }

@@ -50,21 +50,36 @@ pub trait Density: Energy {
 
     /// The exact law of the coordinates that have a known one: the plane's, by quadrature.
     fn marginals(&self) -> Vec<Marginal> {
-        let names = self.coordinates();
-        let grid = Grid::over(self.bounds(), 400, |x, y| self.log_plane(x, y));
-        vec![
-            grid.marginal(0, names[0].clone()),
-            grid.marginal(1, names[1].clone()),
-        ]
+        marginals_by_quadrature(self)
     }
 
     /// `n` exact draws of the plane, number `step` of a seed: by the inverse of the cumulated grid,
     /// uniform within its cells.
     fn draws(&self, rng: &Rng, step: u32, n: usize) -> Vec<[f32; 2]> {
-        Grid::over(self.bounds(), 512, |x, y| self.log_plane(x, y))
-            .sampler()
-            .draws(rng, step, n)
+        draws_from_grid(self, rng, step, n)
     }
+}
+
+/// The laws of the plane's two coordinates, from its density on a grid.
+fn marginals_by_quadrature(density: &(impl Density + ?Sized)) -> Vec<Marginal> {
+    let grid = Grid::over(density.bounds(), 400, |x, y| density.log_plane(x, y));
+    let names = density.coordinates().into_iter().take(2);
+    names
+        .enumerate()
+        .map(|(i, n)| grid.marginal(i, n))
+        .collect()
+}
+
+/// Draws of the plane, from its density on a grid.
+fn draws_from_grid(
+    density: &(impl Density + ?Sized),
+    rng: &Rng,
+    step: u32,
+    n: usize,
+) -> Vec<[f32; 2]> {
+    Grid::over(density.bounds(), 512, |x, y| density.log_plane(x, y))
+        .sampler()
+        .draws(rng, step, n)
 }
 
 /// `n` points, uniform over a rectangle stretched about its middle.
@@ -358,21 +373,14 @@ impl<P: Plane> Density for On<P> {
     }
 
     fn marginals(&self) -> Vec<Marginal> {
-        self.0.closed_marginals().unwrap_or_else(|| {
-            let names = self.coordinates();
-            let grid = Grid::over(self.bounds(), 400, |x, y| self.log_plane(x, y));
-            vec![
-                grid.marginal(0, names[0].clone()),
-                grid.marginal(1, names[1].clone()),
-            ]
-        })
+        self.0
+            .closed_marginals()
+            .unwrap_or_else(|| marginals_by_quadrature(self))
     }
 
     fn draws(&self, rng: &Rng, step: u32, n: usize) -> Vec<[f32; 2]> {
-        self.0.closed_draws(rng, step, n).unwrap_or_else(|| {
-            Grid::over(self.bounds(), 512, |x, y| self.log_plane(x, y))
-                .sampler()
-                .draws(rng, step, n)
-        })
+        self.0
+            .closed_draws(rng, step, n)
+            .unwrap_or_else(|| draws_from_grid(self, rng, step, n))
     }
 }

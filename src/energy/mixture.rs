@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
-use super::{Conditionals, Density, Energy, Evaluation, Point, Registration, Space};
+use super::{Conditionals, Density, Energy, Evaluation, Point, Registration, Space, Steps};
 use crate::{
     error::{Error, Result},
     rng::{Purpose, Rng},
@@ -255,7 +255,7 @@ impl Drawing {
     const REACH: f64 = 4.0;
 
     /// Recommended step sizes, as in a [`Registration`].
-    pub const STEPS: &'static [(&'static str, f64)] = &[
+    pub const STEPS: Steps = &[
         ("rwm", 0.5),
         ("ula", 0.1),
         ("sgld", 0.1),

@@ -44,6 +44,9 @@ pub const REGISTRY: &[Registration] = &[
     eight_schools::REGISTRATION,
 ];
 
+/// Recommended step sizes, by sampler.
+pub type Steps = &'static [(&'static str, f64)];
+
 /// What the rest of the crate knows of a density.
 pub struct Registration {
     /// Name in URLs and on the command line.
@@ -53,7 +56,7 @@ pub struct Registration {
     /// What it is and what it teaches, in a sentence or two.
     pub description: &'static str,
     /// Recommended step size of each sampler that has one.
-    pub steps: &'static [(&'static str, f64)],
+    pub steps: Steps,
     /// Makes it on a device.
     pub build: fn(&Device) -> Arc<dyn Density>,
 }

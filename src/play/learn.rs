@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Floats, SURFACE, Surface, TargetInfo, surface};
 use crate::{
     device::read,
-    energy::{Density, Energy, Evaluation, Grid, Marginal, Space},
+    energy::{Density, Energy, Evaluation, Grid, Marginal, Space, Steps},
     error::{Error, Result},
     nn::{
         flow::{Flow, FlowConfig, LevelConfig},
@@ -367,7 +367,7 @@ pub(super) struct Learned {
 }
 
 /// Recommended step sizes in each space.
-const DATA_STEPS: &[(&str, f64)] = &[
+const DATA_STEPS: Steps = &[
     ("rwm", 0.3),
     ("ula", 0.06),
     ("sgld", 0.06),
@@ -377,7 +377,7 @@ const DATA_STEPS: &[(&str, f64)] = &[
     ("underdamped", 0.1),
     ("tempering", 0.2),
 ];
-const LATENT_STEPS: &[(&str, f64)] = &[
+const LATENT_STEPS: Steps = &[
     ("rwm", 1.0),
     ("ula", 0.2),
     ("sgld", 0.2),
@@ -423,10 +423,7 @@ impl Learned {
     }
 
     /// The model in a space, with recommended step sizes.
-    pub(super) fn target(
-        &self,
-        space: &str,
-    ) -> Result<(Arc<dyn Energy>, &'static [(&'static str, f64)])> {
+    pub(super) fn target(&self, space: &str) -> Result<(Arc<dyn Energy>, Steps)> {
         let view = |latent| {
             Arc::new(View {
                 learned: self.clone(),

@@ -309,20 +309,12 @@ impl Side {
         exact: Option<&dyn Density>,
     ) -> Result<Statistics> {
         let summaries = self.trace.summaries(&Rule::default())?;
-        let fold = |pick: fn(&Summary) -> Option<f64>, worst: fn(f64, f64) -> f64| {
-            summaries
-                .iter()
-                .map(pick)
-                .collect::<Option<Vec<f64>>>()?
-                .into_iter()
-                .reduce(worst)
-        };
-        let ess_bulk_min = fold(|s| s.ess_bulk, f64::min);
+        let ess_bulk_min = diagnostics::smallest_ess(&summaries);
         let work = self.trace.gradients() * self.run.chains() as f64;
         let per = |of: f64, scale: f64| ess_bulk_min.filter(|_| of > 0.0).map(|e| e / of * scale);
         let (ksd, ksd_exact) = self.stein(exact).await?;
         Ok(Statistics {
-            rhat_max: fold(|s| s.rhat, f64::max),
+            rhat_max: diagnostics::largest_rhat(&summaries),
             ess_bulk_min,
             ess_per_1000_gradients: per(work, 1000.0),
             ess_per_second: per(self.spent, 1000.0),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compact, integer, megabytes, percent, rhat, tidy } from "../format.js";
+import { axisLabel, compact, integer, megabytes, percent, rhat, tidy } from "../format.js";
 
 test("undefined statistics are a dash, never NaN", () => {
   for (const value of [null, undefined, NaN, Infinity]) {
@@ -23,4 +23,12 @@ test("the others", () => {
   assert.equal(integer(-1234), "−1,234");
   assert.equal(percent(0.567), "57 %");
   assert.deepEqual([512, 5_432_100].map(megabytes), ["0.5 kB", "5.4 MB"]);
+});
+
+test("axis labels show what tells neighbouring ticks apart", () => {
+  assert.deepEqual([0, 2.5, 5].map((tick) => axisLabel(tick, 2.5)), ["0.0", "2.5", "5.0"]);
+  assert.deepEqual([-0.25, 0].map((tick) => axisLabel(tick, 0.25)), ["−0.25", "0.00"]);
+  assert.equal(axisLabel(1200, 200), "1,200");
+  assert.equal(axisLabel(0.3, 0.1), "0.3");
+  assert.equal(axisLabel(0.00002, 0.00002), "0.00002");
 });

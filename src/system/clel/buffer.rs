@@ -58,7 +58,7 @@ impl ReplayBuffer {
             .iter()
             .enumerate()
             .map(|(i, &word)| {
-                let j = i + (u64::from(word) * (size - i) as u64 >> 32) as usize;
+                let j = i + ((u64::from(word) * (size - i) as u64) >> 32) as usize;
                 let at = |k: usize, moved: &std::collections::HashMap<usize, usize>| {
                     moved.get(&k).copied().unwrap_or(k)
                 };

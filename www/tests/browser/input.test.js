@@ -60,6 +60,18 @@ test("the address holds every setting, and reloading it restores them", { timeou
   assert.deepEqual(page.complaints, []);
 });
 
+test("the skip link goes to the race and leaves the address and its settings alone", { timeout }, async () => {
+  const page = await session.open({ hash: { ...SMALL, chains: 6 }, cpu: true });
+  const before = page.url();
+  await page.locator("a.skip").focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement?.id), "race");
+  assert.equal(page.url(), before);
+  assert.equal((await stateOf(page)).config.chains, 6);
+  assert.equal(await page.locator("#notices li").count(), 0);
+  assert.deepEqual(page.complaints, []);
+});
+
 test("an address that makes no sense is told plainly, and the rest of it is used", { timeout }, async () => {
   /** @type {[string, RegExp][]} the address, and what the notice says */
   const bad = [
