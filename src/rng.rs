@@ -46,6 +46,8 @@ pub enum Purpose {
     Gibbs = 14,
     /// Uniforms of Gibbs draws, for choices.
     GibbsChoice = 15,
+    /// Seeds of derived sources.
+    Derived = 22,
     /// Components of synthetic mixtures.
     Choice = 17,
     /// Draws among the leaves of a NUTS tree.
@@ -102,7 +104,7 @@ impl Rng {
 
     /// A source of its own for the `n`-th part of a run: an iteration's chains, say.
     pub fn derived(&self, purpose: Purpose, n: u64) -> Self {
-        let b = self.block(purpose, (n >> 32) as u32, n as u32, 0);
+        let b = self.block(Purpose::Derived, (n >> 32) as u32, n as u32, purpose as u32);
         Self {
             seed: u64::from(b[0]) << 32 | u64::from(b[1]),
         }

@@ -32,7 +32,7 @@ fn config(play: &Play, target: &str, samplers: &[&str]) -> PlayConfig {
         .map(|s| {
             let mut side = side.clone();
             side.sampler.sampler = (*s).into();
-            side.sampler.warmup = 30;
+            side.sampler.warmup = 60;
             side.sampler.max_tree_depth = 5;
             side
         })
@@ -95,7 +95,7 @@ fn seeking_back_and_running_on_gives_the_same_chains() {
                 "tempering" => 4.0,
                 _ => 1.0,
             };
-            let early = json(&block_on(play.advance(20.0 * cost, false)).unwrap());
+            let early = json(&block_on(play.advance(30.0 * cost, false)).unwrap());
             let middle = json(&block_on(play.advance(60.0 * cost, false)).unwrap());
             let end = json(&block_on(play.advance(70.0 * cost, true)).unwrap());
             for moment in [&middle, &early, &middle, &early] {
@@ -129,7 +129,8 @@ fn seeking_back_and_running_on_gives_the_same_chains() {
 fn statistics_say_what_they_should() {
     let device = Device::flex();
     let mut play = play(&device);
-    let two = config(&play, "two-modes", &["hmc", "sgld"]);
+    let mut two = config(&play, "donut", &["hmc", "sgld"]);
+    two.start = Start::Superchains;
     block_on(play.configure(two)).unwrap();
     let frame = block_on(play.advance(30_000.0, true)).unwrap();
     let good = frame.sides[0].statistics.clone().unwrap();
@@ -141,7 +142,11 @@ fn statistics_say_what_they_should() {
     // HMC's draws are nearly as good as exact ones; SGLD's, hardly any noise, are far off.
     let (fit, exact) = (good.ksd.unwrap(), good.ksd_exact.unwrap());
     assert!(fit < 2.0 * exact, "{fit} against {exact}");
-    assert!(cold.ksd.unwrap() > 4.0 * exact, "{:?}", cold.ksd);
+    let frozen = cold.ksd.unwrap();
+    assert!(
+        frozen > 2.0 * fit.max(exact),
+        "{frozen} against {fit}, {exact}"
+    );
     let side = &frame.sides[1];
     assert!(
         (side.temperature - 1e-4).abs() < 1e-8,
@@ -167,6 +172,45 @@ fn statistics_say_what_they_should() {
                 assert!(lags.iter().all(|l| l[0] == 1.0 && l.len() == 101));
             }
         }
+    }
+}
+
+/// Scattered starts have no groups: their own spread would hide within them.
+#[test]
+fn nested_r_hat_is_left_out_where_chains_share_no_start() {
+    let device = Device::flex();
+    let mut play = play(&device);
+    let one = config(&play, "banana", &["mala"]);
+    assert_eq!((one.start, one.superchains), (Start::Dispersed, 4));
+    block_on(play.configure(one)).unwrap();
+    let frame = block_on(play.advance(200.0, true)).unwrap();
+    let statistics = frame.sides[0].statistics.clone().unwrap();
+    assert!(statistics.nested_rhat.is_none() && statistics.rhat_max.is_some());
+}
+
+/// In superchains, and at a mode, chains share the whole of their start.
+#[test]
+fn superchains_share_every_coordinate() {
+    let device = Device::flex();
+    let mut play = play(&device);
+    for (start, distinct) in [
+        (Start::Superchains, 4),
+        (Start::Mode, 1),
+        (Start::Dispersed, 8),
+    ] {
+        let mut one = config(&play, "eight-schools", &["nuts"]);
+        one.start = start;
+        block_on(play.configure(one)).unwrap();
+        let frame = json(&block_on(play.advance(0.0, false)).unwrap());
+        // The energy is a function of all ten coordinates.
+        let energies = frame["sides"][0]["energies"].as_array().unwrap().clone();
+        let mut bits: Vec<u64> = energies
+            .iter()
+            .map(|e| e.as_f64().unwrap().to_bits())
+            .collect();
+        bits.sort_unstable();
+        bits.dedup();
+        assert_eq!(bits.len(), distinct, "{start:?}");
     }
 }
 
@@ -242,6 +286,8 @@ fn settings_out_of_their_domain_are_refused_and_the_last_run_stays() {
         change(&mut bad);
         refused(block_on(play.configure(bad)), about);
     }
+    refused(block_on(play.advance(f64::INFINITY, false)), "gradients");
+    refused(block_on(play.advance(f64::NAN, false)), "gradients");
     refused(play.defaults("drawn"), "target");
     refused(play.draw(&[0; Drawing::SIDE * Drawing::SIDE]), "drawing");
     refused(play.chart(0, "pie", "x"), "chart");

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use common::{assert_close, devices, host};
 use mixwell::{
     Error,
@@ -566,17 +566,86 @@ fn a_path_ends_where_the_chain_went() {
                 start(5, 2, &device),
             )
             .unwrap();
-            assert!(run.path(0).unwrap().is_none());
+            assert!(block_on(run.path(0)).unwrap().is_none());
             block_on(run.advance(7)).unwrap();
             let states = host(run.states());
             for chain in [0, 3] {
-                let path = run.path(chain).unwrap().unwrap();
+                let path = block_on(run.path(chain)).unwrap().unwrap();
                 let end = host(path.outcome.point.x.narrow(0, 0, 1));
                 assert_close(&end, &states[2 * chain..2 * chain + 2], 1e-5);
                 assert_eq!(path.transition, 6);
                 assert!(path.states.dims()[0] > 1, "{sampler}");
+                if let Some(gradients) = path.outcome.gradients {
+                    // On a GPU as on the CPU: the start, and what the trajectory needed.
+                    assert_eq!(path.states.dims()[0] as f64, 1.0 + host(gradients)[0]);
+                }
             }
-            assert!(run.path(5).is_err());
+            assert!(block_on(run.path(5)).is_err());
+        }
+    }
+}
+
+/// Many exact draws of a curved law at T ≠ 1, one transition with a learned scale, and the law must
+/// still be there: a bias of a hundredth of a standard deviation would show.
+#[test]
+fn one_transition_leaves_exact_draws_exact() {
+    const N: usize = 40_000;
+    const T: f64 = 1.5;
+    let device = Device::flex();
+    // The banana: x ~ N(0, 1.6²T), y | x ~ N((x² − 1.6²)/2, 0.5²T).
+    let xi = Rng::new(41).normals(Purpose::Data, 0, N, 2);
+    let exact: Vec<f32> = xi
+        .chunks(2)
+        .flat_map(|v| {
+            let x = 1.6 * T.sqrt() * f64::from(v[0]);
+            let y = 0.5 * (x * x - 2.56) + 0.5 * T.sqrt() * f64::from(v[1]);
+            [x as f32, y as f32]
+        })
+        .collect();
+    // Test functions and their exact means.
+    type Function = fn(f64, f64) -> f64;
+    let functions: [(&str, Function, f64); 6] = [
+        ("x", |x, _| x, 0.0),
+        ("x²", |x, _| x * x, 2.56 * T),
+        ("|x| < 1", |x, _| f64::from(u8::from(x.abs() < 1.0)), {
+            2.0 * normal_cdf(1.0 / (1.6 * T.sqrt())) - 1.0
+        }),
+        ("bend", |x, y| y - 0.5 * (x * x - 2.56), 0.0),
+        ("bend²", |x, y| (y - 0.5 * (x * x - 2.56)).powi(2), 0.25 * T),
+        ("x bend", |x, y| x * (y - 0.5 * (x * x - 2.56)), 0.0),
+    ];
+    for (sampler, step) in [
+        ("rwm", 0.6),
+        ("mala", 0.35),
+        ("hmc", 0.25),
+        ("nuts", 0.2),
+        ("underdamped", 0.3),
+    ] {
+        let settings = SamplerConfig {
+            temperature: T,
+            max_tree_depth: 5,
+            ..config(sampler, step)
+        };
+        let target = (find("banana").unwrap().build)(&device);
+        let x = Tensor::<2>::from_data(TensorData::new(exact.clone(), [N, 2]), &device);
+        let mut run = Run::new(target, &settings, Rng::new(42), x).unwrap();
+        let mut saved = block_on(run.save()).unwrap();
+        saved.scale = Some(vec![0.7, 1.6]);
+        run.restore(saved).unwrap();
+        // Three for momenta that persist, so that kept and reversed ones are in play.
+        block_on(run.advance(if sampler == "underdamped" { 3 } else { 1 })).unwrap();
+        let states = host(run.states());
+        let moved = states
+            .chunks(2)
+            .zip(exact.chunks(2))
+            .filter(|(a, b)| a[0] != f64::from(b[0]));
+        assert!(moved.count() > N / 4, "{sampler} hardly moved");
+        for (name, f, mean) in functions {
+            let values: Vec<f64> = states.chunks(2).map(|r| f(r[0], r[1])).collect();
+            let m = values.iter().sum::<f64>() / N as f64;
+            let v = values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / N as f64;
+            let z = (m - mean) / (v / N as f64).sqrt();
+            assert!(z.abs() < 4.0, "{sampler}, {name}: {m} for {mean}, z {z}");
         }
     }
 }

@@ -128,7 +128,7 @@ export interface PlayStatistics {
   ess_per_1000_gradients: Stat;
   /** By the wall clock of the compute alone; it is the one number here that does not replay. */
   ess_per_second: Stat;
-  /** Nested R-hat, largest over the quantities; null with fewer than 2 superchains or too few draws. */
+  /** Nested R-hat, largest over the quantities; null with fewer than 2 superchains, too few draws, or scattered starts, whose own spread would hide within the groups. */
   nested_rhat: Stat;
   /** Kernelised Stein discrepancy (inverse multiquadric) of up to 400 draws, and that of as many exact draws: it should come down to it. null where T ≠ 1 or there are too few draws. */
   ksd: Stat;

@@ -140,6 +140,11 @@ impl SampleArgs {
             target,
             starts: x,
         } = self.subject(&rng, &mut config, &device)?;
+        // Before the work, not after it.
+        if self.out.is_some() && target.space().image.is_none() {
+            let fix = "leave it out";
+            return Err(Error::invalid("--out", "a model of images", &name, fix));
+        }
         let drift = match self.drift {
             Some(transitions) => Some(self.drift(&config, transitions, &device)?),
             None => None,
@@ -249,6 +254,7 @@ impl SampleArgs {
             let rng = Rng::new(self.seed);
             let mut config = SamplerConfig {
                 no_adapt: true,
+                adapt_mass: false,
                 ..config.clone()
             };
             let subject = self.subject(&rng, &mut config, device)?;
@@ -261,7 +267,8 @@ impl SampleArgs {
             .iter()
             .zip(&cpu)
             .map(|(a, b)| f64::from((a - b).abs()) / f64::from(b.abs()).max(1.0))
-            .fold(0.0, f64::max))
+            // Not f64::max, which would drop a NaN.
+            .fold(0.0, |m, v| if v > m || v.is_nan() { v } else { m }))
     }
 
     /// The model or density of the arguments; fills its recommended step size in.

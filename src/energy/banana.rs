@@ -24,7 +24,7 @@ pub const REGISTRATION: Registration = Registration {
         ("underdamped", 0.3),
         ("tempering", 0.4),
     ],
-    build: |_| Arc::new(On(Banana)),
+    build: |_| Arc::new(On::new(Banana)),
 };
 
 /// x ~ N(0, a²), y | x ~ N(b(x² − a²), s²).

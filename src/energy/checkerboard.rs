@@ -23,7 +23,7 @@ pub const REGISTRATION: Registration = Registration {
         ("underdamped", 0.2),
         ("tempering", 0.3),
     ],
-    build: |_| Arc::new(On(Checkerboard)),
+    build: |_| Arc::new(On::new(Checkerboard)),
 };
 
 /// E = H·(1 − tanh(K·sin(πx/2)·sin(πy/2)))/2 + W·(relu(|x| − 4)² + relu(|y| − 4)²).

@@ -4,6 +4,8 @@
 //! log density of its first two coordinates in f64 on the host. From the latter follow the picture of
 //! the plane, the exact marginals, exact draws and Kullback–Leibler divergences, by quadrature.
 
+use std::sync::OnceLock;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Conditionals, Energy, Evaluation, Point, Space};
@@ -37,9 +39,7 @@ pub trait Density: Energy {
     /// x0, x1, y0, y1 of the rectangle that over-dispersed starts are spread over: most of the
     /// picture, unless a target forbids it.
     fn start_bounds(&self) -> [f64; 4] {
-        let [x0, x1, y0, y1] = self.bounds();
-        let (x, y) = (0.1 * (x1 - x0), 0.1 * (y1 - y0));
-        [x0 + x, x1 - x, y0 + y, y1 - y]
+        most_of(self.bounds())
     }
 
     /// `chains` over-dispersed points of the plane, uniform over
@@ -56,8 +56,14 @@ pub trait Density: Energy {
     /// `n` exact draws of the plane, number `step` of a seed: by the inverse of the cumulated grid,
     /// uniform within its cells.
     fn draws(&self, rng: &Rng, step: u32, n: usize) -> Vec<[f32; 2]> {
-        draws_from_grid(self, rng, step, n)
+        grid_sampler(self).draws(rng, step, n)
     }
+}
+
+/// The middle 80 % of a rectangle's sides.
+fn most_of([x0, x1, y0, y1]: [f64; 4]) -> [f64; 4] {
+    let (x, y) = (0.1 * (x1 - x0), 0.1 * (y1 - y0));
+    [x0 + x, x1 - x, y0 + y, y1 - y]
 }
 
 /// The laws of the plane's two coordinates, from its density on a grid.
@@ -70,16 +76,9 @@ fn marginals_by_quadrature(density: &(impl Density + ?Sized)) -> Vec<Marginal> {
         .collect()
 }
 
-/// Draws of the plane, from its density on a grid.
-fn draws_from_grid(
-    density: &(impl Density + ?Sized),
-    rng: &Rng,
-    step: u32,
-    n: usize,
-) -> Vec<[f32; 2]> {
-    Grid::over(density.bounds(), 512, |x, y| density.log_plane(x, y))
-        .sampler()
-        .draws(rng, step, n)
+/// What draws of the plane come from: its density on a grid.
+fn grid_sampler(density: &(impl Density + ?Sized)) -> GridSampler {
+    Grid::over(density.bounds(), 512, |x, y| density.log_plane(x, y)).sampler()
 }
 
 /// `n` points, uniform over a rectangle stretched about its middle.
@@ -261,7 +260,8 @@ impl GridSampler {
         let u = rng.uniforms(Purpose::Data, step, n, 4);
         u.chunks(4)
             .map(|u| {
-                // 24 bits would leave gaps in a grid of 2¹⁸ cells: two uniforms make 48.
+                // One uniform has 23 bits above ½, and cells may hold less mass than that: a second
+                // one fills the gaps.
                 let p = f64::from(u[0]) + (f64::from(u[3]) - 0.5) / 16_777_216.0;
                 let cell = self
                     .cumulated
@@ -284,6 +284,10 @@ pub trait Plane: Send + Sync {
     fn energy(&self, x: Tensor<2>, y: Tensor<2>) -> [Tensor<2>; 3];
     /// See [`Density::bounds`].
     fn bounds(&self) -> [f64; 4];
+    /// See [`Density::start_bounds`]; `None`: most of the picture.
+    fn start_bounds(&self) -> Option<[f64; 4]> {
+        None
+    }
     /// See [`Density::log_plane`].
     fn log_density(&self, x: f64, y: f64) -> f64;
     /// See [`Density::mode`].
@@ -308,12 +312,25 @@ pub trait Plane: Send + Sync {
 }
 
 /// A [`Plane`] as a target.
-pub(super) struct On<P>(pub P);
+pub(super) struct On<P> {
+    plane: P,
+    /// What draws come from where there is no formula for them: 512² densities, computed once.
+    sampler: OnceLock<GridSampler>,
+}
+
+impl<P: Plane> On<P> {
+    pub(super) fn new(plane: P) -> Self {
+        Self {
+            plane,
+            sampler: OnceLock::new(),
+        }
+    }
+}
 
 impl<P: Plane> On<P> {
     fn split(&self, x: &Tensor<2>) -> [Tensor<2>; 3] {
         let column = |i| x.clone().narrow(1, i, 1);
-        self.0.energy(column(0), column(1))
+        self.plane.energy(column(0), column(1))
     }
 }
 
@@ -327,7 +344,7 @@ impl<P: Plane> Energy for On<P> {
     }
 
     fn observables(&self) -> Vec<String> {
-        self.0.names().map(str::to_owned).to_vec()
+        self.plane.names().map(str::to_owned).to_vec()
     }
 
     fn evaluate(&self, x: Tensor<2>) -> Evaluation {
@@ -351,7 +368,7 @@ impl<P: Plane> Energy for On<P> {
     }
 
     fn conditionals(&self) -> Option<&dyn Conditionals> {
-        self.0.conditionals()
+        self.plane.conditionals()
     }
 }
 
@@ -361,26 +378,32 @@ impl<P: Plane> Density for On<P> {
     }
 
     fn bounds(&self) -> [f64; 4] {
-        self.0.bounds()
+        self.plane.bounds()
+    }
+
+    fn start_bounds(&self) -> [f64; 4] {
+        let own = self.plane.start_bounds();
+        own.unwrap_or_else(|| most_of(self.bounds()))
     }
 
     fn log_plane(&self, x: f64, y: f64) -> f64 {
-        self.0.log_density(x, y)
+        self.plane.log_density(x, y)
     }
 
     fn mode(&self) -> Vec<f64> {
-        self.0.mode().to_vec()
+        self.plane.mode().to_vec()
     }
 
     fn marginals(&self) -> Vec<Marginal> {
-        self.0
+        self.plane
             .closed_marginals()
             .unwrap_or_else(|| marginals_by_quadrature(self))
     }
 
     fn draws(&self, rng: &Rng, step: u32, n: usize) -> Vec<[f32; 2]> {
-        self.0
-            .closed_draws(rng, step, n)
-            .unwrap_or_else(|| draws_from_grid(self, rng, step, n))
+        self.plane.closed_draws(rng, step, n).unwrap_or_else(|| {
+            let sampler = self.sampler.get_or_init(|| grid_sampler(self));
+            sampler.draws(rng, step, n)
+        })
     }
 }

@@ -23,7 +23,7 @@ pub const REGISTRATION: Registration = Registration {
         ("underdamped", 0.15),
         ("tempering", 0.22),
     ],
-    build: |_| Arc::new(On(Donut)),
+    build: |_| Arc::new(On::new(Donut)),
 };
 
 /// E = (r − R)²/(2s²).

@@ -149,13 +149,20 @@ impl Density for EightSchools {
         state
     }
 
-    /// Starts the schools over-dispersed as well, each by a number of its own.
+    /// Starts the schools over-dispersed as well: a function of the point, so that chains that share
+    /// one share the whole start.
     fn lift(&self, plane: &[[f32; 2]]) -> Vec<f32> {
-        let t = Rng::new(0).normals(Purpose::Start, 1, plane.len(), 8);
         plane
             .iter()
-            .zip(t.chunks(8))
-            .flat_map(|(p, t)| p.iter().copied().chain(t.iter().map(|v| 1.5 * v)))
+            .flat_map(|p| {
+                let [a, b] = p.map(f32::to_bits);
+                let t =
+                    Rng::new(u64::from(a) << 32 | u64::from(b)).normals(Purpose::Start, 1, 1, 8);
+                p.iter()
+                    .copied()
+                    .chain(t.into_iter().map(|v| 1.5 * v))
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 }

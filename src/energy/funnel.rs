@@ -24,7 +24,7 @@ pub const REGISTRATION: Registration = Registration {
         ("underdamped", 0.4),
         ("tempering", 0.6),
     ],
-    build: |_| Arc::new(On(Funnel)),
+    build: |_| Arc::new(On::new(Funnel)),
 };
 
 /// E(v, x) = v²/18 + x²e⁻ᵛ/2 + v/2.
@@ -50,6 +50,13 @@ impl Plane for Funnel {
 
     fn bounds(&self) -> [f64; 4] {
         [-9.0, 9.0, -20.0, 20.0]
+    }
+
+    /// Beside the neck the energy is exponentially steep: a chain that begins there is refused for
+    /// ever at any step that suits the rest, which says something of the start and nothing of the
+    /// sampler.
+    fn start_bounds(&self) -> Option<[f64; 4]> {
+        Some([-1.0, 7.0, -4.0, 4.0])
     }
 
     fn log_density(&self, v: f64, x: f64) -> f64 {

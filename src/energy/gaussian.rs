@@ -84,7 +84,7 @@ pub const REGISTRATION: Registration = Registration {
         ("underdamped", 0.12),
         ("tempering", 0.18),
     ],
-    build: |_| Arc::new(On(Tilted)),
+    build: |_| Arc::new(On::new(Tilted)),
 };
 
 /// u = (x + y)/√2 ~ N(0, WIDE²), v = (y − x)/√2 ~ N(0, NARROW²).

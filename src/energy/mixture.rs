@@ -185,7 +185,12 @@ impl Conditionals for Mixture {
         let upto = weights.clone().cumsum(1);
         // The sum may fall short of 1 by rounding: the uniform is taken of what there is.
         let u = uniform * upto.clone().narrow(1, modes - 1, 1);
-        let below = (upto.clone() - weights)
+        // Each sum shifted by one, not less its own weight: every u lies in exactly one interval.
+        let mut before = vec![u.zeros_like() - 1.0];
+        if modes > 1 {
+            before.push(upto.clone().narrow(1, 0, modes - 1));
+        }
+        let below = Tensor::cat(before, 1)
             .lower(u.clone().expand([batch, modes]))
             .float();
         let above = upto.greater_equal(u.expand([batch, modes])).float();

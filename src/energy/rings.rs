@@ -23,7 +23,7 @@ pub const REGISTRATION: Registration = Registration {
         ("underdamped", 0.12),
         ("tempering", 0.2),
     ],
-    build: |_| Arc::new(On(Rings)),
+    build: |_| Arc::new(On::new(Rings)),
 };
 
 /// p ∝ Σₖ (1/rₖ) exp(−(r − rₖ)²/(2s²)).

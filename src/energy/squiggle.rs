@@ -23,7 +23,7 @@ pub const REGISTRATION: Registration = Registration {
         ("underdamped", 0.12),
         ("tempering", 0.2),
     ],
-    build: |_| Arc::new(On(Squiggle)),
+    build: |_| Arc::new(On::new(Squiggle)),
 };
 
 /// (x, y + sin 5x) ~ N(0, Σ), Σ = [[2, 0.25], [0.25, 0.5]].

@@ -93,6 +93,17 @@ pub struct PlayConfig {
     pub sides: Vec<SideConfig>,
 }
 
+impl PlayConfig {
+    /// Groups of chains for nested R-hat. Scattered chains have none: their starts' own spread would
+    /// hide between the chains of a group, and chains that never moved would look converged.
+    fn groups_that_share_a_start(&self) -> usize {
+        match self.start {
+            Start::Dispersed => 1,
+            Start::Mode | Start::Superchains => self.superchains,
+        }
+    }
+}
+
 /// The exact law of one coordinate.
 #[derive(Debug, Clone, Serialize)]
 pub struct MarginalInfo {
@@ -403,6 +414,7 @@ impl Play {
         }
         let rng = Rng::new(config.seed);
         let plane = plane_starts(scene, &config, &rng);
+        let superchains = config.groups_that_share_a_start();
         let mut sides = Vec::new();
         for side in &mut config.sides {
             let (target, judge, x) = match scene {
@@ -423,7 +435,15 @@ impl Play {
                         recommended(steps, &side.sampler.sampler)
                     });
                     let target: Arc<dyn Energy> = density.clone();
-                    let x = density.lift(&plane);
+                    let x = match config.start {
+                        Start::Mode => {
+                            let mode = density.mode();
+                            (0..config.chains)
+                                .flat_map(|_| mode.iter().map(|&v| v as f32))
+                                .collect()
+                        }
+                        Start::Dispersed | Start::Superchains => density.lift(&plane),
+                    };
                     let shape = [config.chains, target.space().dim];
                     let x = Tensor::from_data(TensorData::new(x, shape), &self.device);
                     (target.clone(), target, x)
@@ -450,7 +470,7 @@ impl Play {
                     &side.sampler,
                     rng,
                     x,
-                    config.superchains,
+                    superchains,
                     self.clock,
                 )
                 .await?,
@@ -473,6 +493,14 @@ impl Play {
     /// too long to be kept.
     pub async fn advance(&mut self, gradients: f64, statistics: bool) -> Result<PlayFrame> {
         let current = self.current()?;
+        if !(0.0..=1e6).contains(&gradients) {
+            return Err(Error::invalid(
+                "gradients",
+                "a number from 0 to 1,000,000",
+                gradients,
+                "run in several parts",
+            ));
+        }
         if gradients > 0.0 {
             let farthest = current
                 .sides
@@ -511,7 +539,7 @@ impl Play {
             .get(side)
             .is_some_and(|s| s.space == "latent");
         let run = current.side(side)?.run();
-        let Some(path) = run.path(chain)? else {
+        let Some(path) = run.path(chain).await? else {
             return Err(not_ready("at least one transition"));
         };
         let flat = |x: Tensor<2>| match (&current.scene, latent) {
@@ -527,12 +555,15 @@ impl Play {
         let states = flat(path.states.clone());
         let dim = states.dims()[1];
         let points = plane(read(states).await?, dim);
-        let end = plane(
-            read(flat(path.outcome.point.x.clone().narrow(0, 0, 1))).await?,
-            dim,
-        );
-        // A chain that stays keeps its very bits.
-        let moved = end != points[..2];
+        let last = path.outcome.point.x.clone().narrow(0, 0, 1);
+        // A chain that stays keeps its very bits; in its own space, since decoding may round.
+        let before: Vec<f32> = read(path.states.clone().narrow(0, 0, 1)).await?;
+        let after: Vec<f32> = read(last.clone()).await?;
+        let moved = before
+            .iter()
+            .zip(&after)
+            .any(|(a, b)| a.to_bits() != b.to_bits());
+        let end = plane(read(flat(last)).await?, dim);
         let acceptance = match path.outcome.accept {
             Some(accept) => read::<1, f64>(accept).await?.first().copied(),
             None => None,
@@ -553,7 +584,7 @@ impl Play {
     /// [`Error::Invalid`] for a side, kind or quantity that is not there.
     pub fn chart(&mut self, side: usize, kind: &str, quantity: &str) -> Result<Chart> {
         let current = self.current()?;
-        let superchains = current.config.superchains;
+        let superchains = current.config.groups_that_share_a_start();
         let trace = current.side(side)?.trace();
         let index = trace
             .names()

@@ -94,12 +94,19 @@ struct Snapshot {
     counters: Counters,
 }
 
+/// `n` draws of so many chains: every chain in turn, while the draw goes from the first to the last,
+/// so that no chain is left out, whatever the numbers. (draw, chain)
+fn spread_over(chains: usize, draws: usize, n: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..n).map(move |k| (k * draws / n, k % chains))
+}
+
 /// Chains of one sampler, with all that they have drawn.
 pub(super) struct Side {
     run: Run,
     trace: Trace,
     /// The model's density in the coordinates that are traced: for the Stein discrepancy.
     judge: Arc<dyn Energy>,
+    /// Groups of chains that began at one point each; 1 if they did not.
     superchains: usize,
     snapshots: Vec<Snapshot>,
     /// Clock and kind of every draw, warm-up included.
@@ -109,6 +116,8 @@ pub(super) struct Side {
     history: Vec<Vec<f32>>,
     /// Draws that were shown already.
     shown: usize,
+    /// The Stein discrepancy of so many exact draws, computed once.
+    exact: Option<(usize, Option<f64>)>,
     now: fn() -> f64,
     /// Milliseconds of computing after warm-up, by the clock; of the draws in the trace.
     spent: f64,
@@ -135,6 +144,7 @@ impl Side {
             clocks: Vec::new(),
             warmup: Vec::new(),
             shown: 0,
+            exact: None,
             now,
             spent: 0.0,
             trace,
@@ -168,15 +178,15 @@ impl Side {
 
     /// Makes transitions until the clock is at least `clock`, one at least.
     pub(super) async fn advance_to(&mut self, clock: f64, most_values: usize) -> Result<()> {
-        if self.history.iter().map(Vec::len).sum::<usize>() > most_values {
-            return Err(Error::invalid(
-                "this run",
-                format!("at most {most_values} values, so that it can be rewound"),
-                "a longer one",
-                "reset, or use fewer chains",
-            ));
-        }
         loop {
+            if self.history.iter().map(Vec::len).sum::<usize>() > most_values {
+                return Err(Error::invalid(
+                    "this run",
+                    format!("at most {most_values} values, so that it can be rewound"),
+                    "a longer one",
+                    "reset, or use fewer chains",
+                ));
+            }
             let behind = clock - self.run.gradients();
             // What a transition costs is known beforehand unless trajectories end by themselves.
             let n = if self.run.config().sampler == "nuts" {
@@ -184,7 +194,8 @@ impl Side {
             } else {
                 (behind / self.run.gradients_per_transition() as f64).ceil() as usize
             };
-            self.make(n.max(1)).await?;
+            // In parts, so that the length is looked at now and then.
+            self.make(n.clamp(1, 1000)).await?;
             if self.run.gradients() >= clock {
                 return Ok(());
             }
@@ -245,6 +256,8 @@ impl Side {
         self.trace.cut(snapshot.draws, snapshot.counters);
         self.spent *= snapshot.draws as f64 / all.max(1) as f64;
         self.clocks.truncate(kept);
+        // Should the replay below fail, the next frame must not ask for draws that are gone.
+        self.shown = self.shown.min(kept);
         self.warmup.truncate(kept);
         let chains = self.run.chains();
         for values in &mut self.history {
@@ -304,7 +317,7 @@ impl Side {
     }
 
     async fn statistics(
-        &self,
+        &mut self,
         broken_chains: usize,
         exact: Option<&dyn Density>,
     ) -> Result<Statistics> {
@@ -354,7 +367,7 @@ impl Side {
 
     /// The Stein discrepancy of draws spread evenly over chains and time, by the score of the model
     /// in the traced coordinates; and that of as many exact draws.
-    async fn stein(&self, exact: Option<&dyn Density>) -> Result<(Option<f64>, Option<f64>)> {
+    async fn stein(&mut self, exact: Option<&dyn Density>) -> Result<(Option<f64>, Option<f64>)> {
         let coordinates = self.trace.names().len() - 1;
         let (chains, draws) = (self.run.chains(), self.trace.draws());
         if self.run.config().temperature != 1.0
@@ -365,19 +378,19 @@ impl Side {
         }
         let n = STEIN_DRAWS.min(chains * draws);
         let mut x = Vec::with_capacity(n * coordinates);
-        for k in 0..n {
-            // Draw-major, so that few draws of many chains are spread over all chains.
-            let place = k * (chains * draws) / n;
-            let (draw, chain) = (place / chains, place % chains);
+        for (draw, chain) in spread_over(chains, draws, n) {
             x.extend((0..coordinates).map(|q| self.trace.values(q + 1)[chain][draw]));
         }
         let found = self.discrepancy(x, coordinates).await?;
-        let reference = match exact {
-            Some(density) => {
+        let reference = match (exact, self.exact) {
+            (Some(_), Some((of, value))) if of == n => value,
+            (Some(density), _) => {
                 let draws = density.draws(&Rng::new(0x57E1), 0, n);
-                self.discrepancy(draws.concat(), 2).await?
+                let value = self.discrepancy(draws.concat(), 2).await?;
+                self.exact = Some((n, value));
+                value
             }
-            None => None,
+            (None, _) => None,
         };
         Ok((found, reference))
     }
@@ -393,5 +406,30 @@ impl Side {
         let x: Vec<f64> = x.into_iter().map(f64::from).collect();
         let value = diagnostics::ksd(&x, &score, dim, 1.0)?;
         Ok(Some(value).filter(|v| v.is_finite()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread_over;
+
+    #[test]
+    fn a_selection_of_draws_leaves_no_chain_out() {
+        for chains in [2, 3, 4, 8, 16, 32, 100, 1000] {
+            for draws in [2, 7, 100, 200, 400, 800, 1000] {
+                let n = 400.min(chains * draws);
+                let picked: Vec<_> = spread_over(chains, draws, n).collect();
+                let of = |c: usize| picked.iter().filter(|p| p.1 == c).count();
+                assert!(
+                    (0..chains.min(n)).all(|c| of(c) >= n / chains),
+                    "{chains} × {draws}"
+                );
+                assert!(picked.iter().all(|p| p.0 < draws));
+                let mut distinct = picked.clone();
+                distinct.sort_unstable();
+                distinct.dedup();
+                assert_eq!(distinct.len(), n, "{chains} × {draws}");
+            }
+        }
     }
 }

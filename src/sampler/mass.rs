@@ -51,7 +51,10 @@ impl Moments {
     pub(super) fn scale(&self, temperature: f64) -> Tensor<2> {
         let n = self.count;
         let variance = self.squares.clone() / (n - 1.0).max(1.0);
-        ((variance * (n / (n + 5.0)) + 5e-3 / (n + 5.0)) / temperature).sqrt()
+        let scale = ((variance * (n / (n + 5.0)) + 5e-3 / (n + 5.0)) / temperature).sqrt();
+        // One chain that left the numbers must not take all others with it.
+        let broken = scale.clone().is_finite().bool_not();
+        scale.mask_fill(broken, 1.0)
     }
 
     pub(super) async fn save(&self) -> Result<SavedMoments> {
@@ -76,6 +79,9 @@ pub(super) fn row(values: Vec<f32>, device: &Device) -> Tensor<2> {
     let dim = values.len();
     Tensor::from_data(TensorData::new(values, [1, dim]), device)
 }
+
+/// The shortest warm-up that a mass is learned in.
+pub(super) const SHORTEST: usize = 50;
 
 /// The parts of a warm-up of `total` transitions whose draws a mass is learned from: two windows, as
 /// many draws in the second as the rest allows, with the step size finding itself before, between

@@ -104,7 +104,8 @@ pub struct SamplerConfig {
     /// Parallel tempering: the hottest temperature, as a multiple of T.
     #[cfg_attr(feature = "native", arg(long, default_value_t = 10.0))]
     pub hottest: f64,
-    /// Learn a diagonal mass (for Langevin: a preconditioner) from the warm-up's draws.
+    /// Learn a diagonal mass (for Langevin: a preconditioner) from the draws of a warm-up of 50
+    /// transitions or more. The step size is then in units of each coordinate's own scale.
     #[cfg_attr(feature = "native", arg(long))]
     pub adapt_mass: bool,
     /// Warm-up transitions: they adapt the step size, and no statistic counts them.

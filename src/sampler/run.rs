@@ -391,11 +391,20 @@ impl Run {
         self.upload_steps();
     }
 
+    /// Whether this run learns a mass: asked for, of use to the sampler, and time enough for it.
+    fn learns_mass(&self) -> bool {
+        self.config.adapt_mass
+            && self.config.warmup >= mass::SHORTEST
+            && self
+                .config
+                .registration()
+                .is_ok_and(|r| r.settings.contains(&"adapt_mass"))
+    }
+
     /// After a transition of the warm-up: collects it for the mass, and sets the mass at the end of
-    /// a window. The scale is learned relative to nothing, so ε begins anew at the given step size
-    /// in units of the smallest new scale's inverse: it adapts within the next transitions.
+    /// a window. From then on ε is in units of the learned scales; where it adapts it begins anew.
     fn learn_mass(&mut self) {
-        if !self.config.adapt_mass || self.transitions as usize > self.config.warmup {
+        if !self.learns_mass() || self.transitions as usize > self.config.warmup {
             return;
         }
         let now = self.transitions as usize - 1;
@@ -477,8 +486,9 @@ impl Run {
     /// before the first transition.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a chain that is not there.
-    pub fn path(&self, chain: usize) -> Result<Option<Path>> {
+    /// [`Error::Invalid`] for a chain that is not there, [`Error::Device`] when the device cannot be
+    /// read.
+    pub async fn path(&self, chain: usize) -> Result<Option<Path>> {
         if chain >= self.chains {
             return Err(Error::invalid(
                 "chain",
@@ -527,6 +537,16 @@ impl Run {
             .sampler
             .transition(&recorder, point, memory, &tuning, &noise);
         let seen = recorder.seen.into_inner().unwrap_or_default();
+        // A trajectory that ends by itself is computed to its largest length where that cannot be
+        // known without waiting: what was needed of it comes first.
+        let needed = match &outcome.gradients {
+            Some(gradients) => {
+                let count: Vec<f32> = read(gradients.clone()).await?;
+                1 + count.first().map_or(0, |&c| c as usize)
+            }
+            None => seen.len(),
+        };
+        let seen = &seen[..needed.min(seen.len())];
         // The chain itself is the first row; companions at other temperatures are not drawn.
         let states = seen.iter().map(|(x, _)| x.clone().narrow(0, 0, 1));
         let energies = seen.iter().map(|(_, e)| e.clone().narrow(0, 0, 1));
@@ -597,7 +617,7 @@ impl Run {
             None => None,
         };
         // Empty moments need no reading: the common case, and called for every frame of the page.
-        let moments = if self.config.adapt_mass && self.warming_up() {
+        let moments = if self.learns_mass() && self.warming_up() {
             Some(self.moments.save().await?)
         } else {
             None

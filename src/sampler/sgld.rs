@@ -19,7 +19,7 @@ pub const REGISTRATION: Registration = Registration {
     description: "Langevin with a clipped gradient and noise of its own choosing, hardly any by habit: mind the temperature that comes out.",
     tested: false,
     target_accept: None,
-    settings: &["step_size", "noise", "clip"],
+    settings: &["step_size", "noise", "clip", "clamp"],
     build: |config: &SamplerConfig| {
         Box::new(Sgld {
             noise: config.noise,

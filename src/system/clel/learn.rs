@@ -284,15 +284,8 @@ impl Training {
             saturated,
             shadow,
         };
-        if !(step.data.is_finite() && step.samples.is_finite()) {
-            return Err(Error::Diverged {
-                problem: format!(
-                    "at iteration {} an energy is not finite: {step:?}",
-                    self.iteration
-                ),
-                fix: "resume from the last checkpoint with a lower learning_rate".into(),
-            });
-        }
+        // Before either optimiser takes a step: no checkpoint may hold weights that are no numbers.
+        self.check(&step)?;
         let grads = GradientsParams::from_grads(loss.total.backward(), &self.net);
         let warm = (self.iteration + 1) as f64 / stage.warmup.max(1) as f64;
         let rate = stage.learning_rate * warm.min(1.0);
@@ -307,6 +300,7 @@ impl Training {
             let (loss, nearest) = contrastive_loss(first, second, extra, stage.temperature);
             step.contrastive = scalar(loss.clone().inner()).await?;
             step.nearest = scalar(nearest.inner()).await?;
+            self.check(&step)?;
             let grads = GradientsParams::from_grads(loss.backward(), &encoder);
             let t = self.iteration as f64 / stage.iterations.max(1) as f64;
             let rate = stage.encoder_learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * t).cos());
@@ -314,6 +308,20 @@ impl Training {
         }
         self.iteration += 1;
         Ok(step)
+    }
+
+    fn check(&self, step: &Step) -> Result<()> {
+        let numbers = [step.data, step.samples, step.guidance, step.contrastive];
+        if numbers.iter().all(|v| v.is_finite()) {
+            return Ok(());
+        }
+        Err(Error::Diverged {
+            problem: format!(
+                "at iteration {} a loss is not finite: {step:?}",
+                self.iteration
+            ),
+            fix: "resume from the last checkpoint with a lower learning_rate".into(),
+        })
     }
 
     /// The averaged energy network, frozen. Averaging shortens the vectors of the spectral norm, so

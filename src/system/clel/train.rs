@@ -183,7 +183,17 @@ impl Training {
                 .load(from.join("encoder_optimiser"))
                 .map_err(&fail)?;
         }
-        self.buffer = read_json(&from.join("buffer.json"))?;
+        let buffer: super::buffer::ReplayBuffer = read_json(&from.join("buffer.json"))?;
+        let (size, dim) = (stage.chains.buffer, stage.energy.dim());
+        if buffer.len() != size || buffer.images().len() != size * dim {
+            return Err(Error::invalid(
+                "the checkpoint's replay buffer",
+                format!("{size} images of {dim} values, as the recipe says"),
+                format!("{} images, {} values", buffer.len(), buffer.images().len()),
+                "resume with the buffer that the run was started with",
+            ));
+        }
+        self.buffer = buffer;
         self.iteration = iteration;
         Ok(self)
     }
@@ -234,6 +244,14 @@ fn check(recipe: &Recipe) -> Result<()> {
             ),
             format!("{} and {}", stage.chains.buffer, stage.chains.reinit),
             "change the recipe",
+        ));
+    }
+    if stage.encoder.shape != stage.energy.shape {
+        return Err(Error::invalid(
+            "clel.encoder.shape",
+            format!("{:?}, as clel.energy.shape", stage.energy.shape),
+            format!("{:?}", stage.encoder.shape),
+            "give both networks the images' shape",
         ));
     }
     if stage.guided && stage.energy.features != stage.encoder.latent {
@@ -407,7 +425,7 @@ fn export(
         step_sizes: BTreeMap::from([(
             "pixel".to_owned(),
             step_size
-                .map(|s| BTreeMap::from([("sgld".to_owned(), s), ("ula".to_owned(), s)]))
+                .map(|s| BTreeMap::from([("sgld".to_owned(), s)]))
                 .unwrap_or_default(),
         )]),
         known_answer: KnownAnswer {
@@ -418,6 +436,10 @@ fn export(
         },
         licence: "MIT OR Apache-2.0 (weights); the data set keeps its own".into(),
         known_failures: vec![
+            format!(
+                "The step size belongs to --sampler sgld --noise {} --clamp; other samplers need one of their own.",
+                stage.chains.noise
+            ),
             "Its chains are far colder than T = 1: what they give are samples of the training's own \
              short, clamped dynamics, not of exp(−E)."
                 .into(),

@@ -524,7 +524,7 @@ test("embedding hides what it says, and the Share dialog writes it", { timeout }
 });
 
 test("the draws can be taken away, with our numbers beside them", { timeout }, async () => {
-  const page = await open({ target: "two-modes", chains: 4, a: "mala", b: "hmc", "a-warmup": 30, "b-warmup": 30, "b-leapfrog": 3, pace: 1500, superchains: 2 });
+  const page = await open({ target: "two-modes", chains: 4, a: "mala", b: "hmc", "a-warmup": 30, "b-warmup": 30, "b-leapfrog": 3, pace: 1500, start: "superchains", superchains: 2 });
   await page.getByRole("button", { name: "Draws as CSV" }).click();
   assert.match(await page.locator("#check-problem").innerText(), /at least 4/);
   await runTo(page, 400);
