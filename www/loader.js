@@ -362,6 +362,7 @@ export function checkedManifest(json, where) {
       (model) =>
         /^[a-z0-9][a-z0-9._-]*$/.test(model?.name) &&
         typeof model.title === "string" &&
+        Array.isArray(model.spaces) &&
         Array.isArray(model.files) &&
         model.files.every(
           (file) => typeof file?.path === "string" && Number.isSafeInteger(file.bytes) && file.bytes >= 0 && /^[0-9a-f]{64}$/.test(file.sha256),

@@ -5,13 +5,13 @@ import { Client } from "./client.js";
 import { Controls } from "./controls.js";
 import { byId, copyWith, icon, setText } from "./dom.js";
 import { WHY_CPU, WORDS } from "./errors.js";
-import { toError } from "./failure.js";
+import { Failure, toError } from "./failure.js";
 import { megabytes } from "./format.js";
 import { setUpKeys } from "./keys.js";
 import { showModel } from "./model.js";
 import { Race } from "./race.js";
 import { setUpTheme } from "./theme.js";
-import { defaultState, formatState, PACES, parseState } from "./url.js";
+import { defaultState, formatState, PACES, parseState, racing } from "./url.js";
 
 /** @import { DeviceReport, Frame, Manifest, ManifestModel, ModelInfo, Reply } from "./protocol.js" */
 /** @import { Way } from "./errors.js" */
@@ -105,7 +105,8 @@ async function boot() {
     tellRuntime(report);
     const listed = await client.request({ type: "list" }, "listed");
     if (mine !== attempt) return;
-    ({ manifest, cached, quota: storage } = listed);
+    ({ cached, quota: storage } = listed);
+    manifest = racing(listed.manifest);
     await prepare(mine);
   } catch (error) {
     if (mine === attempt) fail(error);
@@ -124,7 +125,8 @@ function tellRuntime(found) {
 async function prepare(mine) {
   if (!client || !manifest) return;
   const wanted = manifest.models.find(({ name }) => name === state.config.model);
-  const model = wanted ?? /** @type {ManifestModel} */ (manifest.models[0]);
+  const model = wanted ?? manifest.models[0];
+  if (!model) throw new Failure("bad-model", "None of the models here can be sampled in both spaces.");
   if (!wanted) {
     notice("model", "There is no such model here.", `“${state.config.model}” is not in the list, so ${model.title} is shown.`);
     setState({ ...state, config: { ...state.config, model: model.name } });

@@ -124,6 +124,8 @@ export interface ManifestFile {
 export interface ManifestModel {
   name: string;
   title: string;
+  /** Spaces that it can be sampled in, e.g. "pixel" and "latent". */
+  spaces: string[];
   /** Holds at least "card.json" and "weights.safetensors"; the page downloads these two only. */
   files: ManifestFile[];
 }

@@ -1,7 +1,7 @@
 // The whole state of the page as the address's hash, so that a link shows what its sender saw.
 // Pure functions: nothing here touches the document.
 
-/** @import { RaceConfig, SamplerName } from "./protocol.js" */
+/** @import { Manifest, RaceConfig, SamplerName } from "./protocol.js" */
 
 /**
  * @typedef {object} PageState
@@ -28,6 +28,15 @@ export const RANGES = /** @type {const} */ ({
   T: [0.01, 100],
   chain: [1, 64],
 });
+
+/**
+ * The models that can race: those that can be sampled in both spaces.
+ * @param {Manifest} manifest
+ * @returns {Manifest}
+ */
+export function racing(manifest) {
+  return { ...manifest, models: manifest.models.filter(({ spaces }) => ["pixel", "latent"].every((space) => spaces.includes(space))) };
+}
 
 /** @returns {PageState} */
 export function defaultState() {

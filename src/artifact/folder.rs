@@ -95,6 +95,8 @@ struct Manifest {
 struct Entry {
     name: String,
     title: String,
+    /// Spaces that it can be sampled in: a room offers the models that have what it needs.
+    spaces: Vec<String>,
     files: Vec<File>,
 }
 
@@ -125,12 +127,14 @@ pub fn write_manifest(models: &Path) -> Result<()> {
             .map(|n| n.to_string_lossy().into_owned())
             .unwrap_or_default();
         let mut files = Vec::new();
-        let mut title = String::new();
+        let (mut title, mut spaces) = (String::new(), Vec::new());
         for file in FILES {
             let path = folder.join(file);
             let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
             if file == FILES[0] {
-                title = Card::parse(&bytes, &name)?.title;
+                let card = Card::parse(&bytes, &name)?;
+                title = card.title;
+                spaces = card.step_sizes.into_keys().collect();
             }
             files.push(File {
                 path: file.into(),
@@ -141,7 +145,12 @@ pub fn write_manifest(models: &Path) -> Result<()> {
                     .collect(),
             });
         }
-        entries.push(Entry { name, title, files });
+        entries.push(Entry {
+            name,
+            title,
+            spaces,
+            files,
+        });
     }
     let manifest = Manifest {
         version: 1,

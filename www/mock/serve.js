@@ -30,6 +30,7 @@ export const manifest = {
   models: models.map(({ name, title, files }) => ({
     name,
     title,
+    spaces: ["latent", "pixel"],
     files: Object.entries(files).map(([path, content]) => ({ path, bytes: content.byteLength, sha256: createHash("sha256").update(content).digest("hex") })),
   })),
 };

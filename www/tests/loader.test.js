@@ -8,7 +8,7 @@ const base = new URL("https://example.test/app/models/");
 /** @param {string} name @param {Record<string, string>} contents */
 function modelOf(name, contents) {
   const files = Object.entries(contents).map(([path, text]) => ({ path, bytes: Buffer.byteLength(text), sha256: createHash("sha256").update(text).digest("hex") }));
-  return { model: { name, title: name, files }, contents };
+  return { model: { name, title: name, spaces: ["pixel", "latent"], files }, contents };
 }
 const good = modelOf("tiny", { "card.json": '{"name":"tiny"}', "weights.safetensors": "0123456789".repeat(50) });
 

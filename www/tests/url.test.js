@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { defaultState, formatState, inRange, parseState } from "../url.js";
+import { defaultState, formatState, inRange, parseState, racing } from "../url.js";
 
 test("an empty address gives the defaults without complaint", () => {
   for (const hash of ["", "#", "#&&"]) {
@@ -59,4 +59,10 @@ test("numbers are plain decimals", () => {
   for (const text of ["", " ", "0x10", "1,5", "Infinity", "1e", "--2", "12.5"]) assert.equal(inRange("chains", true, text), undefined);
   assert.equal(inRange("eps", false, "1e-3"), 0.001);
   assert.equal(inRange("eps", false, ".5"), 0.5);
+});
+
+test("only models with both spaces race", () => {
+  const model = (/** @type {string} */ name, /** @type {string[]} */ spaces) => ({ name, title: name, spaces, files: [] });
+  const manifest = { version: /** @type {const} */ (1), models: [model("a", ["latent", "pixel"]), model("b", ["pixel"]), model("c", [])] };
+  assert.deepEqual(racing(manifest).models.map(({ name }) => name), ["a"]);
 });
