@@ -18,6 +18,7 @@ cargo xtask test          everything: formatting, lints, Rust tests on CPU and G
 cargo xtask test rust     the Rust half of it
 cargo xtask test web      the page's half of it
 cargo xtask web           build the page into dist/
+cargo xtask takeout FILE  recompute with ArviZ what the Playground exported
 cargo xtask bench         ratios of speeds, measured in one run
 cargo xtask fixtures      rebuild the reference values in tests/fixtures (needs Python with torch, torchvision, mpmath)";
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ["test", "rust"] => rust(),
         ["test", "web"] => page(),
         ["web"] => web::build(),
+        ["takeout", file] => check_takeout(Path::new(file)),
         ["bench"] => cargo(&["run", "--release", "--quiet", "--example", "bench"]),
         ["fixtures"] => fixtures(),
         _ => Err(HELP.into()),
