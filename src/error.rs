@@ -101,6 +101,28 @@ impl Error {
         }
     }
 
+    /// Checks that a number lies in `low..=high`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the range, when it does not.
+    pub fn unless_within<T: PartialOrd + std::fmt::Display>(
+        what: &str,
+        value: T,
+        low: T,
+        high: T,
+    ) -> Result<()> {
+        if low <= value && value <= high {
+            return Ok(());
+        }
+        let range = format!("{low} to {high}");
+        Err(Self::invalid(
+            what,
+            range,
+            value,
+            "give a value in that range",
+        ))
+    }
+
     /// An [`Error::Model`] from anything that displays.
     pub fn model(
         model: impl std::fmt::Display,

@@ -95,14 +95,7 @@ impl RaceConfig {
             ("leapfrog steps", self.leapfrog_steps, 1, 50),
             ("warm-up", self.warmup, 0, 10_000),
         ] {
-            if !(low..=high).contains(&value) {
-                return Err(Error::invalid(
-                    what,
-                    format!("{low} to {high}"),
-                    value,
-                    "give a value in that range",
-                ));
-            }
+            Error::unless_within(what, value, low, high)?;
         }
         if self.seed >= 1 << 53 {
             return Err(Error::invalid(
@@ -382,7 +375,7 @@ fn show(
         step_size: epsilon,
         drift,
         noise,
-        temperature: noise * noise / (2.0 * drift),
+        temperature: run.temperature(),
         broken_chains: draws
             .last()
             .map_or(0, |d| d.energy.iter().filter(|e| !e.is_finite()).count()),

@@ -122,14 +122,7 @@ impl SampleArgs {
             ("chains", self.chains, 4096),
             ("steps", self.steps, 10_000_000),
         ] {
-            if !(1..=max).contains(&value) {
-                return Err(Error::invalid(
-                    what,
-                    format!("1 to {max}"),
-                    value,
-                    "give a value in that range",
-                ));
-            }
+            Error::unless_within(what, value, 1, max)?;
         }
         let (device, device_name) = self.device.open()?;
         let rng = Rng::new(self.seed);
@@ -203,10 +196,7 @@ impl SampleArgs {
             steps: self.steps,
             device: device_name,
             step_sizes: run.step_sizes().to_vec(),
-            temperature: {
-                let (drift, noise) = run.drift_and_noise();
-                noise * noise / (2.0 * drift)
-            },
+            temperature: run.temperature(),
             sampler: config,
             gradients_per_chain: trace.gradients(),
             acceptance: acceptance.filter(|_| run.has_test()),

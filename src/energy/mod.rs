@@ -64,8 +64,13 @@ pub struct Registration {
 impl Registration {
     /// The recommended step size of a sampler.
     pub fn step_size(&self, sampler: &str) -> Option<f64> {
-        self.steps.iter().find(|(s, _)| *s == sampler).map(|s| s.1)
+        step_size(self.steps, sampler)
     }
+}
+
+/// The step size that is recommended for a sampler, if there is one.
+pub fn step_size(steps: Steps, sampler: &str) -> Option<f64> {
+    steps.iter().find(|(s, _)| *s == sampler).map(|s| s.1)
 }
 
 /// The registration of a name.

@@ -57,14 +57,7 @@ impl LearnConfig {
             ("coupling steps", self.steps as u64, 1, 32),
             ("hidden width", self.hidden as u64, 4, 256),
         ] {
-            if !(low..=high).contains(&value) {
-                return Err(Error::invalid(
-                    what,
-                    format!("{low} to {high}"),
-                    value,
-                    "give a value in that range",
-                ));
-            }
+            Error::unless_within(what, value, low, high)?;
         }
         Ok(())
     }

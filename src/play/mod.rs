@@ -253,15 +253,7 @@ impl Play {
     pub fn targets(&self) -> Vec<TargetInfo> {
         let mut all: Vec<_> = energy::REGISTRY
             .iter()
-            .map(|r| {
-                describe(
-                    r.name,
-                    r.title,
-                    r.description,
-                    r.steps,
-                    &*(r.build)(&self.device),
-                )
-            })
+            .map(|r| registered_info(r, &*(r.build)(&self.device)))
             .collect();
         all.extend(self.drawn.as_ref().map(|d| drawn_info(&**d)));
         all.extend(self.learned.as_ref().map(Learned::info));
@@ -335,7 +327,7 @@ impl Play {
     pub async fn configure(&mut self, config: PlayConfig) -> Result<PlayInfo> {
         let scene = self.scene(&config.target)?;
         let (config, sides) = self.start(&scene, config).await?;
-        let info = self.info(&scene, &config);
+        let info = Self::info(&scene, &config);
         self.current = Some(Current {
             config,
             scene,
@@ -344,13 +336,13 @@ impl Play {
         Ok(info)
     }
 
-    fn info(&self, scene: &Scene, config: &PlayConfig) -> PlayInfo {
+    fn info(scene: &Scene, config: &PlayConfig) -> PlayInfo {
         let (target, grid, marginals) = match scene {
             Scene::Density(density) => (
-                self.targets()
-                    .into_iter()
-                    .find(|t| t.name == config.target)
-                    .unwrap_or_else(|| drawn_info(&**density)),
+                match energy::find(&config.target) {
+                    Ok(registration) => registered_info(registration, &**density),
+                    Err(_) => drawn_info(&**density),
+                },
                 Arc::new(Grid::over(density.bounds(), SURFACE, |x, y| {
                     density.log_plane(x, y)
                 })),
@@ -383,19 +375,8 @@ impl Play {
         scene: &Scene,
         mut config: PlayConfig,
     ) -> Result<(PlayConfig, Vec<Side>)> {
-        let within = |what: &str, value: usize, low: usize, high: usize| {
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(Error::invalid(
-                what,
-                format!("{low} to {high}"),
-                value,
-                "give a value in that range",
-            ))
-        };
-        within("chains", config.chains, 2, 1000)?;
-        within("sides", config.sides.len(), 1, 2)?;
+        Error::unless_within("chains", config.chains, 2, 1000)?;
+        Error::unless_within("sides", config.sides.len(), 1, 2)?;
         if config.superchains == 0 || !config.chains.is_multiple_of(config.superchains) {
             return Err(Error::invalid(
                 "superchains",
@@ -432,7 +413,7 @@ impl Play {
                             .iter()
                             .find(|r| r.name == config.target)
                             .map_or(Drawing::STEPS, |r| r.steps);
-                        recommended(steps, &side.sampler.sampler)
+                        energy::step_size(steps, &side.sampler.sampler)
                     });
                     let target: Arc<dyn Energy> = density.clone();
                     let x = match config.start {
@@ -453,7 +434,7 @@ impl Play {
                     side.sampler.step_size = side
                         .sampler
                         .step_size
-                        .or_else(|| recommended(steps, &side.sampler.sampler));
+                        .or_else(|| energy::step_size(steps, &side.sampler.sampler));
                     let (judge, _) = learned.target("data")?;
                     (
                         target,
@@ -598,11 +579,7 @@ impl Play {
                     "choose one of these",
                 )
             })?;
-        let chains: Vec<Vec<f64>> = trace
-            .values(index)
-            .iter()
-            .map(|c| c.iter().map(|&v| f64::from(v)).collect())
-            .collect();
+        let chains = trace.widened(index);
         let draws = diagnostics::Draws::new(&chains)?;
         match kind {
             "ranks" => {
@@ -749,10 +726,6 @@ fn plane_starts(scene: &Scene, config: &PlayConfig, rng: &Rng) -> Vec<[f32; 2]> 
         .collect()
 }
 
-fn recommended(steps: &[(&str, f64)], sampler: &str) -> Option<f64> {
-    steps.iter().find(|(s, _)| *s == sampler).map(|s| s.1)
-}
-
 fn surface(grid: &Grid, bounds: [f64; 4]) -> Surface {
     Surface {
         width: SURFACE,
@@ -781,6 +754,10 @@ fn describe(
         steps: steps.iter().map(|(s, v)| ((*s).to_owned(), *v)).collect(),
         mode: [mode[0], mode[1]],
     }
+}
+
+fn registered_info(r: &energy::Registration, density: &dyn Density) -> TargetInfo {
+    describe(r.name, r.title, r.description, r.steps, density)
 }
 
 fn drawn_info(density: &dyn Density) -> TargetInfo {

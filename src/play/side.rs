@@ -311,7 +311,7 @@ impl Side {
             step_size: self.run.step_sizes()[0],
             drift,
             noise,
-            temperature: noise * noise / (2.0 * drift),
+            temperature: self.run.temperature(),
             statistics,
         })
     }
@@ -350,12 +350,7 @@ impl Side {
         }
         let mut worst = None::<f64>;
         for quantity in 0..self.trace.names().len() {
-            let chains: Vec<Vec<f64>> = self
-                .trace
-                .values(quantity)
-                .iter()
-                .map(|c| c.iter().map(|&v| f64::from(v)).collect())
-                .collect();
+            let chains = self.trace.widened(quantity);
             let value = diagnostics::nested_rhat(&Draws::new(&chains)?, self.superchains)?;
             if !value.is_finite() {
                 return Ok(None);

@@ -207,14 +207,7 @@ impl SamplerConfig {
             ("warm-up", self.warmup, 0, 1_000_000),
             ("groups", self.groups, 1, 1024),
         ] {
-            if !(low..=high).contains(&value) {
-                return Err(Error::invalid(
-                    what,
-                    format!("{low} to {high}"),
-                    value,
-                    "give a value in that range",
-                ));
-            }
+            Error::unless_within(what, value, low, high)?;
         }
         Ok((registration.build)(self))
     }

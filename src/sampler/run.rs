@@ -215,6 +215,12 @@ impl Run {
         (step * step / 2.0, noise)
     }
 
+    /// Effective temperature T = σ²/(2a) of [these](Self::drift_and_noise).
+    pub fn temperature(&self) -> f64 {
+        let (drift, noise) = self.drift_and_noise();
+        noise * noise / (2.0 * drift)
+    }
+
     /// The settings.
     pub fn config(&self) -> &SamplerConfig {
         &self.config

@@ -150,6 +150,11 @@ impl Trace {
         &self.values[quantity]
     }
 
+    /// The same in f64, as diagnostics want them.
+    pub fn widened(&self, quantity: usize) -> Vec<Vec<f64>> {
+        widened(&self.values[quantity])
+    }
+
     /// Diagnostics of every traced quantity.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use crate::{
 
 pub use batches::{Batches, dequantised};
 pub use run_folder::RunFolder;
-pub use session::{Session, State, read_json, write_json};
+pub use session::{Preset, Session, State, choose_recipe, read_json, record_error, write_json};
 
 /// What the command line asks for.
 pub struct Request {

@@ -9,7 +9,7 @@ use std::{
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Request, RunFolder, Sink};
+use super::{Event, Request, RunFolder, Sink, override_config};
 use crate::{
     artifact,
     error::{Error, Result},
@@ -211,6 +211,42 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
         problem: e.to_string(),
         fix: "start the run anew".into(),
     })
+}
+
+/// What is told when burn cannot "read" or "write" a part of a checkpoint.
+pub fn record_error(action: &str) -> impl Fn(burn::store::RecordError) -> Error + '_ {
+    move |e| {
+        Error::model(
+            "checkpoint",
+            format!("cannot {action} it: {e:?}"),
+            "free disk space, or start anew",
+        )
+    }
+}
+
+/// A recipe by name.
+pub type Preset<R> = (&'static str, fn() -> R);
+
+/// The recipe of a run: its own when it is resumed, else the preset that was asked for; with the
+/// overrides of the command line.
+///
+/// # Errors
+/// [`Error::Invalid`] for an unknown preset or a bad override, and whatever reading the run's own says.
+pub fn choose_recipe<R: Serialize + serde::de::DeserializeOwned>(
+    request: &Request,
+    folder: &RunFolder,
+    presets: &[Preset<R>],
+) -> Result<R> {
+    if request.resume {
+        return override_config(&folder.read_config::<R>()?, &request.set);
+    }
+    let preset = presets.iter().find(|(n, _)| *n == request.preset);
+    let (_, preset) = preset.ok_or_else(|| {
+        let names: Vec<_> = presets.iter().map(|(n, _)| *n).collect();
+        let fix = "choose one of these";
+        Error::invalid("preset", names.join(", "), &request.preset, fix)
+    })?;
+    override_config(&preset(), &request.set)
 }
 
 /// The commit the program was built from, for the card; "unknown" outside a checkout.

@@ -30,7 +30,8 @@ use crate::{
     sampler::{Run, SamplerConfig},
     system::Model as _,
     train::{
-        Batches, Event, Request, RunFolder, Session, Sink, override_config, read_json, write_json,
+        Batches, Event, Preset, Request, RunFolder, Session, Sink, choose_recipe, read_json,
+        record_error, write_json,
     },
 };
 
@@ -118,21 +119,8 @@ fn smoke() -> Recipe {
     r
 }
 
-/// A recipe by name.
-pub type Preset = (&'static str, fn() -> Recipe);
-
 /// Every preset.
-pub const PRESETS: &[Preset] = &[("cpu", cpu), ("smoke", smoke)];
-
-fn record(action: &str) -> impl Fn(burn::store::RecordError) -> Error + '_ {
-    move |e| {
-        Error::model(
-            "checkpoint",
-            format!("cannot {action} it: {e:?}"),
-            "free disk space, or start anew",
-        )
-    }
-}
+pub const PRESETS: &[Preset<Recipe>] = &[("cpu", cpu), ("smoke", smoke)];
 
 impl Training {
     /// Writes everything that the future of the run depends on, beside recipe and data.
@@ -140,7 +128,7 @@ impl Training {
     /// # Errors
     /// [`Error::Model`] or [`Error::Io`].
     pub fn save(&self, to: &Path) -> Result<()> {
-        let fail = record("write");
+        let fail = record_error("write");
         let net = self.net.clone();
         net.save_file(to.join("energy")).map_err(&fail)?;
         let average = self.average.average().clone();
@@ -163,7 +151,7 @@ impl Training {
     /// # Errors
     /// [`Error::Model`], [`Error::Io`] or [`Error::Data`].
     pub fn load(mut self, stage: &Stage, from: &Path, iteration: u64) -> Result<Self> {
-        let fail = record("read");
+        let fail = record_error("read");
         self.net = self.net.try_load_file(from.join("energy")).map_err(&fail)?;
         let average = self
             .net
@@ -270,17 +258,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let name = format!("clel-{}", request.data);
     let run = request.name.clone().unwrap_or_else(|| name.clone());
     let folder = RunFolder::open(&request.runs, &run, request.resume)?;
-    let recipe: Recipe = if request.resume {
-        override_config(&folder.read_config::<Recipe>()?, &request.set)?
-    } else {
-        let preset = PRESETS.iter().find(|(n, _)| *n == request.preset);
-        let (_, preset) = preset.ok_or_else(|| {
-            let names: Vec<_> = PRESETS.iter().map(|(n, _)| *n).collect();
-            let fix = "choose one of these";
-            Error::invalid("preset", names.join(", "), &request.preset, fix)
-        })?;
-        override_config(&preset(), &request.set)?
-    };
+    let recipe = choose_recipe(request, &folder, PRESETS)?;
     check(&recipe)?;
     let stage = &recipe.clel;
     let data = data::load(request.data, Split::Train, &request.source)?;

@@ -29,8 +29,8 @@ use crate::{
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig, SavedRun, Trace},
     train::{
-        Batches, Event, Request, RunFolder, Session, Sink, dequantised, override_config, read_json,
-        write_json,
+        Batches, Event, Preset, Request, RunFolder, Session, Sink, choose_recipe, dequantised,
+        read_json, record_error, write_json,
     },
 };
 
@@ -133,30 +133,17 @@ fn gpu() -> Recipe {
     r
 }
 
-/// A recipe by name.
-pub type Preset = (&'static str, fn() -> Recipe);
-
 /// Every preset.
-pub const PRESETS: &[Preset] = &[("cpu", cpu), ("gpu", gpu), ("smoke", smoke)];
+pub const PRESETS: &[Preset<Recipe>] = &[("cpu", cpu), ("gpu", gpu), ("smoke", smoke)];
 
 /// A value that a command waits for.
 fn scalar(t: Tensor<1>) -> f64 {
     pollster::block_on(crate::device::scalar(t)).unwrap_or(f64::NAN)
 }
 
-fn record(action: &str) -> impl Fn(burn::store::RecordError) -> Error + '_ {
-    move |e| {
-        Error::model(
-            "checkpoint",
-            format!("cannot {action} it: {e:?}"),
-            "free disk space, or start anew",
-        )
-    }
-}
-
 impl FlowTraining {
     fn save(&self, to: &Path) -> Result<()> {
-        let fail = record("write");
+        let fail = record_error("write");
         self.flow
             .clone()
             .save_file(to.join("flow"))
@@ -172,7 +159,7 @@ impl FlowTraining {
     }
 
     fn load(mut self, from: &Path, iteration: u64, decay: f64) -> Result<Self> {
-        let fail = record("read");
+        let fail = record_error("read");
         self.flow = self.flow.try_load_file(from.join("flow")).map_err(&fail)?;
         let average = self
             .flow
@@ -191,7 +178,7 @@ impl FlowTraining {
 
 impl TiltTraining {
     fn save(&self, to: &Path) -> Result<()> {
-        let fail = record("write");
+        let fail = record_error("write");
         self.tilt
             .clone()
             .save_file(to.join("tilt"))
@@ -209,7 +196,7 @@ impl TiltTraining {
     }
 
     fn load(mut self, from: &Path, iteration: u64, decay: f64) -> Result<Self> {
-        let fail = record("read");
+        let fail = record_error("read");
         self.tilt = self.tilt.try_load_file(from.join("tilt")).map_err(&fail)?;
         let average = self
             .tilt
@@ -326,23 +313,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let name = format!("flow-ebm-{}", request.data);
     let run = request.name.clone().unwrap_or_else(|| name.clone());
     let folder = RunFolder::open(&request.runs, &run, request.resume)?;
-    let recipe: Recipe = if request.resume {
-        override_config(&folder.read_config::<Recipe>()?, &request.set)?
-    } else {
-        let (_, preset) = PRESETS
-            .iter()
-            .find(|(n, _)| *n == request.preset)
-            .ok_or_else(|| {
-                let names: Vec<_> = PRESETS.iter().map(|(n, _)| *n).collect();
-                Error::invalid(
-                    "preset",
-                    names.join(", "),
-                    &request.preset,
-                    "choose one of these",
-                )
-            })?;
-        override_config(&preset(), &request.set)?
-    };
+    let recipe = choose_recipe(request, &folder, PRESETS)?;
     check(&recipe)?;
     let train_data = data::load(request.data, Split::Train, &request.source)?;
     let test_data = data::load(request.data, Split::Test, &request.source)?;
@@ -724,6 +695,7 @@ fn tilt_statistics(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::override_config;
 
     fn data(i: u64, device: &Device) -> Tensor<2> {
         Rng::new(3).normal_tensor(Purpose::Data, i as u32, 16, 16, device)
