@@ -17,7 +17,7 @@ use mixwell::{
     nn::{
         dict::{Dict, DictBuilder},
         ema::Ema,
-        encoder::{Encoder, EncoderConfig},
+        encoder::{Encoder, EncoderConfig, FrozenEncoder},
         layers::Init,
         resnet::{Block, EnergyNet, EnergyNetConfig, FrozenEnergyNet, unit_rows},
         spectral::{ConvShape, Convolution, SpectralConv},
@@ -448,6 +448,75 @@ fn input_gradients_are_finite_differences() {
         // The kinks of the leaky ReLUs that a step crosses, 0.7 % at 1e-3 in doubles too, not
         // rounding, which is 2e-4 there.
         assert_near(&format!("∂E/∂x·v on {name}"), &along, &numerical, 1e-2);
+    }
+}
+
+/// The way back through the trunks that is written by hand is autodiff's, with one scale and with
+/// three, with odd sizes and even.
+#[test]
+fn the_hand_written_way_back_is_autodiffs() {
+    for (name, device) in devices() {
+        for config in [tiny(), multiscale()] {
+            let frozen = filled_net(&config, 3000, &device).frozen();
+            let x = images(9, 3, config.dim(), &device);
+            let leaf = x.clone().autodiff().require_grad();
+            let energy = frozen.energy(leaf.clone());
+            let mut grads = energy.clone().sum().backward();
+            let expected = host(leaf.grad_remove(&mut grads).unwrap());
+            let (value, [norm], gradient) = frozen.differentiate(x, |f| {
+                let norm = f.clone().powi_scalar(2).sum_dim(1).reshape([3]);
+                (norm.clone() * 0.5, [norm])
+            });
+            let what = |part: &str| format!("{part}, {} scales, on {name}", config.scales);
+            assert_near(&what("E"), &host(value), &host(energy.inner()), 1e-6);
+            let twice: Vec<f64> = host(norm).iter().map(|v| v / 2.0).collect();
+            assert_near(
+                &what("parts"),
+                &twice,
+                &host(frozen.energy(images(9, 3, config.dim(), &device))),
+                1e-6,
+            );
+            assert_near(&what("∇E"), &host(gradient), &expected, 1e-5);
+        }
+    }
+}
+
+/// Folding the normalisations into the layers changes no latent, and a file brings them back up to
+/// the rounding of f16.
+#[test]
+fn the_frozen_encoder_is_the_encoder() {
+    for (name, device) in devices() {
+        let config = EncoderConfig::small([1, 28, 28], &[0.286], &[0.353]);
+        let mut encoder = Encoder::new(&config, &mut Init::new(3, &device)).unwrap();
+        for i in 0..3 {
+            encoder.forward_train(images(20 + i, 8, 784, &device));
+        }
+        let x = images(30, 5, 784, &device);
+        let frozen = encoder.frozen();
+        let expected = host(encoder.latent(x.clone()));
+        let what = |part: &str| format!("{part} on {name}");
+        assert_near(
+            &what("folded"),
+            &host(frozen.latent(x.clone())),
+            &expected,
+            1e-4,
+        );
+        let mut to = DictBuilder::default();
+        frozen.save(&mut to, "encoder");
+        let bytes = to.finish().unwrap();
+        let dict = Dict::open(&bytes, "test", &device).unwrap();
+        let read = FrozenEncoder::load(&dict, "encoder", &config).unwrap();
+        assert_eq!(read.parameters(), frozen.parameters());
+        assert_near(&what("stored"), &host(read.latent(x)), &expected, 5e-3);
+        let wider = EncoderConfig {
+            latent: 64,
+            ..config.clone()
+        };
+        let refused = FrozenEncoder::load(&dict, "encoder", &wider).unwrap_err();
+        assert!(
+            refused.to_string().contains("encoder.out.weight"),
+            "{refused}"
+        );
     }
 }
 

@@ -18,6 +18,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    dict::{Dict, DictBuilder},
     layers::Init,
     resnet::{Linear, Normalise, check_normalisation, check_stages, global_average, unit_rows},
     spectral::{filled, normal, replaced, trained_parameters},
@@ -71,6 +72,16 @@ impl EncoderConfig {
     pub fn small(shape: [usize; 3], mean: &[f64], std: &[f64]) -> Self {
         let stages = [(32, 1), (64, 1), (128, 1), (128, 1)];
         Self::preset(shape, mean, std, stages)
+    }
+
+    /// Channels and stride of every block.
+    fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.stages
+            .iter()
+            .enumerate()
+            .flat_map(|(i, &(channels, count))| {
+                (0..count).map(move |j| (channels, if i > 0 && j == 0 { 2 } else { 1 }))
+            })
     }
 
     /// Checks that every number is usable.
@@ -276,12 +287,9 @@ impl Encoder {
         let mut channels = config.stages[0].0;
         let stem = ConvNorm::stem(init, config.shape[0], channels);
         let mut blocks = Vec::new();
-        for (i, &(outputs, count)) in config.stages.iter().enumerate() {
-            for j in 0..count {
-                let stride = if i > 0 && j == 0 { 2 } else { 1 };
-                blocks.push(BasicBlock::new(init, channels, outputs, stride));
-                channels = outputs;
-            }
+        for (outputs, stride) in config.blocks() {
+            blocks.push(BasicBlock::new(init, channels, outputs, stride));
+            channels = outputs;
         }
         let (hidden, latent) = (config.hidden, config.latent);
         Ok(Self {
@@ -336,5 +344,218 @@ impl Encoder {
     /// Number of trained parameters; running statistics are none.
     pub fn parameters(&self) -> usize {
         trained_parameters(self)
+    }
+
+    /// The encoder as it is used and stored: every normalisation by running statistics is folded
+    /// into the layer before it.
+    pub fn frozen(&self) -> FrozenEncoder {
+        let linear = |layer: &Linear| layer.weight.val().inner();
+        let (scale, shift) = self.hidden_norm.folded();
+        let [_, width] = self.hidden.weight.dims();
+        let [_, latent] = self.out.weight.dims();
+        let bias = match &self.out.bias {
+            Some(bias) => bias.val().inner(),
+            None => Tensor::zeros([latent], &shift.device()),
+        };
+        FrozenEncoder {
+            stem: self.stem.frozen(),
+            blocks: self.blocks.iter().map(BasicBlock::frozen).collect(),
+            hidden: (linear(&self.hidden) * scale.reshape([1, width]), shift),
+            out: (linear(&self.out), bias),
+            normalise: self.normalise.clone(),
+        }
+    }
+}
+
+impl BatchNorm {
+    /// s and t of y = s·x + t per channel, with the running statistics, outside autodiff.
+    fn folded(&self) -> (Tensor<1>, Tensor<1>) {
+        let plain = |p: &Param<Tensor<1>>| p.val().inner();
+        let scale = plain(&self.gamma) / (plain(&self.running_var) + EPSILON).sqrt();
+        let shift = plain(&self.beta) - plain(&self.running_mean) * scale.clone();
+        (scale, shift)
+    }
+}
+
+impl ConvNorm {
+    fn frozen(&self) -> Folded {
+        let (scale, bias) = self.norm.folded();
+        let channels = bias.dims()[0];
+        Folded {
+            weight: self.weight.val().inner() * scale.reshape([channels, 1, 1, 1]),
+            bias,
+            stride: self.stride,
+        }
+    }
+}
+
+impl BasicBlock {
+    fn frozen(&self) -> FoldedBlock {
+        FoldedBlock {
+            first: self.first.frozen(),
+            second: self.second.frozen(),
+            shortcut: self.shortcut.as_ref().map(ConvNorm::frozen),
+        }
+    }
+}
+
+/// A convolution with bias: a [`ConvNorm`] at rest.
+#[derive(Debug, Clone)]
+struct Folded {
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    stride: usize,
+}
+
+impl Folded {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let (stride, padding) = (self.stride, self.weight.dims()[2] / 2);
+        let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
+        conv2d(x, self.weight.clone(), Some(self.bias.clone()), options)
+    }
+
+    fn save(&self, to: &mut DictBuilder, name: &str) {
+        to.half(&format!("{name}.weight"), self.weight.clone());
+        to.full(&format!("{name}.bias"), self.bias.clone());
+    }
+
+    fn load(
+        from: &Dict<'_>,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+    ) -> Result<Self> {
+        Ok(Self {
+            weight: from.tensor(&format!("{name}.weight"), [outputs, inputs, kernel, kernel])?,
+            bias: from.tensor(&format!("{name}.bias"), [outputs])?,
+            stride,
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+struct FoldedBlock {
+    first: Folded,
+    second: Folded,
+    shortcut: Option<Folded>,
+}
+
+/// h with fixed weights, for inference only.
+#[derive(Debug, Clone)]
+pub struct FrozenEncoder {
+    stem: Folded,
+    blocks: Vec<FoldedBlock>,
+    /// `[channels, hidden]` and `[hidden]`
+    hidden: (Tensor<2>, Tensor<1>),
+    /// `[hidden, latent]` and `[latent]`
+    out: (Tensor<2>, Tensor<1>),
+    normalise: Normalise,
+}
+
+impl FrozenEncoder {
+    /// What the head sees: the averages over the last stage's pixels, `[B, D]` → `[B, channels]`.
+    pub fn pooled(&self, x: Tensor<2>) -> Tensor<2> {
+        let mut h = relu(self.stem.forward(self.normalise.forward(x)));
+        for block in &self.blocks {
+            let inner = block.second.forward(relu(block.first.forward(h.clone())));
+            let around = match &block.shortcut {
+                Some(shortcut) => shortcut.forward(h),
+                None => h,
+            };
+            h = relu(around + inner);
+        }
+        global_average(h)
+    }
+
+    /// The head on top of [`pooled`](Self::pooled), `[B, channels]` → `[B, latent]`.
+    pub fn head(&self, pooled: Tensor<2>) -> Tensor<2> {
+        let affine = |x: Tensor<2>, (weight, bias): &(Tensor<2>, Tensor<1>)| {
+            x.matmul(weight.clone()) + bias.clone().unsqueeze()
+        };
+        affine(relu(affine(pooled, &self.hidden)), &self.out)
+    }
+
+    /// h(x) before normalisation, `[B, D]` (flattened `[C, H, W]`) → `[B, latent]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.head(self.pooled(x))
+    }
+
+    /// z = h(x)/‖h(x)‖, `[B, D]` → `[B, latent]`.
+    pub fn latent(&self, x: Tensor<2>) -> Tensor<2> {
+        unit_rows(self.forward(x))
+    }
+
+    fn layers(&self) -> impl Iterator<Item = (String, &Folded)> {
+        let blocks = self.blocks.iter().enumerate().flat_map(|(i, block)| {
+            let name = move |part: &str| format!("block.{i}.{part}");
+            [
+                Some((name("first"), &block.first)),
+                Some((name("second"), &block.second)),
+                block.shortcut.as_ref().map(|s| (name("shortcut"), s)),
+            ]
+        });
+        std::iter::once(("stem".to_owned(), &self.stem)).chain(blocks.flatten())
+    }
+
+    /// Number of stored parameters.
+    pub fn parameters(&self) -> usize {
+        let dense =
+            |(w, b): &(Tensor<2>, Tensor<1>)| w.dims().iter().product::<usize>() + b.dims()[0];
+        let convolutions: usize = self
+            .layers()
+            .map(|(_, l)| l.weight.dims().iter().product::<usize>() + l.bias.dims()[0])
+            .sum();
+        convolutions + dense(&self.hidden) + dense(&self.out)
+    }
+
+    /// Adds all weights to `to` under `prefix.…`: kernels and matrices in f16, biases in f32.
+    pub fn save(&self, to: &mut DictBuilder, prefix: &str) {
+        for (name, layer) in self.layers() {
+            layer.save(to, &format!("{prefix}.{name}"));
+        }
+        for (name, (weight, bias)) in [("hidden", &self.hidden), ("out", &self.out)] {
+            to.half(&format!("{prefix}.{name}.weight"), weight.clone());
+            to.full(&format!("{prefix}.{name}.bias"), bias.clone());
+        }
+    }
+
+    /// Reads an encoder of this architecture.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for missing or misshapen tensors, [`Error::Invalid`] for a bad config.
+    pub fn load(from: &Dict<'_>, prefix: &str, config: &EncoderConfig) -> Result<Self> {
+        config.check()?;
+        let layer = |name: &str, channels, kernel, stride| {
+            Folded::load(from, &format!("{prefix}.{name}"), channels, kernel, stride)
+        };
+        let mut channels = config.stages[0].0;
+        let stem = layer("stem", [config.shape[0], channels], 3, 1)?;
+        let mut blocks = Vec::new();
+        for (outputs, stride) in config.blocks() {
+            let name = |part: &str| format!("block.{}.{part}", blocks.len());
+            let changes = stride != 1 || channels != outputs;
+            let block = FoldedBlock {
+                first: layer(&name("first"), [channels, outputs], 3, stride)?,
+                second: layer(&name("second"), [outputs, outputs], 3, 1)?,
+                shortcut: changes
+                    .then(|| layer(&name("shortcut"), [channels, outputs], 1, stride))
+                    .transpose()?,
+            };
+            blocks.push(block);
+            channels = outputs;
+        }
+        let dense = |name: &str, [inputs, outputs]: [usize; 2]| -> Result<_> {
+            let name = format!("{prefix}.{name}");
+            let weight = from.tensor(&format!("{name}.weight"), [inputs, outputs])?;
+            Ok((weight, from.tensor(&format!("{name}.bias"), [outputs])?))
+        };
+        Ok(Self {
+            stem,
+            blocks,
+            hidden: dense("hidden", [channels, config.hidden])?,
+            out: dense("out", [config.hidden, config.latent])?,
+            normalise: Normalise::new(config.shape, &config.mean, &config.std, from.device()),
+        })
     }
 }

@@ -166,7 +166,10 @@ impl Dense {
     }
 }
 
+/// Slope of [`leaky`] below 0.
+pub const LEAK: f64 = 0.2;
+
 /// Leaky ReLU with slope 0.2 below zero.
 pub fn leaky<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    burn::tensor::activation::leaky_relu(x, 0.2)
+    burn::tensor::activation::leaky_relu(x, LEAK)
 }

@@ -8,7 +8,11 @@
 
 use burn::{
     module::{Module, ModuleDisplay, ModuleVisitor, Param},
-    tensor::{Tensor, TensorData, module::conv2d, ops::ConvOptions},
+    tensor::{
+        Tensor, TensorData,
+        module::{conv_transpose2d, conv2d},
+        ops::{ConvOptions, ConvTransposeOptions},
+    },
 };
 
 use super::{
@@ -220,6 +224,13 @@ pub struct FrozenConv {
 }
 
 impl FrozenConv {
+    /// From ∂E/∂y to ∂E/∂x for y = W∗x + b, `[B, C_out, H, W]` → `[B, C_in, H, W]`.
+    pub fn pull_back(&self, gradient: Tensor<4>) -> Tensor<4> {
+        let padding = self.weight.dims()[2] / 2;
+        let options = ConvTransposeOptions::new([1, 1], [padding, padding], [0, 0], [1, 1], 1);
+        conv_transpose2d(gradient, self.weight.val(), None, options)
+    }
+
     pub(super) fn save(&self, to: &mut DictBuilder, name: &str) {
         to.half(&format!("{name}.weight"), self.weight.val());
         if let Some(bias) = &self.bias {

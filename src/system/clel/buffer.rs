@@ -4,12 +4,15 @@
 //! U(0, 1) noise, of which each draw takes distinct ones and re-draws each from noise with a small
 //! probability. It lives on the host: it is touched once in sixty Langevin steps.
 
-use serde::{Deserialize, Serialize};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::rng::{Purpose, Rng};
+use crate::{
+    error::{Error, Result},
+    rng::{Purpose, Rng},
+};
 
 /// Images `[size, D]` with values in [0, 1].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReplayBuffer {
     images: Vec<f32>,
     /// Visits of each slot since it was last noise.
@@ -104,6 +107,56 @@ impl ReplayBuffer {
         self.ages.iter().map(|&a| f64::from(a)).sum::<f64>() / self.len().max(1) as f64
     }
 
+    /// The buffer as a safetensors file, for checkpoints.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when it cannot be serialised.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let bug = |e| Error::model("replay buffer", e, "report this as a bug");
+        let images: Vec<u8> = self.images.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let ages: Vec<u8> = self.ages.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let (size, dim) = (self.len(), self.dim);
+        let images = TensorView::new(Dtype::F32, vec![size, dim], &images).map_err(bug)?;
+        let ages = TensorView::new(Dtype::U32, vec![size], &ages).map_err(bug)?;
+        safetensors::serialize([("images", images), ("ages", ages)], None).map_err(bug)
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote, if it holds `size` images of `dim` values.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for another file, and [`Error::Invalid`] for a buffer of another size.
+    pub fn from_bytes(bytes: &[u8], size: usize, dim: usize) -> Result<Self> {
+        let bad = |e| {
+            let fix = "start anew: the checkpoint is damaged";
+            Error::model("replay buffer", e, fix)
+        };
+        let file = SafeTensors::deserialize(bytes).map_err(bad)?;
+        let (images, ages) = (
+            file.tensor("images").map_err(bad)?,
+            file.tensor("ages").map_err(bad)?,
+        );
+        if images.shape() != [size, dim] || ages.shape() != [size] {
+            return Err(Error::invalid(
+                "the checkpoint's replay buffer",
+                format!("{size} images of {dim} values, as the recipe says"),
+                format!("{:?}", images.shape()),
+                "resume with the buffer that the run was started with",
+            ));
+        }
+        let words = |data: &[u8]| data.as_chunks::<4>().0.to_vec();
+        Ok(Self {
+            images: words(images.data())
+                .into_iter()
+                .map(f32::from_le_bytes)
+                .collect(),
+            ages: words(ages.data())
+                .into_iter()
+                .map(u32::from_le_bytes)
+                .collect(),
+            dim,
+        })
+    }
+
     /// The images, `[size, D]`.
     pub fn images(&self) -> &[f32] {
         &self.images
@@ -157,6 +210,19 @@ mod tests {
             .sum::<usize>();
         // 10,000 draws with probability 0.1: 1000 ± 30.
         assert!((850..1150).contains(&renewed), "{renewed}");
+    }
+
+    #[test]
+    fn it_comes_back_from_a_file_and_a_truncated_or_other_one_is_refused() {
+        let mut buffer = ReplayBuffer::new(6, 5, &Rng::new(1));
+        let taken = buffer.take(3, 0.5, &Rng::new(2));
+        buffer.put(&taken.slots, &[0.5; 15], &Rng::new(2));
+        let bytes = buffer.to_bytes().unwrap();
+        assert_eq!(ReplayBuffer::from_bytes(&bytes, 6, 5).unwrap(), buffer);
+        let cut = ReplayBuffer::from_bytes(&bytes[..bytes.len() - 1], 6, 5).unwrap_err();
+        assert!(cut.to_string().contains("damaged"), "{cut}");
+        let other = ReplayBuffer::from_bytes(&bytes, 5, 6).unwrap_err();
+        assert!(other.to_string().contains("5 images of 6"), "{other}");
     }
 
     #[test]

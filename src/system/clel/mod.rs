@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 use super::{Model, Registration};
 use crate::{
     artifact::Card,
-    energy::{Energy, Evaluation, Space},
+    energy::{Energy, Evaluation, Point, Space},
     error::{Error, Result},
     nn::{
         dict::Dict,
-        resnet::{EnergyNetConfig, FrozenEnergyNet},
+        resnet::{EnergyNetConfig, FrozenEnergyNet, energy_of},
     },
     rng::{Purpose, Rng},
 };
@@ -145,6 +145,16 @@ impl Energy for MarginalEnergy {
     fn evaluate(&self, x: Tensor<2>) -> Evaluation {
         Evaluation {
             energy: self.net.energy(x),
+            observed: None,
+        }
+    }
+
+    fn point(&self, x: Tensor<2>) -> Point {
+        let (energy, [], gradient) = self.net.differentiate(x.clone(), |f| (energy_of(f), []));
+        Point {
+            x,
+            energy,
+            gradient,
             observed: None,
         }
     }

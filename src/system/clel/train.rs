@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Architecture, Clel,
+    buffer::ReplayBuffer,
     learn::{ChainStage, Stage, Step, Training},
 };
 use crate::{
@@ -30,8 +31,7 @@ use crate::{
     sampler::{Run, SamplerConfig},
     system::Model as _,
     train::{
-        Batches, Event, Preset, Request, RunFolder, Session, Sink, choose_recipe, read_json,
-        record_error, write_json,
+        Batches, Event, Preset, Request, RunFolder, Session, Sink, choose_recipe, record_error,
     },
 };
 
@@ -94,12 +94,13 @@ fn cpu() -> Recipe {
         EncoderConfig::small(shape, &mean, &std),
         1,
     );
-    r.clel.iterations = 2500;
+    r.clel.iterations = 2000;
     r.clel.batch = 32;
-    r.clel.warmup = 200;
-    r.clel.ema_half_life = 5000.0;
+    r.clel.learning_rate = 3e-4;
+    r.clel.warmup = 100;
+    r.clel.ema_half_life = 3200.0;
     r.clel.chains.steps = 20;
-    r.clel.chains.buffer = 2000;
+    r.clel.chains.buffer = 1000;
     r
 }
 
@@ -122,6 +123,9 @@ fn smoke() -> Recipe {
 /// Every preset.
 pub const PRESETS: &[Preset<Recipe>] = &[("cpu", cpu), ("smoke", smoke)];
 
+/// The replay buffer's file in a checkpoint.
+const BUFFER: &str = "buffer.safetensors";
+
 impl Training {
     /// Writes everything that the future of the run depends on, beside recipe and data.
     ///
@@ -143,7 +147,7 @@ impl Training {
                 .save(to.join("encoder_optimiser"))
                 .map_err(&fail)?;
         }
-        write_json(&to.join("buffer.json"), &self.buffer)
+        artifact::write_atomically(&to.join(BUFFER), &self.buffer.to_bytes()?)
     }
 
     /// Goes on from what [`save`](Self::save) wrote after `iteration` iterations.
@@ -171,17 +175,10 @@ impl Training {
                 .load(from.join("encoder_optimiser"))
                 .map_err(&fail)?;
         }
-        let buffer: super::buffer::ReplayBuffer = read_json(&from.join("buffer.json"))?;
+        let path = from.join(BUFFER);
+        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let (size, dim) = (stage.chains.buffer, stage.energy.dim());
-        if buffer.len() != size || buffer.images().len() != size * dim {
-            return Err(Error::invalid(
-                "the checkpoint's replay buffer",
-                format!("{size} images of {dim} values, as the recipe says"),
-                format!("{} images, {} values", buffer.len(), buffer.images().len()),
-                "resume with the buffer that the run was started with",
-            ));
-        }
-        self.buffer = buffer;
+        self.buffer = ReplayBuffer::from_bytes(&bytes, size, dim)?;
         self.iteration = iteration;
         Ok(self)
     }
