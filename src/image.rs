@@ -2,7 +2,10 @@
 
 use std::{fs, io::BufWriter, path::Path};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    pixels::byte,
+};
 
 /// Every image pixel becomes a square of this many pixels, so that 28×28 can be looked at.
 const ZOOM: usize = 3;
@@ -51,7 +54,7 @@ pub fn write_grid(path: &Path, values: &[f32], n: usize, [c, h, w]: [usize; 3]) 
             for x in 0..w * ZOOM {
                 for channel in 0..c {
                     let v = values[((image * c + channel) * h + y / ZOOM) * w + x / ZOOM];
-                    pixels[((top + y) * width + left + x) * c + channel] = grey(v);
+                    pixels[((top + y) * width + left + x) * c + channel] = byte(v);
                 }
             }
         }
@@ -67,9 +70,4 @@ pub fn write_grid(path: &Path, values: &[f32], n: usize, [c, h, w]: [usize; 3]) 
             path: path.into(),
             source: std::io::Error::other(e),
         })
-}
-
-/// A value in [0, 1] as a byte; not-a-number is black.
-pub fn grey(v: f32) -> u8 {
-    (v.clamp(0.0, 1.0) * 255.0).round() as u8
 }

@@ -9,10 +9,13 @@ pub mod diagnostics;
 pub mod energy;
 pub mod error;
 pub mod nn;
+pub mod pixels;
 pub mod play;
 pub mod race;
 pub mod rng;
 pub mod sampler;
+pub mod scores;
+pub mod studio;
 pub mod system;
 
 #[cfg(feature = "native")]

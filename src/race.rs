@@ -321,10 +321,7 @@ async fn images(run: &Run) -> Result<Vec<u8>> {
         problem: format!("reading the images back failed: {e}"),
         fix: "reset the race".into(),
     })?;
-    Ok(data
-        .iter::<f32>()
-        .map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8)
-        .collect())
+    Ok(data.iter::<f32>().map(crate::pixels::byte).collect())
 }
 
 fn show(

@@ -16,6 +16,7 @@ use crate::{
     play::{LearnConfig, Play, PlayConfig},
     race::{Frame, Race, RaceConfig, Record},
     rng::{Purpose, Rng},
+    studio::{self, StudioConfig},
     system::Model,
 };
 
@@ -255,6 +256,13 @@ impl Session {
     pub fn playground(&self) -> Playground {
         Playground {
             play: RefCell::new(Some(Play::new(self.device.clone(), js_sys::Date::now))),
+        }
+    }
+
+    /// A session of the Studio on this device, independent of the others.
+    pub fn studio(&self) -> Studio {
+        Studio {
+            studio: RefCell::new(Some(studio::Studio::new(self.device.clone()))),
         }
     }
 
@@ -519,5 +527,115 @@ impl Playground {
         let mut play = self.take()?;
         let frame = play.learn_step(u64::from(iterations)).await;
         timed(&self.give(play, frame)?, began)
+    }
+}
+
+/// The Studio as `www/studio-protocol.d.ts` has it. One call at a time.
+#[wasm_bindgen]
+pub struct Studio {
+    /// Taken out while a call is under way: no borrow is held across an await.
+    studio: RefCell<Option<studio::Studio>>,
+}
+
+impl Studio {
+    fn take(&self) -> Result<studio::Studio, JsValue> {
+        self.studio.take().ok_or_else(|| {
+            problem(&Error::invalid(
+                "the Studio",
+                "one call at a time",
+                "a call during another",
+                "wait for the answer",
+            ))
+        })
+    }
+
+    /// Puts the session back and turns an outcome into an answer.
+    fn give<T: Serialize>(
+        &self,
+        studio: studio::Studio,
+        outcome: Result<T>,
+        began: f64,
+    ) -> Result<JsValue, JsValue> {
+        self.studio.replace(Some(studio));
+        timed(&outcome.map_err(|e| problem(&e))?, began)
+    }
+}
+
+#[wasm_bindgen]
+impl Studio {
+    /// Loads a model, its judge and its reference scores.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn load(
+        &self,
+        card: &str,
+        weights: Vec<u8>,
+        classifier: JsValue,
+        scores: Option<String>,
+    ) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let parse = |text: &str| Card::parse(text.as_bytes(), "model").map_err(|e| problem(&e));
+        let card = parse(card)?;
+        let judge = if classifier.is_object() {
+            let text = Reflect::get(&classifier, &"card".into())?;
+            let bytes = Reflect::get(&classifier, &"weights".into())?;
+            let text = text.as_string().unwrap_or_default();
+            Some((parse(&text)?, Uint8Array::new(&bytes).to_vec()))
+        } else {
+            None
+        };
+        let mut studio = self.take()?;
+        let judge = judge
+            .as_ref()
+            .map(|(card, bytes)| (card.clone(), &bytes[..]));
+        let scores = scores.as_deref().map(str::as_bytes);
+        let info = studio.load(card, &weights, judge, scores).await;
+        self.give(studio, info, began)
+    }
+
+    /// Checks a config and shows the start images.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn begin(&self, config: JsValue) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let config: StudioConfig = from_js("the Studio", config)?;
+        let mut studio = self.take()?;
+        let frame = studio.begin(config).await;
+        self.give(studio, frame, began)
+    }
+
+    /// Walks on.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn advance(&self, transitions: usize) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let mut studio = self.take()?;
+        let frame = studio.advance(transitions).await;
+        self.give(studio, frame, began)
+    }
+
+    /// Scores an image.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn score(&self, image: Vec<u8>) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let mut studio = self.take()?;
+        let score = studio.score(&image).await;
+        self.give(studio, score, began)
+    }
+
+    /// Walks downhill.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn descend(&self, image: Option<Vec<u8>>, steps: usize) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let mut studio = self.take()?;
+        let descent = studio.descend(image.as_deref(), steps).await;
+        self.give(studio, descent, began)
     }
 }

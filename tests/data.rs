@@ -18,7 +18,8 @@ use flate2::{Compress, Compression, FlushCompress, write::GzEncoder};
 use md5::Md5;
 use mixwell::{
     data::{
-        Dataset, DatasetName, DatasetSpec, FileSpec, Source, Split, SplitSpec,
+        ArchiveSpec, Dataset, DatasetName, DatasetSpec, FileSpec, Files, GzSpec, Source, Split,
+        SplitSpec,
         idx::{MAX_BYTES, parse_images, parse_labels},
         load_with,
     },
@@ -152,7 +153,7 @@ fn names_read_back_as_written() {
         assert_eq!(serde_json::from_str::<DatasetName>(&json).unwrap(), name);
     }
     let unknown = "cifar".parse::<DatasetName>().unwrap_err().to_string();
-    assert_has(&unknown, "mnist, fashion-mnist");
+    assert_has(&unknown, "mnist, fashion-mnist, cifar-10");
     assert_has(&unknown, "\"cifar\"");
     assert_eq!(serde_json::to_string(&Split::Test).unwrap(), "\"test\"");
     assert_eq!(Split::Train.to_string(), "train");
@@ -165,14 +166,27 @@ fn the_table_is_consistent() {
     for name in DatasetName::ALL {
         let spec = name.spec();
         for split in [&spec.train, &spec.test] {
-            let pixels = split.count * spec.height * spec.width;
-            assert_eq!(split.images.bytes, 16 + pixels);
-            assert_eq!(split.labels.bytes, 8 + split.count);
-            for file in [&split.images, &split.labels] {
-                assert!(file.gz_bytes < file.bytes, "{file:?}");
-                assert!(file.gz_md5.len() == 32 && is_hex(file.gz_md5), "{file:?}");
+            let pixels = split.count * spec.channels * spec.height * spec.width;
+            match &split.files {
+                Files::Idx { images, labels } => {
+                    assert_eq!(images.bytes, 16 + pixels);
+                    assert_eq!(labels.bytes, 8 + split.count);
+                }
+                Files::Records(files) => {
+                    let bytes: usize = files.iter().map(|f| f.bytes).sum();
+                    assert_eq!(bytes, pixels + split.count);
+                }
+            }
+            for file in split.files.all() {
                 assert!(file.sha256.len() == 64 && is_hex(file.sha256), "{file:?}");
-                sums.extend([file.gz_md5, file.sha256]);
+                sums.push(file.sha256);
+                // Either published by itself, or in the archive.
+                assert_eq!(file.gz.is_some(), spec.archive.is_none(), "{file:?}");
+                if let Some(gz) = &file.gz {
+                    assert!(gz.bytes < file.bytes, "{file:?}");
+                    assert!(gz.md5.len() == 32 && is_hex(gz.md5), "{file:?}");
+                    sums.push(gz.md5);
+                }
             }
         }
         assert!(!spec.mirrors.is_empty());
@@ -204,8 +218,10 @@ fn file_spec(name: &'static str, raw: &[u8]) -> FileSpec {
         name,
         bytes: raw.len(),
         sha256: format!("{:x}", Sha256::digest(raw)).leak(),
-        gz_bytes: gz.len(),
-        gz_md5: format!("{:x}", Md5::digest(&gz)).leak(),
+        gz: Some(GzSpec {
+            bytes: gz.len(),
+            md5: format!("{:x}", Md5::digest(&gz)).leak(),
+        }),
     }
 }
 
@@ -213,13 +229,14 @@ fn spec(mirrors: &[&str]) -> DatasetSpec {
     let [images, labels] = files().map(|(name, raw)| file_spec(name, &raw));
     let split = SplitSpec {
         count: 4,
-        images,
-        labels,
+        files: Files::Idx { images, labels },
     };
     let mirrors: Vec<&'static str> = mirrors.iter().map(|m| &*m.to_string().leak()).collect();
     DatasetSpec {
         name: NAME,
         mirrors: mirrors.leak(),
+        archive: None,
+        channels: 1,
         height: 2,
         width: 3,
         title: "Synthetic",

@@ -22,10 +22,11 @@ pub struct Args {
     /// What to train.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(system::REGISTRY.iter().map(|r| r.name)))]
     system: String,
-    /// Data set: mnist or fashion-mnist.
+    /// Data set: mnist, fashion-mnist or cifar-10.
     #[arg(long)]
     data: DatasetName,
-    /// Recipe: "cpu" (at most an hour on 2 cores), "gpu" (the large one), "smoke" (a test).
+    /// Recipe: "smoke" (seconds, a test), "cpu" (about an hour on 2 cores), and the large ones: flow-ebm
+    /// "gpu"; clel "small", "base", "large" (CIFAR-10).
     #[arg(long, default_value = "cpu")]
     preset: String,
     /// Override a setting of the recipe, e.g. --set tilt.iterations=500.

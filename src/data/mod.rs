@@ -3,16 +3,18 @@
 //! Nothing unverified is ever used: every file, wherever it comes from, must have the length and
 //! SHA-256 its [`FileSpec`] gives.
 
+pub mod folder;
 pub mod idx;
 mod registry;
 mod source;
 
 use std::{fmt, path::Path};
 
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-pub use registry::{DatasetName, DatasetSpec, FileSpec, SplitSpec};
+pub use registry::{ArchiveSpec, DatasetName, DatasetSpec, FileSpec, Files, GzSpec, SplitSpec};
 pub use source::{DownloadProgress, Source};
 
 /// Which part of a data set.
@@ -41,7 +43,7 @@ pub struct Dataset {
     pub name: String,
     /// Which split this is.
     pub split: Split,
-    /// Intensities 0–255, `count × height × width × channels`, row by row from the top left.
+    /// Intensities 0–255, `count × channels × height × width`, row by row from the top left.
     pub images: Vec<u8>,
     /// One class per image, each below the length of [`DatasetSpec::class_names`].
     pub labels: Vec<u8>,
@@ -53,6 +55,25 @@ pub struct Dataset {
     pub width: usize,
     /// Values per pixel; 1 for grey.
     pub channels: usize,
+}
+
+impl Dataset {
+    /// `[channels, height, width]`
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
+    }
+}
+
+/// Images as models see them when nothing is random: (v + ½)/256, the mean of what dequantisation
+/// makes of v. `[n, D]`, flattened `[C, H, W]`.
+pub fn images(data: &Dataset, indices: &[usize], device: &Device) -> Tensor<2> {
+    let dim = data.shape().iter().product();
+    let values: Vec<f32> = indices
+        .iter()
+        .flat_map(|&i| &data.images[i * dim..(i + 1) * dim])
+        .map(|&v| crate::pixels::centre(v))
+        .collect();
+    Tensor::from_data(TensorData::new(values, [indices.len(), dim]), device)
 }
 
 /// Loads one split of a known data set, silently; see [`load_with`].
@@ -80,11 +101,32 @@ pub fn load_with(
         Split::Test => &spec.test,
     };
     let mut fetch = |file| source.fetch(spec, file, progress);
-    let images = idx::parse_images(&fetch(&files.images)?, Path::new(files.images.name))?;
-    let labels = idx::parse_labels(&fetch(&files.labels)?, Path::new(files.labels.name))?;
+    let (sizes, pixels, labels) = match &files.files {
+        Files::Idx { images, labels } => {
+            let images = idx::parse_images(&fetch(images)?, Path::new(images.name))?;
+            let labels = idx::parse_labels(&fetch(labels)?, Path::new(labels.name))?;
+            let sizes = [images.count, images.rows, images.cols];
+            (sizes, images.pixels, labels)
+        }
+        Files::Records(files) => {
+            let dim = spec.channels * spec.height * spec.width;
+            let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+            for file in *files {
+                for record in fetch(file)?.chunks(1 + dim) {
+                    labels.push(record[0]);
+                    pixels.extend_from_slice(&record[1..]);
+                }
+            }
+            (
+                [pixels.len() / dim, spec.height, spec.width],
+                pixels,
+                labels,
+            )
+        }
+    };
 
     // The files are the published ones by now: what is left to catch is a wrong table.
-    let found = [images.count, images.rows, images.cols, labels.len()];
+    let found = [sizes[0], sizes[1], sizes[2], labels.len()];
     let expected = [files.count, spec.height, spec.width, files.count];
     let beyond = labels
         .iter()
@@ -101,11 +143,11 @@ pub fn load_with(
     Ok(Dataset {
         name: spec.name.to_owned(),
         split,
-        images: images.pixels,
+        images: pixels,
         labels,
         count: files.count,
         height: spec.height,
         width: spec.width,
-        channels: 1,
+        channels: spec.channels,
     })
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     idx::{self, Checked},
-    registry::{DatasetSpec, FileSpec},
+    registry::{ArchiveSpec, DatasetSpec, FileSpec},
 };
 use crate::error::{Error, Result};
 
@@ -97,9 +97,32 @@ impl Source {
         // Before the download, so that a folder that cannot be is told without the wait.
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         // A corrupt cached file stays until a verified one takes its place.
-        let content = self.download(spec, file, progress)?;
-        publish(&path, &content)?;
-        Ok(content)
+        let Some(archive) = &spec.archive else {
+            let gz = file.gz.as_ref().map_or(0, |gz| gz.bytes);
+            let limits = (gz, file.bytes.max(gz));
+            let name = format!("{}.gz", file.name);
+            let content = self.download(spec, &name, limits, progress, |body| {
+                verify_download(&body, file)
+            })?;
+            publish(&path, &content)?;
+            return Ok(content);
+        };
+        let limits = (archive.bytes, archive.bytes);
+        let files = self.download(spec, archive.name, limits, progress, |body| {
+            unpack(&body, spec, archive)
+        })?;
+        let mut wanted = None;
+        for (member, content) in files {
+            publish(&folder.join(member.name), &content)?;
+            if member == file {
+                wanted = Some(content);
+            }
+        }
+        wanted.ok_or_else(|| Error::Data {
+            path: folder.join(archive.name),
+            problem: format!("expected {} in it, found none", file.name),
+            fix: bring(spec),
+        })
     }
 
     fn cache_dir(&self) -> Result<PathBuf> {
@@ -113,18 +136,19 @@ impl Source {
         })
     }
 
-    /// Asks the mirrors in turn, each once.
-    fn download(
+    /// Asks the mirrors in turn, each once, for a file of a published and a largest length.
+    fn download<T>(
         &self,
         spec: &DatasetSpec,
-        file: &FileSpec,
+        name: &str,
+        limits: (usize, usize),
         progress: &mut dyn FnMut(DownloadProgress<'_>),
-    ) -> Result<Vec<u8>> {
+        check: impl Fn(Vec<u8>) -> Checked<T>,
+    ) -> Result<T> {
         let (mut asked, mut problems) = (Vec::new(), Vec::new());
         for mirror in spec.mirrors {
-            let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), file.name);
-            let body = self.get(&url, file, progress);
-            match body.and_then(|body| verify_download(&body, file)) {
+            let url = format!("{}/{name}", mirror.trim_end_matches('/'));
+            match self.get(&url, limits, progress).and_then(&check) {
                 Ok(content) => return Ok(content),
                 Err(problem) => problems.push(problem),
             }
@@ -137,12 +161,12 @@ impl Source {
         })
     }
 
-    /// The body of one answer, unverified. It is kept in memory (at most some tens of MiB), so
+    /// The body of one answer, unverified. It is kept in memory (at most 170 MB, CIFAR-10's), so
     /// that a download that is interrupted has nothing on the disk to clean up.
     fn get(
         &self,
         url: &str,
-        file: &FileSpec,
+        (published, largest): (usize, usize),
         progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Checked<Vec<u8>> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -155,10 +179,10 @@ impl Source {
             .build()
             .into();
         let response = agent.get(url).call().map_err(|e| e.to_string())?;
-        let total = file.gz_bytes as u64;
+        let total = published as u64;
         // A server may label the .gz as an encoding, and then it arrives decompressed: hence the
         // larger limit. One byte past it is enough to see that the file is a wrong one.
-        let limit = file.bytes.max(file.gz_bytes) as u64 + 1;
+        let limit = largest as u64 + 1;
         let mut reader = response.into_body().into_reader().take(limit);
         let (mut body, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
         loop {
@@ -180,15 +204,20 @@ impl Source {
 
 /// The end of every "fix": what works without the network.
 fn bring(spec: &DatasetSpec) -> String {
-    let files = [&spec.train, &spec.test].map(|s| format!("{}, {}", s.images.name, s.labels.name));
-    let files = files.join(", ");
+    let splits = [&spec.train, &spec.test];
+    let files = splits.iter().flat_map(|s| s.files.all());
+    let files = files.map(|f| f.name).collect::<Vec<_>>().join(", ");
     format!("put {files} (raw or .gz) into a folder and pass it as --data-dir DIR")
 }
 
 fn from_data_dir(dir: &Path, spec: &DatasetSpec, file: &FileSpec) -> Result<Vec<u8>> {
     // The data sets share file names, so the folder that names the data set goes first.
     let nested = dir.join(spec.name);
-    for folder in [&nested, dir] {
+    let unpacked = spec.archive.as_ref().map(|a| dir.join(a.folder));
+    for folder in [Some(nested.as_path()), unpacked.as_deref(), Some(dir)]
+        .into_iter()
+        .flatten()
+    {
         for name in [file.name.to_owned(), format!("{}.gz", file.name)] {
             let fix = format!("replace it by the file of {}, as published", spec.name);
             if let Some(content) = read_verified(&folder.join(name), file, &fix)? {
@@ -233,11 +262,45 @@ fn read_verified(path: &Path, file: &FileSpec, fix: &str) -> Result<Option<Vec<u
 
 /// The content of a download, if the download is the published one.
 fn verify_download(body: &[u8], file: &FileSpec) -> Checked<Vec<u8>> {
-    if idx::is_gzip(body) {
-        same_length(file.gz_bytes, body.len())?;
-        same_sum("MD5", file.gz_md5, &format!("{:x}", Md5::digest(body)))?;
+    if let Some(gz) = file.gz.as_ref().filter(|_| idx::is_gzip(body)) {
+        same_length(gz.bytes, body.len())?;
+        same_sum("MD5", gz.md5, &format!("{:x}", Md5::digest(body)))?;
     }
     verify(body, file)
+}
+
+/// The known files of an archive, if it is the published one and they are in it.
+fn unpack<'a>(
+    body: &[u8],
+    spec: &'a DatasetSpec,
+    archive: &ArchiveSpec,
+) -> Checked<Vec<(&'a FileSpec, Vec<u8>)>> {
+    same_length(archive.bytes, body.len())?;
+    same_sum("MD5", archive.md5, &format!("{:x}", Md5::digest(body)))?;
+    let known: Vec<&FileSpec> = [&spec.train, &spec.test]
+        .iter()
+        .flat_map(|s| s.files.all())
+        .collect();
+    let broken = |e: std::io::Error| format!("expected a .tar.gz, found a broken one ({e})");
+    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(body));
+    let mut files = Vec::new();
+    for entry in tar.entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
+        let path = entry.path().map_err(broken)?.into_owned();
+        let Some(file) = known.iter().find(|f| path.ends_with(f.name)) else {
+            continue;
+        };
+        let mut raw = Vec::new();
+        let most = file.bytes as u64 + 1;
+        Read::take(&mut entry, most)
+            .read_to_end(&mut raw)
+            .map_err(broken)?;
+        files.push((*file, verify(&raw, file)?));
+    }
+    match known.len() - files.len().min(known.len()) {
+        0 => Ok(files),
+        n => Err(format!("expected {} files, {n} are missing", known.len())),
+    }
 }
 
 /// The uncompressed content of `bytes` (raw or gzip), if it is that of `file`.

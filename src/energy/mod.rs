@@ -11,6 +11,7 @@ mod donut;
 mod eight_schools;
 mod funnel;
 mod gaussian;
+mod inpainting;
 mod mixture;
 #[cfg(feature = "native")]
 pub mod posterior;
@@ -21,6 +22,7 @@ pub(crate) use density::spread;
 pub use density::{Density, Grid, Marginal, Plane};
 pub use eight_schools::EightSchools;
 pub use gaussian::Gaussian;
+pub use inpainting::Inpainting;
 pub use mixture::{Drawing, Mixture};
 
 use std::sync::Arc;

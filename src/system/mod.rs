@@ -2,6 +2,7 @@
 //!
 //! To add one: write its folder with a `REGISTRATION`, and add a line to [`REGISTRY`].
 
+pub mod classifier;
 pub mod clel;
 pub mod flow_ebm;
 
@@ -17,7 +18,11 @@ use crate::{
 };
 
 /// Every system there is.
-pub const REGISTRY: &[Registration] = &[flow_ebm::REGISTRATION, clel::REGISTRATION];
+pub const REGISTRY: &[Registration] = &[
+    flow_ebm::REGISTRATION,
+    clel::REGISTRATION,
+    classifier::REGISTRATION,
+];
 
 /// Makes a model from a card and weights.
 pub type Load = fn(&Card, &[u8], &Device) -> Result<Arc<dyn Model>>;
@@ -59,6 +64,11 @@ pub trait Model: Send + Sync {
 
     /// Number of stored parameters.
     fn parameters(&self) -> usize;
+
+    /// The model as a contrastive-latent one, if it is: for conditions, latents and scores.
+    fn contrastive(&self) -> Option<&clel::Clel> {
+        None
+    }
 }
 
 /// The registration of a name.

@@ -34,6 +34,11 @@ impl<'a> Batches<'a> {
 
     /// Iteration's batch, `[B, D]`.
     pub fn get(&mut self, iteration: u64) -> Tensor<2> {
+        self.get_labelled(iteration).1
+    }
+
+    /// Iteration's batch, `[B, D]`, and which images are in it.
+    pub fn get_labelled(&mut self, iteration: u64) -> (Vec<usize>, Tensor<2>) {
         let per_epoch = (self.data.count / self.batch).max(1) as u64;
         let epoch = (iteration / per_epoch) as u32;
         if self.order.0 != epoch {
@@ -45,14 +50,15 @@ impl<'a> Batches<'a> {
             .copied()
             .take(self.batch)
             .collect();
-        dequantised(
+        let x = dequantised(
             self.data,
             &indices,
             self.bits,
             &self.rng,
             iteration as u32,
             &self.device,
-        )
+        );
+        (indices, x)
     }
 }
 

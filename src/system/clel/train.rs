@@ -18,13 +18,14 @@ use super::{
 };
 use crate::{
     artifact::{self, Card, DataCard, KnownAnswer},
-    data::{self, Split},
+    data::{self, Dataset, Split},
+    device::read,
     error::{Error, Result},
     nn::{
         augment::AugmentConfig,
         dict::{Dict, DictBuilder},
         ema::Ema,
-        encoder::EncoderConfig,
+        encoder::{EncoderConfig, FrozenEncoder},
         resnet::EnergyNetConfig,
     },
     rng::{Purpose, Rng},
@@ -104,6 +105,35 @@ fn cpu() -> Recipe {
     r
 }
 
+/// CIFAR-10's mean and standard deviation of each channel, of values in [0, 1].
+const CIFAR: ([f64; 3], [f64; 3]) = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
+
+/// Published settings for CIFAR-10 with one of the authors' energy networks and ResNet-18.
+fn cifar(net: fn([usize; 3], &[f64], &[f64]) -> EnergyNetConfig) -> Recipe {
+    let (mean, std) = CIFAR;
+    let shape = [3, 32, 32];
+    let encoder = EncoderConfig::resnet18(shape, &mean, &std);
+    let mut r = published(net(shape, &mean, &std), encoder, 3);
+    // A checkpoint holds the buffer of 10,000 images, 123 MB.
+    r.checkpoint_seconds = 600.0;
+    r
+}
+
+/// The authors' `resnet_small`, 1.73 M parameters.
+fn small() -> Recipe {
+    cifar(EnergyNetConfig::small)
+}
+
+/// CLEL-Base, 6.96 M.
+fn base() -> Recipe {
+    cifar(EnergyNetConfig::base)
+}
+
+/// CLEL-Large, 30.7 M.
+fn large() -> Recipe {
+    cifar(EnergyNetConfig::large)
+}
+
 /// Seconds of work, for tests.
 fn smoke() -> Recipe {
     let mut r = cpu();
@@ -121,7 +151,13 @@ fn smoke() -> Recipe {
 }
 
 /// Every preset.
-pub const PRESETS: &[Preset<Recipe>] = &[("cpu", cpu), ("smoke", smoke)];
+pub const PRESETS: &[Preset<Recipe>] = &[
+    ("cpu", cpu),
+    ("small", small),
+    ("base", base),
+    ("large", large),
+    ("smoke", smoke),
+];
 
 /// The replay buffer's file in a checkpoint.
 const BUFFER: &str = "buffer.safetensors";
@@ -302,7 +338,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     (session.sink)(&Event::Note {
         text: "measuring and exporting".into(),
     });
-    let (card, weights) = export(&name, &training, &recipe, data.count, &mut session, &device)?;
+    let (card, weights) = export(&name, &training, &recipe, &data, &mut session, &device)?;
     let model = request.models.join(&name);
     artifact::write_model(&model, &card, &weights)?;
     artifact::write_manifest(&request.models)?;
@@ -310,6 +346,33 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         model: model.clone(),
     });
     Ok(model)
+}
+
+/// The direction of each class's mean latent over the data, `[classes, latent]`, row by row.
+fn class_latents(
+    encoder: &FrozenEncoder,
+    data: &Dataset,
+    classes: usize,
+    device: &Device,
+) -> Result<Vec<f32>> {
+    let mut sums: Vec<Vec<f64>> = vec![Vec::new(); classes];
+    let order: Vec<usize> = (0..data.count).collect();
+    for chunk in order.chunks(250) {
+        let x = data::images(data, chunk, device);
+        let z: Vec<f32> = pollster::block_on(read(encoder.latent(x)))?;
+        for (&i, z) in chunk.iter().zip(z.chunks(z.len() / chunk.len())) {
+            let sum = &mut sums[usize::from(data.labels[i])];
+            sum.resize(z.len(), 0.0);
+            sum.iter_mut().zip(z).for_each(|(s, &v)| *s += f64::from(v));
+        }
+    }
+    Ok(sums
+        .iter()
+        .flat_map(|sum| {
+            let norm = sum.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
+            sum.iter().map(move |v| (v / norm) as f32)
+        })
+        .collect())
 }
 
 /// Rounds of augmentation and chain steps from fresh noise that the card's samples take: the authors'
@@ -321,17 +384,28 @@ fn export(
     name: &str,
     training: &Training,
     recipe: &Recipe,
-    images: usize,
+    data: &Dataset,
     session: &mut Session<'_, '_, '_>,
     device: &Device,
 ) -> Result<(Card, Vec<u8>)> {
     let stage = &recipe.clel;
+    let classes = session.request.data.spec().class_names.len();
     let architecture = Architecture {
         energy: stage.energy.clone(),
-        beta: stage.beta,
+        beta: if stage.guided { stage.beta } else { 0.0 },
+        encoder: stage.guided.then(|| stage.encoder.clone()),
+        classes: if stage.guided { classes } else { 0 },
+        augment: stage.buffer_augmentation.then(|| stage.augment.clone()),
+        chains: Some(stage.chains.clone()),
     };
     let mut dict = DictBuilder::default();
     training.frozen().save(&mut dict);
+    if let Some(encoder) = training.encoder() {
+        let encoder = encoder.frozen();
+        encoder.save(&mut dict, "encoder");
+        let means = class_latents(&encoder, data, classes, device)?;
+        dict.full_values("class_latents", &means, &[classes, stage.encoder.latent]);
+    }
     let weights = dict.finish()?;
     let stored = Clel::from_dict(&Dict::open(&weights, name, device)?, &architecture)?;
 
@@ -384,7 +458,7 @@ fn export(
         training: serde_json::json!({
             "recipe": recipe,
             "preset": preset,
-            "images": images,
+            "images": data.count,
             "seconds": session.seconds(),
             "device": session.state.device,
             "commit": session.state.commit,

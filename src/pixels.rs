@@ -1,0 +1,23 @@
+//! Between bytes and what models see.
+
+/// (v + ½)/256: the middle of byte v's bin, the mean of what dequantisation makes of it.
+pub fn centre(v: u8) -> f32 {
+    (f32::from(v) + 0.5) / 256.0
+}
+
+/// A value in [0, 1] as a byte; what lies outside is clamped, not-a-number is black. The inverse of
+/// [`centre`].
+pub fn byte(v: f32) -> u8 {
+    (v.clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back() {
+        assert!((0..=255).all(|v| byte(centre(v)) == v));
+        assert_eq!([byte(-1.0), byte(2.0), byte(f32::NAN)], [0, 255, 0]);
+    }
+}
