@@ -23,6 +23,8 @@ pub mod cli;
 #[cfg(feature = "native")]
 pub mod data;
 #[cfg(feature = "native")]
+pub mod eval;
+#[cfg(feature = "native")]
 pub mod image;
 #[cfg(feature = "native")]
 pub mod train;

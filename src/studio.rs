@@ -89,13 +89,17 @@ pub struct StudioModel {
     name: String,
     title: String,
     system: String,
-    shape: [usize; 3],
+    /// `[channels, height, width]`
+    pub shape: [usize; 3],
     parameters: usize,
-    classes: Vec<String>,
+    /// Names of the data's classes.
+    pub classes: Vec<String>,
     latents: bool,
     classifier: Option<Judge>,
-    sets: Vec<ReferenceSet>,
-    defaults: StudioConfig,
+    /// Sets that scores are placed in.
+    pub sets: Vec<ReferenceSet>,
+    /// What a newcomer meets.
+    pub defaults: StudioConfig,
     augments: bool,
     method: String,
     self_test: SelfTest,
@@ -109,10 +113,12 @@ struct Judge {
     accuracy: f64,
 }
 
+/// A set that scores are placed in.
 #[derive(Debug, Clone, Serialize)]
-struct ReferenceSet {
+pub struct ReferenceSet {
     name: String,
-    title: String,
+    /// Name for people.
+    pub title: String,
     images: usize,
     auroc: Option<Interval>,
     auroc_energy: Option<Interval>,

@@ -19,7 +19,7 @@ use md5::Md5;
 use mixwell::{
     data::{
         ArchiveSpec, Dataset, DatasetName, DatasetSpec, FileSpec, Files, GzSpec, Source, Split,
-        SplitSpec,
+        SplitSpec, folder,
         idx::{MAX_BYTES, parse_images, parse_labels},
         load_with,
     },
@@ -427,6 +427,52 @@ impl Drop for Server {
     }
 }
 
+/// Two files of two records, 3 channels of 2 × 1, as one archive with a stranger in it.
+fn archived(mirrors: &[&str]) -> (DatasetSpec, Vec<u8>) {
+    let file = |name: &'static str, first: u8| {
+        let record = |label: u8| std::iter::once(label).chain(first..first + 6);
+        let raw: Vec<u8> = [1, 2].into_iter().flat_map(record).collect();
+        let spec = FileSpec {
+            gz: None,
+            ..file_spec(name, &raw)
+        };
+        (spec, raw)
+    };
+    let files = [file("one.bin", 10), file("two.bin", 20)];
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, raw: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(raw.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append_data(&mut header, format!("batches/{name}"), raw)
+            .unwrap();
+    };
+    files.iter().for_each(|(spec, raw)| add(spec.name, raw));
+    add("readme.html", b"not a data file");
+    let body = gz(&tar.into_inner().unwrap());
+    let [one, two] = files.map(|(spec, _)| spec);
+    let split = |spec: FileSpec| SplitSpec {
+        count: 2,
+        files: Files::Records(vec![spec].leak()),
+    };
+    let spec = DatasetSpec {
+        archive: Some(ArchiveSpec {
+            name: "batches.gz",
+            bytes: body.len(),
+            md5: format!("{:x}", Md5::digest(&body)).leak(),
+            folder: "batches",
+        }),
+        channels: 3,
+        height: 2,
+        width: 1,
+        train: split(one),
+        test: split(two),
+        ..spec(mirrors)
+    };
+    (spec, body)
+}
+
 fn published(file: &str) -> Vec<u8> {
     let (_, raw) = files().into_iter().find(|(name, _)| *name == file).unwrap();
     gz(&raw)
@@ -721,4 +767,128 @@ fn a_cache_that_cannot_be_written_is_an_error_that_leaves_no_temporary_file() {
     let error = load(&spec(&[&server.url]), &cache.as_cache()).unwrap_err();
     assert_has(&error.to_string(), "cannot create");
     assert_eq!(server.requests(), 1);
+}
+
+// --- archives and folders of images ------------------------------------------------------------
+
+#[test]
+fn an_archive_is_fetched_once_for_all_its_files() {
+    let (_, body) = archived(&[]);
+    let sent = body.clone();
+    let server = Server::new(move |_| Answer::whole(sent.clone()));
+    let (spec, _) = archived(&[&server.url]);
+    let cache = Scratch::new();
+    for (split, first) in [(Split::Train, 10), (Split::Test, 20), (Split::Train, 10)] {
+        let data = load_with(&spec, split, &cache.as_cache(), &mut |_| {}).unwrap();
+        assert_eq!(data.labels, [1, 2]);
+        assert_eq!(data.images[..6], (first..first + 6).collect::<Vec<u8>>());
+        assert_eq!(data.shape(), [3, 2, 1]);
+    }
+    assert_eq!(server.requests(), 1);
+    // The unpacked folder, given as a data folder's.
+    let folder = Scratch::new();
+    for name in ["one.bin", "two.bin"] {
+        folder.put(
+            &format!("batches/{name}"),
+            &fs::read(cache.0.join(NAME).join(name)).unwrap(),
+        );
+    }
+    assert_eq!(load(&spec, &folder.as_data_dir()).unwrap().count, 2);
+}
+
+#[test]
+fn another_archive_or_a_truncated_one_is_refused() {
+    let (_, body) = archived(&[]);
+    for wrong in [
+        body[..body.len() - 1].to_vec(),
+        gz(b"no tar"),
+        vec![0; body.len()],
+    ] {
+        let server = Server::new(move |_| Answer::whole(wrong.clone()));
+        let (spec, _) = archived(&[&server.url]);
+        let cache = Scratch::new();
+        let error = load(&spec, &cache.as_cache()).unwrap_err().to_string();
+        assert_has(&error, "expected");
+        assert_has(&error, "one.bin");
+        assert!(cache.cached().is_empty(), "nothing unverified is kept");
+    }
+}
+
+fn png(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 4]) -> Vec<u8> {
+    let image = image::RgbaImage::from_fn(width, height, |x, y| image::Rgba(pixel(x, y)));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn folders_of_images_are_cut_scaled_and_made_grey() {
+    let dir = Scratch::new();
+    // White right of the middle square, which must not be seen; half transparent white: grey.
+    dir.put(
+        "a.png",
+        &png(12, 4, |x, _| {
+            if (4..8).contains(&x) {
+                [255, 255, 255, 128]
+            } else {
+                [255; 4]
+            }
+        }),
+    );
+    dir.put(
+        "deep/b.PNG",
+        &png(8, 8, |x, _| {
+            if x < 4 {
+                [255, 0, 0, 255]
+            } else {
+                [0, 0, 0, 255]
+            }
+        }),
+    );
+    dir.put("readme.txt", b"no image");
+    let grey = folder::load(&dir.0, [1, 4, 4], 100).unwrap();
+    assert_eq!((grey.count, grey.images.len()), (2, 32));
+    assert!(
+        grey.images[..16].iter().all(|&v| v == 128),
+        "{:?}",
+        grey.images
+    );
+    // Red's luma is 0.299 · 255 = 76.
+    assert_eq!(grey.images[16..18], [76, 76]);
+    assert_eq!(grey.images[18..20], [0, 0]);
+    let colour = folder::load(&dir.0, [3, 4, 4], 100).unwrap();
+    assert_eq!(colour.images[48..52], [255, 255, 0, 0]);
+    assert_eq!(colour.images[64..68], [0; 4]);
+    assert_eq!(folder::load(&dir.0, [1, 4, 4], 1).unwrap().count, 1);
+}
+
+#[test]
+fn what_is_no_image_or_far_too_large_is_refused_before_it_is_decoded() {
+    let refused = |name: &str, content: &[u8]| {
+        let dir = Scratch::new();
+        dir.put(name, content);
+        folder::load(&dir.0, [1, 4, 4], 100)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_has(&refused("a.txt", b"text"), "found none");
+    assert_has(&refused("a.png", b"text"), "a.png");
+    let whole = png(64, 64, |x, y| [x as u8, y as u8, (x * y) as u8, 255]);
+    assert_has(&refused("cut.png", &whole[..whole.len() / 2]), "broken");
+    // A 10,000 × 10,000 header: 100 megapixels that are not there.
+    let mut huge = png(1, 1, |_, _| [0; 4]);
+    huge[16..20].copy_from_slice(&10_000u32.to_be_bytes());
+    huge[20..24].copy_from_slice(&10_000u32.to_be_bytes());
+    let crc = crc32(&huge[12..29]);
+    huge[29..33].copy_from_slice(&crc.to_be_bytes());
+    assert_has(&refused("huge.png", &huge), "10000 × 10000");
+    let nowhere = folder::load("/nonexistent".as_ref(), [1, 4, 4], 1).unwrap_err();
+    assert_has(&nowhere.to_string(), "/nonexistent");
+}
+
+/// PNG's checksum.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }

@@ -100,9 +100,10 @@ export function askToDownload(title, bytes, why) {
  * @param {MixwellError} error
  * @param {DeviceReport | null} report goes into the copied text
  * @param {(way: Way) => void} go
+ * @param {Partial<Record<import("./protocol.js").ErrorKind, Partial<import("./errors.js").Words>>>} [own] another room's words, where the race's do not fit
  */
-export function showError(error, report, go) {
-  const { title, text, ways } = WORDS[error.kind];
+export function showError(error, report, go, own = {}) {
+  const { title, text, ways } = { ...WORDS[error.kind], ...own[error.kind] };
   const offered = ways.filter((way) => way !== "cpu" || report?.runtime !== "cpu");
   const technical = [`mixwell: ${error.kind}`, error.message, error.detail, `device: ${JSON.stringify(report)}`, `browser: ${navigator.userAgent}`, `address: ${location.href}`].filter(Boolean).join("\n");
   const copy = button("Copy the report", () => copyWith(copy, technical, announce), "quiet");

@@ -1,11 +1,12 @@
 // The compute engine: a worker that holds the wasm module and nothing else. It may block on a long
-// frame, panic or lose its device; its owner (the race's conductor worker.js, or the Playground's
-// page) stays responsive meanwhile and can always throw it away and start another.
+// frame, panic or lose its device; its owner (the race's conductor worker.js, or the page of
+// the Playground or the Studio) stays responsive meanwhile and can always throw it away and start another.
 
 import { Failure, toError } from "./failure.js";
 
 /** @import { DeviceReport, EngineCalls, EngineReply, EngineRequest, Frame, MixwellError, Runtime, WasmModule, WasmSession } from "./protocol.js" */
 /** @import { Playground } from "./play-protocol.js" */
+/** @import { Studio } from "./studio-protocol.js" */
 
 const scope = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
@@ -22,6 +23,8 @@ const NEEDED_LIMITS = /** @type {const} */ ({
 let session = null;
 /** @type {Playground | null} */
 let playground = null;
+/** @type {Studio | null} */
+let studio = null;
 /** @type {GPUDevice[]} */
 const devices = [];
 /** The panic hook writes to console.error just before the trap, whose own text is only "unreachable". */
@@ -133,7 +136,7 @@ async function start(runtime) {
     throw new Failure(kind, `The ${runtime === "cpu" ? "CPU" : "WebGPU"} build did not load: ${message}`, detail);
   }
   session = await wasm.start();
-  playground = null;
+  [playground, studio] = [null, null];
   return null;
 }
 
@@ -148,15 +151,14 @@ function withCheckpoint(frame) {
 }
 
 /**
- * @param {keyof Playground} method
+ * @param {object} room
+ * @param {string} method
  * @param {unknown[]} args
- * @returns {Promise<unknown>}
  */
-async function play(method, args) {
-  playground ??= await running().playground();
-  const run = /** @type {(...args: unknown[]) => unknown} */ (playground[method]);
-  if (typeof run !== "function") throw new Failure("panic", `The Playground of this build has no ${method}().`);
-  return run.apply(playground, args);
+function ask(room, method, args) {
+  const run = /** @type {Record<string, unknown>} */ (room)[method];
+  if (typeof run !== "function") throw new Failure("panic", `This build has no ${method}().`);
+  return run.apply(room, args);
 }
 
 /** @type {{ [Op in keyof EngineCalls]: (...args: Parameters<EngineCalls[Op]>) => Promise<ReturnType<EngineCalls[Op]>> }} */
@@ -168,7 +170,8 @@ const calls = {
   reset: async (seed) => withCheckpoint(await running().reset(seed)),
   advance: async (transitions) => withCheckpoint(await running().advance(transitions)),
   restore: async (checkpoint) => withCheckpoint(await running().restore(checkpoint)),
-  play,
+  play: async (method, args) => ask((playground ??= await running().playground()), method, args),
+  studio: async (method, args) => ask((studio ??= await running().studio()), method, args),
   random_words: (seed, step, chains, dim) => running().random_words(seed, step, chains, dim),
   lose_device: async () => {
     for (const device of devices) device.destroy();

@@ -83,6 +83,11 @@ export const WORDS = {
     text: "Its files or its card do not fit this version of the page. Another model may work, and so may a reload.",
     ways: ["defaults", "reload"],
   },
+  "bad-image": {
+    title: "This image cannot be used",
+    text: "PNG, JPEG, WebP, GIF and AVIF can, up to 40 megapixels. Nothing that was there before is lost.",
+    ways: ["retry"],
+  },
   "self-test": {
     title: "This device computes wrong energies",
     text: "Before its first use the model is checked against known answers. They do not agree here, so nothing computed on this device could be trusted.",

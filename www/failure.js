@@ -18,6 +18,7 @@ const KINDS = new Set(
     "quota",
     "bad-config",
     "bad-model",
+    "bad-image",
     "self-test",
     "unsupported",
   ]),

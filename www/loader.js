@@ -2,11 +2,11 @@
 // SHA-256 agrees with the manifest, and a cached copy is verified again whenever it is read.
 
 import { Failure, toError } from "./failure.js";
+import { filesOf } from "./model-files.js";
 
 /** @import { Card, ErrorKind, Manifest, ManifestFile, ManifestModel } from "./protocol.js" */
 
 const CACHE_NAME = "mixwell-models-v1";
-const NEEDED = ["card.json", "weights.safetensors"];
 const ATTEMPTS = 4;
 const FIRST_PAUSE_MS = 500;
 /** A connection that sends nothing for this long is given up and tried again. */
@@ -23,6 +23,7 @@ const STALL_MS = 20_000;
  * @typedef {object} LoadedModel
  * @property {Card} card
  * @property {Uint8Array<ArrayBuffer>} weights
+ * @property {Map<string, Uint8Array<ArrayBuffer>>} files all that was loaded, by path
  * @property {boolean} from_cache nothing was downloaded
  * @property {boolean} cached everything is kept for the next visit
  */
@@ -66,23 +67,25 @@ export class Loader {
   /**
    * Names of the models that could be loaded without the network.
    * @param {Manifest} manifest
+   * @param {readonly string[]} [more] files besides card and weights, where a model has them
    */
-  async cached(manifest) {
+  async cached(manifest, more) {
     const cache = await this.#open();
     if (!cache) return [];
     const urls = new Set((await cache.keys()).map((request) => request.url));
     return manifest.models
-      .filter((model) => neededFiles(model).every((file) => urls.has(this.#key(model, file))))
+      .filter((model) => filesOf(model, more).every((file) => urls.has(this.#key(model, file))))
       .map((model) => model.name);
   }
 
   /**
    * @param {ManifestModel} model
    * @param {Hooks} hooks
+   * @param {readonly string[]} [more] files besides card and weights, where the model has them
    * @returns {Promise<LoadedModel>}
    */
-  async model(model, hooks) {
-    const files = neededFiles(model);
+  async model(model, hooks, more) {
+    const files = filesOf(model, more);
     const total = files.reduce((sum, file) => sum + file.bytes, 0);
     const cache = await this.#open();
     if (!cache) hooks.note("quota", "This browser offers no cache here, so the model is kept in memory only and downloaded again next time.");
@@ -110,6 +113,7 @@ export class Loader {
     return {
       card: parseCard(part(bytes, "card.json"), model),
       weights: part(bytes, "weights.safetensors"),
+      files: bytes,
       from_cache: downloaded === 0,
       cached: kept,
     };
@@ -317,18 +321,6 @@ class Final extends Failure {
  */
 function continuesAt(response, from) {
   return response.status === 206 && (response.headers.get("content-range") ?? "").startsWith(`bytes ${from}-`);
-}
-
-/**
- * @param {ManifestModel} model
- * @returns {ManifestFile[]}
- */
-function neededFiles(model) {
-  return NEEDED.map((path) => {
-    const file = model.files.find((candidate) => candidate.path === path);
-    if (!file) throw new Failure("bad-model", `The manifest lists no ${path} for the model ${model.name}.`);
-    return file;
-  });
 }
 
 /**

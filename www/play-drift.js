@@ -2,7 +2,7 @@
 // device is the same run. The random words must agree to the last bit; the chains cannot, since
 // devices round differently, and a chaotic path multiplies what rounding began.
 
-import { PlaySession } from "./play-session.js";
+import { Session } from "./session.js";
 
 /** @import { PlayConfig, PlayFrame } from "./play-protocol.js" */
 /** @import { DeviceReport } from "./protocol.js" */
@@ -54,7 +54,7 @@ export function apart(a, b, draws) {
 export async function measureDrift(config) {
   /** @param {"cpu" | "webgpu"} runtime */
   const run = async (runtime) => {
-    const session = new PlaySession(() => {});
+    const session = new Session("play", () => {});
     try {
       const report = await session.start(runtime);
       const { host, device } = await session.words(config.seed, 0, 16, 10);

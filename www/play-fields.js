@@ -17,7 +17,7 @@ import { inRange, RANGES, wording } from "./play-url.js";
  * @param {object} options
  * @param {string} options.id
  * @param {string} options.label
- * @param {keyof typeof RANGES} options.range
+ * @param {keyof typeof RANGES | readonly [number, number]} options.range
  * @param {boolean} [options.whole]
  * @param {string} [options.empty] what an empty field means, where it may be empty
  * @param {readonly [number, number]} [options.slider]

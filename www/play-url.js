@@ -145,7 +145,7 @@ export function presetState(lesson) {
 
 /**
  * @param {string} text
- * @param {keyof typeof RANGES} range
+ * @param {keyof typeof RANGES | readonly [number, number]} range
  * @param {boolean} whole
  * @returns {number | undefined}
  */
@@ -153,18 +153,18 @@ export function inRange(range, whole, text) {
   // Number() reads "", " " and "0x10" as numbers; an address should not.
   if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) return undefined;
   const value = Number(text);
-  const [least, most] = RANGES[range];
+  const [least, most] = typeof range === "string" ? RANGES[range] : range;
   if (!Number.isFinite(value) || value < least || value > most || (whole && !Number.isInteger(value))) return undefined;
   return value;
 }
 
 /**
- * @param {keyof typeof RANGES} range
+ * @param {keyof typeof RANGES | readonly [number, number]} range
  * @param {boolean} whole
  * @param {string} [empty] the word for null, where there may be none
  */
 export function wording(range, whole, empty) {
-  const [least, most] = RANGES[range].map((bound) => bound.toLocaleString("en", { maximumFractionDigits: 10 }));
+  const [least, most] = (typeof range === "string" ? RANGES[range] : range).map((bound) => bound.toLocaleString("en", { maximumFractionDigits: 10 }));
   return `${empty ? `${empty}, or ` : ""}a ${whole ? "whole " : ""}number from ${least} to ${most}`;
 }
 

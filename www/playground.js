@@ -18,12 +18,12 @@ import { LearnPanel } from "./play-learn.js";
 import { LESSONS } from "./play-lessons.js";
 import { Numbers, summary } from "./play-numbers.js";
 import { PathPanel } from "./play-path.js";
-import { PlaySession } from "./play-session.js";
 import { Settings } from "./play-settings.js";
 import { ShareDialog } from "./play-share.js";
 import { SideStore } from "./play-store.js";
 import { paintLegend, SurfaceView } from "./play-surface.js";
 import { defaultState, formatState, PACES, parseState, presetState, samplerConfig, side as freshSide } from "./play-url.js";
+import { Session } from "./session.js";
 import { setUpTheme } from "./theme.js";
 import { TraceStore } from "./traces.js";
 
@@ -99,7 +99,7 @@ let stores = [];
 let traces = [];
 let state = readAddress();
 
-const session = new PlaySession((error) => fail(error));
+const session = new Session("play", (error) => fail(error));
 const surfaces = NAMES.map((name, index) => new SurfaceView(byId(`${name}-surface`, HTMLDivElement), name, (chain) => pick(chain, index)));
 const traceViews = NAMES.map((name) => new TraceView(name, { plot: byId(`${name}-trace-plot`, HTMLDivElement), readout: byId(`${name}-readout`, HTMLElement), table: byId(`${name}-trace-table`, HTMLDivElement) }));
 const ranksViews = NAMES.map((name) => new RanksView(name, byId(`${name}-ranks-plot`, HTMLDivElement), byId(`${name}-ranks-table`, HTMLDivElement)));

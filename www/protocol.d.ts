@@ -3,6 +3,7 @@
 // produces the same shapes with serde.
 
 import type { Playground } from "./play-protocol.js";
+import type { Studio } from "./studio-protocol.js";
 
 /** What the chains walk in. */
 export type Space = "pixel" | "latent";
@@ -124,9 +125,9 @@ export interface ManifestFile {
 export interface ManifestModel {
   name: string;
   title: string;
-  /** Spaces that it can be sampled in, e.g. "pixel" and "latent". */
+  /** Spaces that it can be sampled in, e.g. "pixel" and "latent"; empty: it is no energy-based model but a classifier. */
   spaces: string[];
-  /** Holds at least "card.json" and "weights.safetensors"; the page downloads these two only. */
+  /** Holds at least "card.json" and "weights.safetensors"; the Race downloads these two only, the Studio "scores.json" too. */
   files: ManifestFile[];
 }
 
@@ -136,13 +137,20 @@ export interface Manifest {
   models: ManifestModel[];
 }
 
+/** Energies of known states on this device against the card's. */
+export interface SelfTest {
+  passed: boolean;
+  max_relative_error: number;
+  tolerance: number;
+}
+
 export interface ModelInfo {
   card: Card;
   /** channels, height, width */
   shape: [number, number, number];
   parameters: number;
   /** Result of the known-answer self-test on this device: energies against the card's. */
-  self_test: { passed: boolean; max_relative_error: number; tolerance: number };
+  self_test: SelfTest;
 }
 
 export interface RaceInfo {
@@ -182,6 +190,7 @@ export type ErrorKind =
   | "quota" // cache full: goes on from memory, a note only
   | "bad-config"
   | "bad-model"
+  | "bad-image" // what was dropped, pasted or chosen cannot be used as an image
   | "self-test"
   | "unsupported"; // no WebAssembly, no module workers, …
 
@@ -249,6 +258,8 @@ export interface WasmSession {
   random_words(seed: number, step: number, chains: number, dim: number): Promise<{ host: Uint32Array; device: Uint32Array | null }>;
   /** The second room (www/play-protocol.d.ts); needs no model. */
   playground(): Promise<Playground>;
+  /** The rooms Generate, Compose and Score (www/studio-protocol.d.ts); it loads its own model. */
+  studio(): Promise<Studio>;
   free(): void;
 }
 export interface WasmModule {
@@ -257,7 +268,7 @@ export interface WasmModule {
   start(): Promise<WasmSession>;
 }
 
-/** What the engine (www/engine.js) does for its owner: the race's conductor (www/worker.js), or the Playground's page. */
+/** What the engine (www/engine.js) does for its owner: the race's conductor (www/worker.js), or the page of the Playground or the Studio. */
 export interface EngineCalls {
   /** Looks at the adapter, needs no wasm. */
   check(force_cpu: boolean): DeviceReport;
@@ -268,8 +279,10 @@ export interface EngineCalls {
   reset(seed: number): { frame: Frame; checkpoint: Uint8Array };
   advance(transitions: number): { frame: Frame; checkpoint: Uint8Array };
   restore(checkpoint: Uint8Array): { frame: Frame; checkpoint: Uint8Array };
-  /** Calls a method of the Playground; www/play-session.js has the types that go with the name. */
+  /** Calls a method of the Playground; www/session.js has the types that go with the name. */
   play(method: keyof Playground, args: unknown[]): unknown;
+  /** The same for the Studio. */
+  studio(method: keyof Studio, args: unknown[]): unknown;
   /** Random words as the host and as the device makes them; device is null where it takes the host's. */
   random_words(seed: number, step: number, chains: number, dim: number): { host: Uint32Array; device: Uint32Array | null };
   lose_device(): null;

@@ -1,6 +1,8 @@
 // The whole state of the page as the address's hash, so that a link shows what its sender saw.
 // Pure functions: nothing here touches the document.
 
+import { NEEDED } from "./model-files.js";
+
 /** @import { Manifest, RaceConfig, SamplerName } from "./protocol.js" */
 
 /**
@@ -30,12 +32,13 @@ export const RANGES = /** @type {const} */ ({
 });
 
 /**
- * The models that can race: those that can be sampled in both spaces.
+ * The models that can race: those that can be sampled in both spaces, with the files that a race needs.
  * @param {Manifest} manifest
  * @returns {Manifest}
  */
 export function racing(manifest) {
-  return { ...manifest, models: manifest.models.filter(({ spaces }) => ["pixel", "latent"].every((space) => spaces.includes(space))) };
+  const models = manifest.models.filter(({ spaces }) => ["pixel", "latent"].every((space) => spaces.includes(space)));
+  return { ...manifest, models: models.map((model) => ({ ...model, files: model.files.filter(({ path }) => NEEDED.some((needed) => needed === path)) })) };
 }
 
 /** @returns {PageState} */

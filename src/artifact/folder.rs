@@ -18,6 +18,9 @@ use crate::{
 
 const FILES: [&str; 2] = ["card.json", "weights.safetensors"];
 
+/// The reference scores that `eval` wrote, if it did.
+pub const SCORES: &str = "scores.json";
+
 /// Writes a file so that a reader sees the old one or the new one, never a part: a temporary file
 /// beside it, flushed, then renamed.
 ///
@@ -50,12 +53,12 @@ fn pretty(value: &impl Serialize) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Reads a model by folder, or by name under `models/`.
+/// A model's folder, given as such or as a name under `models/`.
 ///
 /// # Errors
-/// [`Error::Model`] when there is no such folder, or card and weights do not fit; [`Error::Io`].
-pub fn read_model(name: &str, device: &Device) -> Result<(Card, Arc<dyn Model>)> {
-    let folder = [PathBuf::from(name), Path::new("models").join(name)]
+/// [`Error::Model`] when there is none.
+pub fn find_model(name: &str) -> Result<PathBuf> {
+    [PathBuf::from(name), Path::new("models").join(name)]
         .into_iter()
         .find(|p| p.join(FILES[0]).is_file())
         .ok_or_else(|| {
@@ -75,14 +78,38 @@ pub fn read_model(name: &str, device: &Device) -> Result<(Card, Arc<dyn Model>)>
                     format!("there are: {}", known.join(", "))
                 },
             )
-        })?;
+        })
+}
+
+/// A model's card and weights, as they are on the disk.
+///
+/// # Errors
+/// [`Error::Model`] when there is no such folder or its card is none; [`Error::Io`].
+pub fn read_files(name: &str) -> Result<(Card, Vec<u8>)> {
+    let folder = find_model(name)?;
     let read = |file: &str| {
         let path = folder.join(file);
         fs::read(&path).map_err(Error::io("read", path))
     };
-    let card = Card::parse(&read(FILES[0])?, name)?;
-    let model = card.load(&read(FILES[1])?, device)?;
+    Ok((Card::parse(&read(FILES[0])?, name)?, read(FILES[1])?))
+}
+
+/// Reads a model by folder, or by name under `models/`.
+///
+/// # Errors
+/// As [`read_files`], and [`Error::Model`] when card and weights do not fit.
+pub fn read_model(name: &str, device: &Device) -> Result<(Card, Arc<dyn Model>)> {
+    let (card, weights) = read_files(name)?;
+    let model = card.load(&weights, device)?;
     Ok((card, model))
+}
+
+/// Writes a value beside a model's files, for people to read.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_pretty(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_atomically(path, &pretty(value)?)
 }
 
 #[derive(Serialize)]
@@ -118,8 +145,11 @@ pub fn write_manifest(models: &Path) -> Result<()> {
         .map(|e| e.path())
         .filter(|p| p.join(FILES[0]).is_file())
         .collect();
-    // MNIST before Fashion-MNIST: the first is what the page opens with.
-    folders.sort_by_key(|p| std::cmp::Reverse(p.clone()));
+    // MNIST before Fashion-MNIST, and baselines last: the first is what a room opens with.
+    folders.sort_by_key(|p| {
+        let baseline = p.to_string_lossy().ends_with("-unguided");
+        (baseline, std::cmp::Reverse(p.clone()))
+    });
     let mut entries = Vec::new();
     for folder in folders {
         let name = folder
@@ -128,7 +158,8 @@ pub fn write_manifest(models: &Path) -> Result<()> {
             .unwrap_or_default();
         let mut files = Vec::new();
         let (mut title, mut spaces) = (String::new(), Vec::new());
-        for file in FILES {
+        let more = Some(SCORES).filter(|file| folder.join(file).is_file());
+        for file in FILES.into_iter().chain(more) {
             let path = folder.join(file);
             let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
             if file == FILES[0] {

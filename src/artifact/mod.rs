@@ -176,4 +176,7 @@ pub async fn self_test(model: &dyn Model, known: &KnownAnswer) -> Result<SelfTes
 #[cfg(feature = "native")]
 mod folder;
 #[cfg(feature = "native")]
-pub use folder::{read_model, write_atomically, write_manifest, write_model};
+pub use folder::{
+    SCORES, find_model, read_files, read_model, write_atomically, write_manifest, write_model,
+    write_pretty,
+};

@@ -2,6 +2,7 @@
 
 mod chains;
 mod device;
+mod eval;
 mod info;
 mod train;
 
@@ -36,6 +37,12 @@ enum Command {
     Targets(chains::TargetsArgs),
     /// Race pixel space against latent space at equal gradient evaluations.
     Race(chains::RaceArgs),
+    /// Generate images: from noise, under conditions, around kept pixels.
+    Generate(eval::GenerateArgs),
+    /// Score images of your own.
+    Score(eval::ScoreArgs),
+    /// Measure a model: FID, energies, AUROC, neighbours.
+    Eval(eval::EvalArgs),
     /// Show a model's card and test it on a device.
     Info(info::InfoArgs),
     /// Rewrite models/manifest.json from the model folders.
@@ -69,6 +76,9 @@ fn run(command: Command) -> Result<Outcome> {
         Command::Samplers(args) => args.run(),
         Command::Targets(args) => args.run(),
         Command::Race(args) => args.run(),
+        Command::Generate(args) => args.run(),
+        Command::Score(args) => args.run(),
+        Command::Eval(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Manifest(args) => args.run(),
     }

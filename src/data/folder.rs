@@ -110,7 +110,13 @@ pub fn decode(path: &Path, [channels, height, width]: [usize; 3]) -> Result<Vec<
     }
     let square =
         DynamicImage::ImageRgba8(rgba).crop_imm((w - side) / 2, (h - side) / 2, side, side);
-    let small = square.resize_exact(width as u32, height as u32, FilterType::Triangle);
+    // Averages over areas on the way down, as the page does it.
+    let (w, h) = (width as u32, height as u32);
+    let small = if side >= w.max(h) {
+        square.thumbnail_exact(w, h)
+    } else {
+        square.resize_exact(w, h, FilterType::Triangle)
+    };
     let rgb = small.to_rgb8();
     let plane = |of: &dyn Fn([u8; 3]) -> u8| rgb.pixels().map(|p| of(p.0)).collect::<Vec<u8>>();
     Ok(match channels {

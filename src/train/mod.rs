@@ -21,7 +21,9 @@ use crate::{
 
 pub use batches::{Batches, dequantised};
 pub use run_folder::RunFolder;
-pub use session::{Preset, Session, State, choose_recipe, read_json, record_error, write_json};
+pub use session::{
+    Preset, Session, State, choose_recipe, commit, read_json, record_error, write_json,
+};
 
 /// What the command line asks for.
 pub struct Request {

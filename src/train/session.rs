@@ -250,7 +250,7 @@ pub fn choose_recipe<R: Serialize + serde::de::DeserializeOwned>(
 }
 
 /// The commit the program was built from, for the card; "unknown" outside a checkout.
-fn commit() -> String {
+pub fn commit() -> String {
     std::process::Command::new("git")
         .args(["describe", "--always", "--dirty", "--abbrev=12"])
         .output()

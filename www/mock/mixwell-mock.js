@@ -1,9 +1,11 @@
 // A stand-in for the wasm module, for work on the page without the long Rust build:
 // two Ornstein–Uhlenbeck-like sides, the pixel one stuck near its starts. It draws digits with
 // the canvas, follows protocol.d.ts, and is served by mock/serve.js under both builds' names.
-// Seed 666 panics after a few frames, seed 667 runs out of memory. The Playground's is play-mock.js.
+// Seed 666 panics after a few frames, seed 667 runs out of memory. The Playground's is play-mock.js, the
+// Studio's studio-mock.js.
 
 import { Playground } from "./mock/play-mock.js";
+import { Studio } from "./mock/studio-mock.js";
 
 const SIZE = 28;
 const TRACED = ["energy", "tilt", "pc1", "pc2"];
@@ -127,6 +129,10 @@ class Session {
 
   async playground() {
     return new Playground();
+  }
+
+  async studio() {
+    return new Studio();
   }
 
   free() {}

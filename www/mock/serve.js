@@ -9,28 +9,42 @@ import { fileURLToPath } from "node:url";
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json" };
 const www = new URL("../", import.meta.url);
 
-/** @param {string} name @param {string} title @param {number} bytes */
-function model(name, title, bytes) {
+const CLOTHES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+
+/**
+ * @param {string} name
+ * @param {string} title
+ * @param {number} bytes
+ * @param {{ system?: string, spaces?: string[], data?: string, shape?: number[], classes?: string[], scores?: boolean }} [more]
+ */
+function model(name, title, bytes, { system = "flow-ebm", spaces = ["latent", "pixel"], data = "nothing at all", shape = [1, 28, 28], classes = [..."0123456789"], scores = false } = {}) {
   const card = {
     name,
     title,
     description: "Made-up weights for work on the page: the mock draws its digits itself.",
-    system: "flow-ebm",
-    data: { name: "nothing at all", classes: [..."0123456789"], shape: [1, 28, 28] },
+    system,
+    data: { name: data, classes, shape },
     licence: "MIT",
     metrics: { bits_per_dimension: 1.234, parameters: 1234567 },
     known_failures: ["It is a mock: its chains are drawn, not sampled."],
   };
   const weights = Buffer.alloc(bytes, name);
-  return { name, title, files: { "card.json": Buffer.from(JSON.stringify(card)), "weights.safetensors": weights } };
+  return { name, title, spaces, files: { "card.json": Buffer.from(JSON.stringify(card)), "weights.safetensors": weights, ...(scores ? { "scores.json": Buffer.from('{"mock":true}') } : {}) } };
 }
-const models = [model("flow-ebm-mnist", "MNIST digits (mock)", 5_400_000), model("flow-ebm-fashion", "Fashion (mock)", 6_200_000), model("flow-ebm-large", "Large (mock)", 20_000_000)];
+const models = [
+  model("flow-ebm-mnist", "MNIST digits (mock)", 5_400_000),
+  model("flow-ebm-fashion", "Fashion (mock)", 6_200_000),
+  model("flow-ebm-large", "Large (mock)", 20_000_000),
+  model("clel-fashion-mnist", "Fashion-MNIST, CLEL (mock)", 3_100_000, { system: "clel", spaces: ["pixel"], data: "fashion-mnist", classes: CLOTHES, scores: true }),
+  model("clel-colour", "Colour, CLEL (mock)", 4_100_000, { system: "clel", spaces: ["pixel"], data: "colour", shape: [3, 32, 32], classes: CLOTHES }),
+  model("classifier-fashion-mnist", "Fashion-MNIST classifier (mock)", 400_000, { system: "classifier", spaces: [], data: "fashion-mnist", classes: CLOTHES }),
+];
 export const manifest = {
   version: 1,
-  models: models.map(({ name, title, files }) => ({
+  models: models.map(({ name, title, spaces, files }) => ({
     name,
     title,
-    spaces: ["latent", "pixel"],
+    spaces,
     files: Object.entries(files).map(([path, content]) => ({ path, bytes: content.byteLength, sha256: createHash("sha256").update(content).digest("hex") })),
   })),
 };

@@ -201,3 +201,22 @@ test("manifests are checked before they are believed", async () => {
   const html = new Loader({ base, fetch: async () => new Response("<!doctype html>"), caches: undefined, sleep });
   await assert.rejects(html.manifest(), { kind: "bad-model" });
 });
+
+test("further files are loaded and verified where a model has them", async () => {
+  const richer = modelOf("rich", { "card.json": '{"name":"rich"}', "weights.safetensors": "w".repeat(40), "scores.json": '{"sets":[]}', "race-mala.json": "{}" });
+  const caches = memoryCaches();
+  const { fetch, asked } = serverOf(richer);
+  const loader = new Loader({ base, fetch, caches, sleep });
+  const plain = await loader.model(richer.model, hooks());
+  assert.deepEqual([...plain.files.keys()], ["card.json", "weights.safetensors"]);
+  assert.deepEqual(await loader.cached({ version: 1, models: [richer.model] }), ["rich"]);
+  assert.deepEqual(await loader.cached({ version: 1, models: [richer.model] }, ["scores.json"]), [], "not all of it is here yet");
+  const told = hooks();
+  const loaded = await loader.model(richer.model, told, ["scores.json"]);
+  assert.equal(new TextDecoder().decode(loaded.files.get("scores.json")), '{"sets":[]}');
+  assert.deepEqual(asked, ["card.json", "weights.safetensors", "scores.json"], "nothing twice, and nothing else");
+  assert.deepEqual(told.progressed.at(-1), ["scores.json", 66, 66]);
+  const bad = modelOf("rich", { ...richer.contents, "scores.json": '{"sets":[1]}' });
+  const { fetch: broken } = serverOf({ contents: richer.contents }, (path) => (path === "scores.json" ? new Response('{"sets":[2]}') : undefined));
+  await assert.rejects(new Loader({ base, fetch: broken, caches: memoryCaches(), sleep }).model(bad.model, hooks(), ["scores.json"]), { kind: "checksum" });
+});

@@ -288,12 +288,14 @@ fn check(recipe: &Recipe) -> Result<()> {
 
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
-    let name = format!("clel-{}", request.data);
-    let run = request.name.clone().unwrap_or_else(|| name.clone());
+    let run = request.name.clone();
+    let run = run.unwrap_or_else(|| format!("clel-{}", request.data));
     let folder = RunFolder::open(&request.runs, &run, request.resume)?;
     let recipe = choose_recipe(request, &folder, PRESETS)?;
     check(&recipe)?;
     let stage = &recipe.clel;
+    let arm = if stage.guided { "" } else { "-unguided" };
+    let name = format!("clel-{}{arm}", request.data);
     let data = data::load(request.data, Split::Train, &request.source)?;
     let found = [data.channels, data.height, data.width];
     if found != stage.energy.shape {

@@ -1,12 +1,21 @@
-// The page's one engine: started, asked one thing at a time, replaced when it is lost.
+// The page's one engine: started, asked one thing at a time, replaced when it is lost. Serves the
+// Playground and the Studio, which differ in the calls that they may make.
 
 import { Engine } from "./engine-host.js";
 import { Failure } from "./failure.js";
 
 /** @import { DeviceReport, EngineCalls, Runtime } from "./protocol.js" */
 /** @import { Playground } from "./play-protocol.js" */
+/** @import { Studio } from "./studio-protocol.js" */
 
-export class PlaySession {
+/** The engine's op of each, and what it may be asked. @typedef {{ play: Playground, studio: Studio }} Rooms */
+/**
+ * @template Call
+ * @typedef {Call extends (...args: infer Args) => infer Answer ? { args: Args, answer: Awaited<Answer> } : never} Shape
+ */
+
+/** @template {keyof Rooms} Op */
+export class Session {
   /** @type {Engine | null} */
   #engine = null;
   /** The last question asked; the next one waits for its answer, whatever that is. */
@@ -16,8 +25,12 @@ export class PlaySession {
   /** @type {DeviceReport | null} */
   report = null;
 
-  /** @param {(error: unknown) => void} onFailure when the engine is lost while nobody waits for an answer */
-  constructor(onFailure) {
+  /**
+   * @param {Op} op
+   * @param {(error: unknown) => void} onFailure when the engine is lost while nobody waits for an answer
+   */
+  constructor(op, onFailure) {
+    this.op = op;
     this.onFailure = onFailure;
   }
 
@@ -42,18 +55,19 @@ export class PlaySession {
   }
 
   /**
-   * @template {keyof Playground} Method
+   * @template {keyof Rooms[Op] & string} Method
    * @param {Method} method
-   * @param {Parameters<Playground[Method]>} args
-   * @returns {Promise<Awaited<ReturnType<Playground[Method]>>>}
+   * @param {Shape<Rooms[Op][Method]>["args"]} args
+   * @returns {Promise<Shape<Rooms[Op][Method]>["answer"]>}
    */
   ask(method, ...args) {
     const engine = this.#engine;
     if (!engine) return Promise.reject(new Failure("panic", "The engine is not running."));
     this.pending += 1;
-    const answer = this.#last.then(() => engine.call("play", method, args)).finally(() => (this.pending -= 1));
+    const call = /** @type {(op: string, method: string, args: unknown[]) => Promise<unknown>} */ (/** @type {unknown} */ (engine.call.bind(engine)));
+    const answer = this.#last.then(() => call(this.op, method, args)).finally(() => (this.pending -= 1));
     this.#last = answer.catch(() => {});
-    return /** @type {Promise<Awaited<ReturnType<Playground[Method]>>>} */ (answer);
+    return /** @type {Promise<any>} */ (answer);
   }
 
   /** Random words of this device beside the host's. @param {Parameters<EngineCalls["random_words"]>} args */

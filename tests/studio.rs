@@ -1,0 +1,626 @@
+//! Conditions, in-painting and the Studio's session, on a small untrained CLEL model: what must hold
+//! whatever the weights are.
+
+mod common;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use common::{cpu, devices, host};
+use mixwell::{
+    artifact::{self, Card, DataCard, KnownAnswer},
+    data::{Dataset, DatasetName, Split},
+    energy::{self, Energy, Inpainting},
+    eval::report::{Plan, Report, Setting, evaluate},
+    nn::{
+        augment::AugmentConfig,
+        dict::{Dict, DictBuilder},
+        encoder::{Encoder, EncoderConfig},
+        layers::Init,
+        resnet::{EnergyNet, EnergyNetConfig},
+    },
+    rng::{Purpose, Rng},
+    sampler::{Run, SamplerConfig},
+    scores::Scores,
+    studio::{ConditionConfig, InpaintConfig, Of, Studio, StudioConfig, StudioModel},
+    system::clel::{
+        Architecture, Clel,
+        compose::{Condition, Role},
+        learn::ChainStage,
+    },
+};
+use pollster::block_on;
+
+const SHAPE: [usize; 3] = [1, 12, 12];
+const DIM: usize = 144;
+const LATENT: usize = 8;
+
+fn architecture(guided: bool) -> Architecture {
+    let (mean, std) = ([0.3], [0.35]);
+    let mut energy = EnergyNetConfig::tiny(SHAPE, &mean, &std);
+    energy.stages = vec![(6, 1), (8, 1)];
+    (energy.hidden, energy.features) = (16, LATENT);
+    let mut encoder = EncoderConfig::small(SHAPE, &mean, &std);
+    encoder.stages = vec![(6, 1), (8, 1)];
+    (encoder.hidden, encoder.latent) = (16, LATENT);
+    Architecture {
+        energy,
+        beta: 0.01,
+        encoder: guided.then_some(encoder),
+        classes: if guided { 3 } else { 0 },
+        augment: Some(AugmentConfig::strong(1)),
+        chains: Some(ChainStage {
+            steps: 5,
+            drift: 100.0,
+            noise: 0.001,
+            buffer: 10,
+            reinit: 0.0,
+        }),
+    }
+}
+
+/// A model with random weights, larger in the head so that energies are of order 1.
+fn weights(architecture: &Architecture, device: &Device) -> Vec<u8> {
+    let mut init = Init::new(7, device);
+    let net = EnergyNet::new(&architecture.energy, &mut init).unwrap();
+    let mut dict = DictBuilder::default();
+    net.frozen().save(&mut dict);
+    if let Some(config) = &architecture.encoder {
+        let encoder = Encoder::new(config, &mut init).unwrap();
+        encoder.frozen().save(&mut dict, "encoder");
+        let means = Rng::new(3).normals(Purpose::Data, 0, 3, LATENT);
+        dict.full_values("class_latents", &means, &[3, LATENT]);
+    }
+    dict.finish().unwrap()
+}
+
+fn clel(guided: bool, device: &Device) -> Clel {
+    let architecture = architecture(guided);
+    let weights = weights(&architecture, device);
+    let dict = Dict::open(&weights, "test", device).unwrap();
+    Clel::from_dict(&dict, &architecture).unwrap()
+}
+
+fn card(architecture: &Architecture) -> Card {
+    Card {
+        format: 1,
+        name: "clel-test".into(),
+        title: "Test".into(),
+        description: String::new(),
+        system: "clel".into(),
+        data: DataCard {
+            name: "test".into(),
+            classes: vec!["a".into(), "b".into(), "c".into()],
+            shape: SHAPE,
+            preprocessing: String::new(),
+        },
+        architecture: serde_json::to_value(architecture).unwrap(),
+        training: serde_json::Value::Null,
+        metrics: BTreeMap::new(),
+        step_sizes: BTreeMap::new(),
+        known_answer: KnownAnswer {
+            seed: 0,
+            start_scale: 1.0,
+            energies: BTreeMap::new(),
+            tolerance: 1e-3,
+        },
+        licence: String::new(),
+        known_failures: vec!["none known".into()],
+    }
+}
+
+fn studio(guided: bool, device: &Device) -> (Studio, StudioModel) {
+    let architecture = architecture(guided);
+    let weights = weights(&architecture, device);
+    let mut studio = Studio::new(device.clone());
+    let info = block_on(studio.load(card(&architecture), &weights, None, None)).unwrap();
+    (studio, info)
+}
+
+fn images(n: usize, seed: u64, device: &Device) -> Tensor<2> {
+    Rng::new(seed).uniform_rows(Purpose::Data, 0, 0, n, DIM, device)
+}
+
+fn conditions(roles: &[(Role, f64)]) -> Vec<Condition> {
+    let all = Rng::new(11).normals(Purpose::Choice, 0, roles.len(), LATENT);
+    roles
+        .iter()
+        .zip(all.chunks(LATENT))
+        .map(|(&(role, weight), latent)| Condition {
+            latent: latent.to_vec(),
+            role,
+            weight,
+        })
+        .collect()
+}
+
+/// E(x, z) term by term from cosines in f64.
+#[test]
+fn composed_energies_are_the_formula() {
+    for (name, device) in devices() {
+        let model = clel(true, &device);
+        let x = images(4, 5, &device);
+        let roles = [
+            (Role::All, 1.0),
+            (Role::None, 0.5),
+            (Role::Any, 2.0),
+            (Role::Any, 1.0),
+        ];
+        let beta = 3.0;
+        let conditions = conditions(&roles);
+        let composed = model.composed(beta, &conditions).unwrap();
+        let terms = composed.terms(x.clone());
+        let cosines = host(terms.cosines);
+        let marginal = host(model.scores(x.clone()).0);
+        let expected: Vec<f64> = cosines
+            .chunks(4)
+            .zip(&marginal)
+            .map(|(c, e)| {
+                let any = (beta * 2.0 * c[2]).exp() + (beta * c[3]).exp();
+                e - beta * c[0] + beta * 0.5 * c[1] - any.ln()
+            })
+            .collect();
+        assert!(cosines.iter().all(|c| c.abs() <= 1.0 + 1e-6));
+        common::assert_close(&host(composed.evaluate(x.clone()).energy), &expected, 1e-5);
+        common::assert_close(&host(composed.point(x).energy), &expected, 1e-5);
+        // The first term is the model's energy; NOT has the other sign.
+        let parts = host(terms.energies);
+        for (row, (c, e)) in parts.chunks(5).zip(cosines.chunks(4).zip(&marginal)) {
+            let expected = [
+                *e,
+                -beta * c[0],
+                beta * 0.5 * c[1],
+                -beta * 2.0 * c[2],
+                -beta * c[3],
+            ];
+            common::assert_close(row, &expected, 1e-4);
+        }
+        let conflict = host(terms.conflict);
+        assert_eq!(conflict.len(), 25, "{name}");
+        for i in 0..5 {
+            assert!((conflict[i * 5 + i] - 1.0).abs() < 1e-4, "{conflict:?}");
+            for j in 0..5 {
+                assert!((conflict[i * 5 + j] - conflict[j * 5 + i]).abs() < 1e-5);
+            }
+        }
+        // One option among "any" is a condition like any other.
+        let alone = |role| {
+            let one = self::conditions(&[(role, 1.0)]);
+            host(
+                model
+                    .composed(beta, &one)
+                    .unwrap()
+                    .evaluate(images(4, 5, &device))
+                    .energy,
+            )
+        };
+        common::assert_close(&alone(Role::Any), &alone(Role::All), 1e-5);
+    }
+}
+
+#[test]
+fn composed_gradients_are_finite_differences() {
+    for (name, device) in devices() {
+        let model = clel(true, &device);
+        let roles = [
+            (Role::All, 1.0),
+            (Role::None, 0.5),
+            (Role::Any, 2.0),
+            (Role::Any, 1.0),
+        ];
+        let composed = model.composed(3.0, &conditions(&roles)).unwrap();
+        let x = images(4, 6, &device);
+        let v = Rng::new(8).normal_tensor(Purpose::Data, 1, 4, DIM, &device);
+        let gradient = composed.point(x.clone()).gradient;
+        let along = host((gradient * v.clone()).sum_dim(1));
+        let h = 1e-3;
+        let e = |s: f64| host(composed.evaluate(x.clone() + v.clone() * s).energy);
+        for ((a, p), m) in along.iter().zip(e(h)).zip(e(-h)) {
+            let numerical = (p - m) / (2.0 * h);
+            let scale = along.iter().fold(0.0, |s: f64, v| s.max(v.abs()));
+            // Kinks of the leaky ReLUs, as in tests/clel_nets.rs.
+            assert!(
+                (a - numerical).abs() < 0.03 * scale,
+                "{name}: {a} against {numerical}"
+            );
+        }
+    }
+}
+
+#[test]
+fn conditions_that_do_not_fit_are_refused() {
+    let device = cpu();
+    let model = clel(true, &device);
+    let good = conditions(&[(Role::All, 1.0)]);
+    let refused = |beta: f64, change: fn(&mut Condition)| {
+        let mut bad = good.clone();
+        change(&mut bad[0]);
+        model.composed(beta, &bad).err().unwrap().to_string()
+    };
+    assert!(refused(1.0, |c| c.latent.truncate(3)).contains("8 numbers"));
+    assert!(refused(1.0, |c| c.latent.fill(0.0)).contains("not all 0"));
+    assert!(refused(1.0, |c| c.weight = -1.0).contains("positive"));
+    assert!(refused(f64::NAN, |_| ()).contains("condition 1"));
+    assert!(model.composed(1.0, &[]).is_err());
+    let plain = clel(false, &device);
+    assert!(!plain.has_latents() && plain.latent(images(1, 1, &device)).is_err());
+}
+
+/// Of a Gaussian with correlation 0.9, x₁ given x₀ = 1 is N(μ₁ + 0.9 (1 − μ₀)·…): known in closed form
+/// from the precision. HMC on the free coordinate alone must find it.
+#[test]
+fn given_coordinates_leave_the_conditional_law() {
+    for (name, device) in devices() {
+        let target: Arc<dyn Energy> = (energy::find("gaussian").unwrap().build)(&device);
+        let dim = target.space().dim;
+        assert_eq!(dim, 2);
+        // The Hessian and the mean, from gradients: ∇E = Λ(x − μ).
+        let at = |x: [f32; 2]| {
+            let x = Tensor::from_data(TensorData::new(x.to_vec(), [1, 2]), &device);
+            host(target.point(x).gradient)
+        };
+        let (g0, g1, g2) = (at([0.0, 0.0]), at([1.0, 0.0]), at([0.0, 1.0]));
+        let (l01, l11) = (g1[1] - g0[1], g2[1] - g0[1]);
+        // ∂E/∂x₁ = l01 (x₀ − 0) + l11 x₁ + g0[1]: zero at the conditional mean.
+        let (given, variance) = (1.5, 1.0 / l11);
+        let mean = -(g0[1] + l01 * given) / l11;
+        let known = [Some(given as f32), None];
+        let inpainting = Arc::new(Inpainting::new(target, &known, &device).unwrap());
+        assert_eq!(inpainting.space().dim, 1);
+        let starts = Rng::new(1).normal_tensor(Purpose::Start, 0, 400, 1, &device);
+        let config = SamplerConfig {
+            sampler: "hmc".into(),
+            step_size: Some(0.5 * variance.sqrt()),
+            warmup: 0,
+            ..SamplerConfig::default()
+        };
+        let mut run = Run::new(inpainting.clone(), &config, Rng::new(2), starts).unwrap();
+        block_on(run.advance(60)).unwrap();
+        let mut values = Vec::new();
+        for _ in 0..8 {
+            block_on(run.advance(10)).unwrap();
+            let whole = host(inpainting.complete(run.states()));
+            assert!(whole.chunks(2).all(|x| (x[0] - given).abs() < 1e-6));
+            values.extend(whole.chunks(2).map(|x| x[1]));
+        }
+        let n = values.len() as f64;
+        let m = values.iter().sum::<f64>() / n;
+        let s = values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (n - 1.0);
+        // 3200 draws, nearly independent: four standard errors, doubled for what is left.
+        assert!(
+            (m - mean).abs() < 8.0 * (variance / n).sqrt(),
+            "{name}: mean {m} against {mean}"
+        );
+        assert!(
+            (s / variance - 1.0).abs() < 8.0 * (2.0 / n).sqrt(),
+            "{name}: variance {s} against {variance}"
+        );
+    }
+}
+
+#[test]
+fn known_coordinates_that_do_not_fit_are_refused() {
+    let device = cpu();
+    let target: Arc<dyn Energy> = (energy::find("gaussian").unwrap().build)(&device);
+    let refused = |known: &[Option<f32>]| Inpainting::new(target.clone(), known, &device).is_err();
+    assert!(refused(&[Some(1.0)]));
+    assert!(refused(&[Some(1.0), Some(2.0)]), "nothing is left to fill");
+    assert!(refused(&[Some(f32::NAN), None]));
+    assert!(!refused(&[Some(1.0), None]));
+}
+
+fn config(info: &StudioModel) -> StudioConfig {
+    StudioConfig {
+        count: 3,
+        steps: 4,
+        rounds: 2,
+        ..info.defaults.clone()
+    }
+}
+
+#[test]
+fn a_seed_is_a_run_however_it_is_cut() {
+    let device = cpu();
+    let (mut studio, info) = studio(true, &device);
+    let config = config(&info);
+    block_on(async {
+        let first = studio.begin(config.clone()).await.unwrap();
+        assert_eq!((first.step, first.of, first.round), (0, 8, 1));
+        assert_eq!(first.images.0.len(), 3 * DIM);
+        let whole = studio.advance(100).await.unwrap();
+        assert_eq!((whole.step, whole.round), (8, 2));
+        studio.begin(config.clone()).await.unwrap();
+        let mut cut = studio.advance(1).await.unwrap();
+        for n in [3, 0, 2, 5] {
+            cut = studio.advance(n).await.unwrap();
+        }
+        assert_eq!(cut.images, whole.images);
+        assert_eq!(cut.energies, whole.energies);
+        // Looking at an image in between changes nothing.
+        studio.begin(config.clone()).await.unwrap();
+        studio.advance(4).await.unwrap();
+        studio.score(&[9; DIM]).await.unwrap();
+        studio.descend(Some(&[9; DIM]), 2).await.unwrap();
+        assert_eq!(studio.advance(4).await.unwrap().images, whole.images);
+        let other = StudioConfig {
+            seed: config.seed + 1,
+            ..config.clone()
+        };
+        studio.begin(other).await.unwrap();
+        assert_ne!(studio.advance(8).await.unwrap().images, whole.images);
+        // What is refused leaves the last run as it was.
+        for bad in [
+            StudioConfig {
+                count: 0,
+                ..config.clone()
+            },
+            StudioConfig {
+                steps: 2001,
+                ..config.clone()
+            },
+            StudioConfig {
+                temperature: f64::NAN,
+                ..config.clone()
+            },
+            StudioConfig {
+                conditions: vec![ConditionConfig {
+                    of: Of::Class(3),
+                    role: Role::All,
+                    weight: 1.0,
+                }],
+                ..config.clone()
+            },
+        ] {
+            assert!(studio.begin(bad).await.is_err());
+        }
+        assert_eq!(studio.advance(0).await.unwrap().step, 8);
+    });
+    // T = σ²/(2a) scales with the setting.
+    let hot = StudioConfig {
+        temperature: 4.0,
+        ..config
+    };
+    let frame = block_on(studio.begin(hot)).unwrap();
+    assert!((frame.temperature / (4.0 * 1e-6 / 200.0) - 1.0).abs() < 1e-6);
+}
+
+#[test]
+fn kept_pixels_are_kept_and_conditions_have_terms() {
+    let device = cpu();
+    let (mut studio, info) = studio(true, &device);
+    let image: Vec<u8> = (0..DIM).map(|i| (i * 7 % 256) as u8).collect();
+    let known: Vec<u8> = (0..DIM).map(|i| u8::from(i % 3 == 0)).collect();
+    let config = StudioConfig {
+        conditions: vec![
+            ConditionConfig {
+                of: Of::Class(1),
+                role: Role::All,
+                weight: 1.0,
+            },
+            ConditionConfig {
+                of: Of::Image(image.clone()),
+                role: Role::None,
+                weight: 2.0,
+            },
+        ],
+        inpaint: Some(InpaintConfig {
+            image: image.clone(),
+            known: known.clone(),
+        }),
+        ..config(&info)
+    };
+    block_on(async {
+        studio.begin(config.clone()).await.unwrap();
+        let frame = studio.advance(8).await.unwrap();
+        for shown in frame.images.0.chunks(DIM) {
+            let kept = |i: &usize| known[*i] == 1;
+            assert!((0..DIM).filter(kept).all(|i| shown[i] == image[i]));
+            assert!((0..DIM).any(|i| shown[i] != image[i]));
+        }
+        let names: Vec<_> = frame
+            .terms
+            .iter()
+            .map(|t| (t.name.as_str(), t.role))
+            .collect();
+        assert_eq!(
+            names,
+            [("model", "model"), ("class 1: b", "all"), ("image", "none")]
+        );
+        assert_eq!(frame.conflict.0.len(), 9);
+        let all = StudioConfig {
+            inpaint: Some(InpaintConfig {
+                image: image.clone(),
+                known: vec![1; DIM],
+            }),
+            ..config.clone()
+        };
+        let refused = studio.begin(all).await.unwrap_err().to_string();
+        assert!(refused.contains("leave something"), "{refused}");
+        let wrong = StudioConfig {
+            inpaint: Some(InpaintConfig {
+                image: vec![0; 10],
+                known,
+            }),
+            ..config
+        };
+        assert!(studio.begin(wrong).await.is_err());
+    });
+}
+
+#[test]
+fn a_walk_downhill_goes_down_and_goes_on() {
+    let device = cpu();
+    let (mut studio, _) = studio(true, &device);
+    let image: Vec<u8> = (0..DIM).map(|i| (i * 37 % 256) as u8).collect();
+    block_on(async {
+        assert!(studio.descend(None, 1).await.is_err(), "nowhere to start");
+        let score = studio.score(&image).await.unwrap();
+        assert_eq!(score.gradient.0.len(), DIM);
+        assert!(score.ood.is_some() && score.class_cosines.unwrap().0.len() == 3);
+        let start = studio.descend(Some(&image), 0).await.unwrap();
+        assert_eq!(start.image.0, image);
+        assert!((start.energy - score.energy).abs() < 1e-6 * score.energy.abs().max(1.0));
+        let low = studio.descend(None, 5).await.unwrap();
+        assert!(low.step == 5 && low.energy < start.energy, "{low:?}");
+        let whole = studio.descend(Some(&image), 7).await.unwrap();
+        studio.descend(Some(&image), 3).await.unwrap();
+        let parts = studio.descend(None, 4).await.unwrap();
+        assert_eq!((parts.step, parts.image), (7, whole.image));
+        assert!(studio.score(&image[1..]).await.is_err());
+    });
+}
+
+#[test]
+fn a_model_without_guidance_generates_but_has_no_conditions() {
+    let device = cpu();
+    let (mut studio, info) = studio(false, &device);
+    block_on(async {
+        studio.begin(config(&info)).await.unwrap();
+        assert_eq!(studio.advance(8).await.unwrap().step, 8);
+        let conditioned = StudioConfig {
+            conditions: vec![ConditionConfig {
+                of: Of::Class(0),
+                role: Role::All,
+                weight: 1.0,
+            }],
+            ..config(&info)
+        };
+        let refused = studio.begin(conditioned).await.unwrap_err().to_string();
+        assert!(refused.contains("guided"), "{refused}");
+        assert!(studio.score(&[0; DIM]).await.unwrap().ood.is_none());
+    });
+    // Truncated weights are an error that says so, and the loaded model stays.
+    let architecture = architecture(false);
+    let bytes = weights(&architecture, &device);
+    let cut = block_on(studio.load(card(&architecture), &bytes[..bytes.len() / 2], None, None));
+    assert!(cut.is_err());
+    assert!(block_on(studio.score(&[0; DIM])).is_ok());
+}
+
+/// The whole of `mixwell eval`, on a small model and made-up data.
+#[test]
+fn eval_measures_writes_and_replays() {
+    let device = cpu();
+    let root = std::env::temp_dir().join(format!("mixwell-eval-{}", std::process::id()));
+    let folder = root.join("clel-test");
+    let architecture = architecture(true);
+    let weights = weights(&architecture, &device);
+    let mut card = card(&architecture);
+    card.data.name = "mnist".into();
+    artifact::write_model(&folder, &card, &weights).unwrap();
+    let pictures = root.join("pictures");
+    std::fs::create_dir_all(&pictures).unwrap();
+    for i in 0..3u8 {
+        let image =
+            image::GrayImage::from_fn(30, 20, |x, y| image::Luma([(x as u8 * 8) ^ (y as u8 * i)]));
+        image.save(pictures.join(format!("{i}.png"))).unwrap();
+    }
+    let load = |_: DatasetName, split: Split| {
+        let (count, seed) = match split {
+            Split::Train => (60, 1),
+            Split::Test => (20, 2),
+        };
+        let words = Rng::new(seed).words(Purpose::Data, 0, count, DIM);
+        Ok(Dataset {
+            name: "mnist".into(),
+            split,
+            images: words.iter().map(|w| (w >> 25) as u8).collect(),
+            labels: vec![0; count],
+            count,
+            height: 12,
+            width: 12,
+            channels: 1,
+        })
+    };
+    let plan = Plan {
+        samples: 12,
+        seed: 4,
+        rounds: Some(1),
+        steps: Some(2),
+        images: 20,
+        others: vec![pictures.to_string_lossy().into_owned()],
+        resamples: 50,
+        neighbours: 4,
+    };
+    let measure = || {
+        let mut notes = Vec::new();
+        let report = evaluate(
+            &plan,
+            Setting {
+                model: folder.to_str().unwrap(),
+                classifier: None,
+                inception: None,
+                load: &load,
+                device: (device.clone(), "CPU".into()),
+                note: &mut |text| notes.push(text.to_owned()),
+            },
+        );
+        (report, notes)
+    };
+    let (report, notes) = measure();
+    let report = report.unwrap();
+    assert!(notes.iter().any(|n| n.contains("12 of 12")), "{notes:?}");
+    // Without the networks there is no number that could be taken for FID.
+    assert!(report.fid.is_none() && report.classifier_feature_distance.is_none());
+    assert_eq!(report.gradients, 2);
+    let sets: Vec<_> = report.auroc.keys().map(String::as_str).collect();
+    assert_eq!(sets, ["flat", "noise", "pictures", "samples"]);
+    for a in report.auroc.values() {
+        assert!((0.0..=1.0).contains(&a.energy.value) && a.energy.low <= a.energy.high);
+        assert!(a.ood.is_some());
+    }
+    assert_eq!(report.energies["train"].counts.iter().sum::<usize>(), 20);
+    assert!(report.neighbours.samples > 0.0 && report.neighbours.images == 4);
+    let text = std::fs::read(folder.join("scores.json")).unwrap();
+    let scores = Scores::parse(&text, "clel-test").unwrap();
+    assert_eq!(scores.sets.len(), 5);
+    assert!(scores.sets[0].auroc.is_none(), "the own set first");
+    for file in ["eval.json", "samples.png", "neighbours.png"] {
+        assert!(folder.join(file).is_file(), "{file}");
+    }
+    // Card and manifest tell of it, and a model still loads.
+    let (card, _) = artifact::read_model(folder.to_str().unwrap(), &device).unwrap();
+    assert!(card.metrics.contains_key("auroc_noise") && !card.metrics.contains_key("fid"));
+    let manifest = std::fs::read_to_string(root.join("manifest.json")).unwrap();
+    assert!(manifest.contains("scores.json"));
+    // The scores place an image of the test set inside it.
+    let mut studio = Studio::new(device.clone());
+    let (card, bytes) = artifact::read_files(folder.to_str().unwrap()).unwrap();
+    block_on(studio.load(card, &bytes, None, Some(&text))).unwrap();
+    let image = load(DatasetName::Mnist, Split::Test).unwrap().images[..DIM].to_vec();
+    let score = block_on(studio.score(&image)).unwrap();
+    let p = score.percentiles[0].energy;
+    assert!(score.percentiles.len() == 5 && (0.0..=1.0).contains(&p.below) && p.low <= p.below);
+    // The same seed, the same report; only the time differs.
+    let (again, _) = measure();
+    let again = again.unwrap();
+    assert_eq!(
+        Report {
+            seconds: 0.0,
+            ..again
+        },
+        Report {
+            seconds: 0.0,
+            ..report
+        }
+    );
+    // An empty folder among the others is said, and what was written stays.
+    let empty = root.join("empty");
+    std::fs::create_dir_all(&empty).unwrap();
+    let bad = Plan {
+        others: vec![empty.to_string_lossy().into_owned()],
+        ..plan.clone()
+    };
+    let setting = Setting {
+        model: folder.to_str().unwrap(),
+        classifier: None,
+        inception: None,
+        load: &load,
+        device: (device.clone(), "CPU".into()),
+        note: &mut |_| (),
+    };
+    let refused = evaluate(&bad, setting).unwrap_err().to_string();
+    assert!(refused.contains("found none"), "{refused}");
+    assert_eq!(std::fs::read(folder.join("scores.json")).unwrap(), text);
+    std::fs::remove_dir_all(root).unwrap();
+}

@@ -1,0 +1,326 @@
+// What Generate and Compose have in common: buttons, the grid that forms step by step, the chosen
+// sample's details, the numbers and the energy's chart.
+
+import { announce } from "./cards.js";
+import { byId, icon, make, setText } from "./dom.js";
+import { Failure, toError } from "./failure.js";
+import { compact, integer, percent, tidy } from "./format.js";
+import { LinesView } from "./play-charts.js";
+import { imageOf } from "./studio-image.js";
+import { Run } from "./studio-run.js";
+import { pictureOf, SampleGrid, sheetOf } from "./studio-tiles.js";
+import { byEnergy, energyRange, mean, shareText, sheetName, temperatureWord, verdictOf } from "./studio-words.js";
+
+/** @import { StudioConfig, StudioFrame, StudioModel } from "./studio-protocol.js" */
+/** @import { Desk } from "./studio-run.js" */
+
+/**
+ * What a room needs of the page.
+ * @typedef {object} App
+ * @property {Desk} desk
+ * @property {() => StudioModel | null} model
+ * @property {() => string} modelName
+ * @property {() => StudioConfig} config of the settings, without conditions
+ * @property {(seed: number) => void} setSeed
+ * @property {(error: unknown) => void} fail
+ * @property {() => void} busy some run began or ended
+ * @property {(image: Uint8Array, name: string) => void} addCondition
+ * @property {(image: Uint8Array, name: string) => void} scoreImage
+ */
+
+/** With reduced motion the picture still has to change, but not flicker. */
+const CALM_EVERY_MS = 600;
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+/** Side of a model's pixel in a saved grid, in a sheet not much wider than this. */
+const SHEET_WIDTH = 1600;
+
+/** Complaints that belong beside what was pressed; all else ends what the page was doing. */
+const MILD = new Set(["bad-config", "bad-image"]);
+
+/**
+ * Says a mild failure beside its cause.
+ * @param {unknown} thrown
+ * @param {HTMLElement} place
+ * @returns {boolean} whether it was one
+ */
+export function complain(thrown, place) {
+  const { kind, message } = toError(thrown);
+  // The engine was replaced, on purpose: whoever did that goes on.
+  if (kind === "aborted") return true;
+  if (!MILD.has(kind)) return false;
+  setText(place, message);
+  return true;
+}
+
+/** @param {number} value @returns {string} */
+export const energyText = (value) => compact(value, 4);
+
+export class RunPanel {
+  /** @type {Run} */
+  run;
+  #lastPaint = -Infinity;
+  /** The frame that is on the screen. @type {StudioFrame | null} */
+  #shown = null;
+
+  /**
+   * @param {App} app
+   * @param {object} room
+   * @param {"g" | "c"} room.prefix of its ids
+   * @param {string} room.verb on the button
+   * @param {string} room.sample what one of its images is called
+   * @param {() => StudioConfig} room.config throws a Failure that says what is missing
+   * @param {(frame: StudioFrame | null, settled: boolean) => void} room.onFrame
+   * @param {(frame: StudioFrame, sample: number) => string} room.caption
+   */
+  constructor(app, room) {
+    this.app = app;
+    this.room = room;
+    const { prefix } = room;
+    const button = (/** @type {string} */ name) => byId(`${prefix}-${name}`, HTMLButtonElement);
+    this.buttons = { main: button("main"), step: button("step"), stop: button("stop"), seed: button("new"), save: button("save") };
+    this.problem = byId(`${prefix}-problem`, HTMLParagraphElement);
+    this.progress = byId(`${prefix}-progress`, HTMLProgressElement);
+    this.progressText = byId(`${prefix}-progress-text`, HTMLParagraphElement);
+    this.host = byId(`${prefix}-grid`, HTMLDivElement);
+    this.empty = byId(`${prefix}-empty`, HTMLParagraphElement);
+    this.details = byId(`${prefix}-details`, HTMLElement);
+    this.numbers = byId(`${prefix}-numbers`, HTMLDListElement);
+    this.plot = byId(`${prefix}-chart`, HTMLDivElement);
+    this.chart = new LinesView(this.plot, byId(`${prefix}-chart-table`, HTMLDivElement), { xLabel: "step", caption: "Mean energy over the images at each step", range: energyRange });
+    this.grid = new SampleGrid(this.host, () => this.#showDetails());
+    this.run = new Run(app.desk, { onFrame: (frame) => this.#onFrame(frame), onPhase: () => this.#onPhase() });
+    this.buttons.main.addEventListener("click", () => void this.toggle());
+    this.buttons.step.addEventListener("click", () => void this.step());
+    this.buttons.stop.addEventListener("click", () => void this.#try(() => this.run.stop()));
+    this.buttons.seed.addEventListener("click", () => void this.newSeed());
+    this.buttons.save.addEventListener("click", () => void this.#try(() => this.save()));
+    button("use").addEventListener("click", () => this.#withChosen((image, name) => app.addCondition(image, name)));
+    button("score").addEventListener("click", () => this.#withChosen((image, name) => app.scoreImage(image, name)));
+    if (room.prefix === "g") byId("g-sort", HTMLInputElement).addEventListener("change", () => this.#settle());
+    this.#onPhase();
+  }
+
+  /** @param {() => Promise<unknown>} action */
+  async #try(action) {
+    try {
+      setText(this.problem, "");
+      await action();
+    } catch (error) {
+      if (!complain(error, this.problem)) this.app.fail(error);
+    }
+  }
+
+  /** The main button: begin, pause, go on. */
+  toggle() {
+    if (!this.app.model()) return Promise.resolve();
+    return this.#try(async () => {
+      if (this.run.phase === "beginning") return;
+      if (this.run.phase === "running") return this.run.pause();
+      if (this.run.phase !== "paused") await this.run.begin(this.room.config());
+      await this.run.go();
+    });
+  }
+
+  /** Goes on after the engine was replaced. */
+  resume() {
+    return this.#try(() => this.run.go());
+  }
+
+  step() {
+    if (!this.app.model()) return Promise.resolve();
+    return this.#try(async () => {
+      if (!this.run.open) await this.run.begin(this.room.config());
+      await this.run.step();
+    });
+  }
+
+  /** Another seed; if there is a picture already, another picture. */
+  newSeed() {
+    const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
+    const again = this.run.frame !== null;
+    this.app.setSeed(random % 1_000_000);
+    if (!again) return Promise.resolve();
+    return this.#try(async () => {
+      await this.run.stop();
+      await this.run.begin(this.room.config());
+      await this.run.go();
+    });
+  }
+
+  /** Settings or conditions have changed: what runs is no longer what is asked for. */
+  outdated() {
+    if (this.run.active || this.run.open) void this.#try(() => this.run.stop());
+  }
+
+  /** The samples of another model. */
+  forget() {
+    this.run.forget();
+    this.#shown = null;
+    this.grid.layOut(0, [1, 1, 1]);
+    this.host.hidden = true;
+    this.empty.hidden = false;
+    this.details.hidden = true;
+    byId(`${this.room.prefix}-run`, HTMLElement).hidden = true;
+    this.numbers.replaceChildren();
+    this.chart.draw([], []);
+    setText(this.problem, "");
+    this.room.onFrame(null, true);
+  }
+
+  /** @param {StudioFrame} frame */
+  #onFrame(frame) {
+    const model = this.app.model();
+    if (!model) return;
+    const count = frame.energies.length;
+    if (this.grid.count !== count) this.grid.layOut(count, model.shape);
+    if (frame.step === 0) {
+      this.grid.arrange(Array.from({ length: count }, (_, sample) => sample));
+      this.host.hidden = false;
+      this.empty.hidden = true;
+      byId(`${this.room.prefix}-run`, HTMLElement).hidden = false;
+      // On a phone the grid may lie below all that was set up.
+      const { top, bottom } = this.host.getBoundingClientRect();
+      if (top > 0.8 * innerHeight || bottom < 0) this.host.scrollIntoView({ block: "start", behavior: calm.matches ? "auto" : "smooth" });
+    }
+    const now = performance.now();
+    if (calm.matches && now - this.#lastPaint < CALM_EVERY_MS && frame.step < frame.of) return;
+    this.#lastPaint = now;
+    this.#paint(frame);
+  }
+
+  /** @param {StudioFrame} frame */
+  #paint(frame) {
+    this.#shown = frame;
+    this.grid.show(frame.images);
+    this.progress.max = frame.of;
+    this.progress.value = frame.step;
+    setText(this.progressText, `Step ${integer(frame.step)} of ${integer(frame.of)}${(this.run.config?.rounds ?? 1) > 1 ? `, round ${frame.round} of ${this.run.config?.rounds}` : ""}`);
+    this.#showNumbers(frame);
+    const { steps, energies } = this.run.history;
+    this.chart.draw(steps, [{ label: "mean energy", colour: "--ink", values: energies }]);
+    this.#showDetails();
+    this.room.onFrame(frame, false);
+  }
+
+  #onPhase() {
+    const { phase } = this.run;
+    const { verb } = this.room;
+    const [name, label] = phase === "running" || phase === "beginning" ? ["pause", "Pause"] : phase === "paused" ? ["play", "Continue"] : ["play", verb];
+    const { main, step, stop, save } = this.buttons;
+    if (main.textContent !== label) main.replaceChildren(icon(name), make("span", {}, label));
+    const on = this.app.model() !== null;
+    main.disabled = this.buttons.seed.disabled = step.disabled = !on;
+    stop.disabled = !this.run.open && phase !== "beginning";
+    save.disabled = this.run.frame === null;
+    this.app.busy();
+    if (phase === "running" || phase === "beginning") return announce("Running.");
+    if (phase === "idle") return;
+    this.#settle();
+    const step_ = this.run.frame ? ` at step ${integer(this.run.frame.step)} of ${integer(this.run.frame.of)}` : "";
+    if (phase === "done") announce(`Done: ${integer(this.run.frame?.energies.length ?? 0)} images. Mean energy ${energyText(mean(this.run.frame?.energies ?? new Float32Array()) ?? NaN)}.`);
+    else announce(phase === "paused" ? `Paused${step_}.` : `Stopped${step_}. The images stay.`);
+  }
+
+  /** The model is there, or is not. */
+  refresh() {
+    this.#onPhase();
+  }
+
+  /** What a resting grid should show: its order, words on each sample. */
+  #settle() {
+    const frame = this.run.frame;
+    if (!frame) return;
+    if (frame !== this.#shown) this.#paint(frame);
+    const sorted = this.room.prefix === "g" && byId("g-sort", HTMLInputElement).checked;
+    this.grid.arrange(sorted ? byEnergy(frame.energies) : Array.from(frame.energies, (_, sample) => sample));
+    const { sample } = this.room;
+    this.grid.describe((index) => {
+      const caption = this.room.caption(frame, index);
+      return { label: `${sample} ${index + 1}, energy ${energyText(frame.energies[index] ?? NaN)}${caption === "" ? "" : `, ${caption}`}`, caption };
+    });
+    this.#showDetails();
+    this.room.onFrame(frame, true);
+  }
+
+  /** @param {StudioFrame} frame */
+  #showNumbers(frame) {
+    const started = frame.step > 0;
+    const rows = /** @type {[string, string, string][]} */ ([
+      ["Mean energy", energyText(mean(frame.energies) ?? NaN), "low is likely"],
+      ["T = σ²/(2a)", tidy(frame.temperature), temperatureWord(frame.temperature)],
+      ["Drift a", tidy(frame.drift), "the step along −∇E"],
+      ["Noise σ", tidy(frame.noise), "of each step"],
+      [frame.tested ? "Acceptance" : "Shadow acceptance", started ? percent(frame.acceptance) : "–", frame.tested ? "share of steps taken" : "of the test it leaves out"],
+      ["Displacement", started ? tidy(frame.displacement) : "–", "mean change of a pixel since the last picture (RMS; 1: black to white)"],
+    ]);
+    fillReadings(this.numbers, rows);
+    const { steps } = this.run.history;
+    const energies = this.run.history.energies.filter((value) => value !== null);
+    this.plot.setAttribute("aria-label", steps.length < 2 ? "Mean energy: no step yet." : `Mean energy over ${integer(frame.step)} steps, from ${energyText(energies[0] ?? NaN)} to ${energyText(energies.at(-1) ?? NaN)}. The table below holds the same values.`);
+  }
+
+  #showDetails() {
+    const { prefix, sample } = this.room;
+    const [frame, model, index] = [this.#shown, this.app.model(), this.grid.chosen];
+    this.details.hidden = frame === null || index === null;
+    if (!frame || !model || index === null) return;
+    const title = `${sample} ${index + 1}`;
+    setText(byId(`${prefix}-details-title`, HTMLHeadingElement), title);
+    byId(`${prefix}-details-picture`, HTMLDivElement).replaceChildren(pictureOf(imageOf(frame.images, index, model.shape), model.shape, `${title}, enlarged`));
+    const place = byEnergy(frame.energies).indexOf(index) + 1;
+    const words = [make("p", {}, make("strong", {}, `Energy ${energyText(frame.energies[index] ?? NaN)}`), `, ${place === 1 ? "the lowest" : `number ${place} from below`} of ${frame.energies.length}.`)];
+    if (frame.verdict && model.classifier) {
+      const best = verdictOf(frame.verdict, index, model.classes).slice(0, 3);
+      words.push(make("p", {}, `The classifier says: ${best.map(({ name, probability }) => `${name} ${shareText(probability)}`).join(", ")}.`));
+    } else words.push(make("p", { class: "hint" }, "There is no classifier to ask."));
+    byId(`${prefix}-details-text`, HTMLDivElement).replaceChildren(...words);
+    byId(`${prefix}-use`, HTMLButtonElement).hidden = !model.latents;
+  }
+
+  /** The chosen sample's image and name. */
+  get chosen() {
+    const [frame, model, index] = [this.run.frame, this.app.model(), this.grid.chosen];
+    if (!frame || !model || index === null) return null;
+    return { image: imageOf(frame.images, index, model.shape), name: `sample ${index + 1} of seed ${this.run.config?.seed ?? ""}` };
+  }
+
+  /** @param {(image: Uint8Array, name: string) => void} use */
+  #withChosen(use) {
+    const { chosen } = this;
+    if (chosen) use(chosen.image, chosen.name);
+  }
+
+  async save() {
+    const [frame, model, config] = [this.run.frame, this.app.model(), this.run.config];
+    if (!frame || !model || !config) throw new Failure("bad-config", "There is nothing to save yet.");
+    const scale = Math.max(2, Math.min(16, Math.floor(SHEET_WIDTH / (Math.ceil(Math.sqrt(frame.energies.length)) * (model.shape[2] + 1)))));
+    const blob = await sheetOf(frame.images, this.grid.order, model.shape, scale);
+    const name = sheetName(this.app.modelName(), config.seed, config.temperature, frame.step);
+    const link = make("a", { download: name, href: URL.createObjectURL(blob) });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    announce(`${name} is on its way to your downloads.`);
+  }
+
+  /** In other colours. */
+  rebuild() {
+    this.chart.rebuild();
+  }
+}
+
+/**
+ * @param {HTMLDListElement} list
+ * @param {[name: string, value: string, hint: string][]} rows
+ */
+export function fillReadings(list, rows) {
+  if (list.children.length === rows.length) {
+    rows.forEach(([name, value, hint], index) => {
+      const [dt, dd, small] = [list.children[index]?.querySelector("dt"), list.children[index]?.querySelector("dd b"), list.children[index]?.querySelector("small")];
+      if (dt) setText(dt, name);
+      if (dd) setText(dd, value);
+      if (small) setText(small, hint);
+    });
+    return;
+  }
+  list.replaceChildren(...rows.map(([name, value, hint]) => make("div", {}, make("dt", {}, name), make("dd", {}, make("b", {}, value), " ", make("small", {}, hint)))));
+}
