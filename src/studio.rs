@@ -127,8 +127,6 @@ pub struct ReferenceSet {
 /// Where a generation stands.
 #[derive(Debug, Clone, Serialize)]
 pub struct StudioFrame {
-    /// As accepted; in answers of [`Studio::begin`] only.
-    pub config: Option<StudioConfig>,
     /// Transitions so far, of [`of`](Self::of).
     pub step: usize,
     /// Transitions in all.
@@ -322,7 +320,7 @@ impl Studio {
             rounds: if augments { 10 } else { 1 },
             temperature: 1.0,
             truncation: 1.0,
-            beta: 0.1,
+            beta: 0.2,
             conditions: Vec::new(),
             inpaint: None,
         };
@@ -449,8 +447,7 @@ impl Studio {
             names,
         };
         work.seen = work.images();
-        let mut frame = work.show(loaded, &[]).await?;
-        frame.config = Some(work.config.clone());
+        let frame = work.show(loaded, &[]).await?;
         self.work = Some(work);
         Ok(frame)
     }
@@ -820,7 +817,6 @@ impl Work {
         self.seen = images;
         let (drift, noise) = self.run.drift_and_noise();
         Ok(StudioFrame {
-            config: None,
             step: self.step(),
             of: self.of(),
             round: self.round + 1,

@@ -541,6 +541,7 @@ fn eval_measures_writes_and_replays() {
         others: vec![pictures.to_string_lossy().into_owned()],
         resamples: 50,
         neighbours: 4,
+        reference: None,
     };
     let measure = || {
         let mut notes = Vec::new();
@@ -549,6 +550,7 @@ fn eval_measures_writes_and_replays() {
             Setting {
                 model: folder.to_str().unwrap(),
                 classifier: None,
+                against: None,
                 inception: None,
                 load: &load,
                 device: (device.clone(), "CPU".into()),
@@ -604,6 +606,33 @@ fn eval_measures_writes_and_replays() {
             ..report
         }
     );
+    // A baseline measured by the same plan goes onto the card; by another plan, it is refused.
+    let with = |plan: &Plan| {
+        let setting = Setting {
+            model: folder.to_str().unwrap(),
+            classifier: None,
+            against: folder.to_str(),
+            inception: None,
+            load: &load,
+            device: (device.clone(), "CPU".into()),
+            note: &mut |_| (),
+        };
+        evaluate(plan, setting)
+    };
+    with(&plan).unwrap();
+    let (card, _) = artifact::read_files(folder.to_str().unwrap()).unwrap();
+    assert_eq!(card.metrics["baseline"]["model"], "clel-test");
+    let more = Plan {
+        samples: 13,
+        ..plan.clone()
+    };
+    assert!(
+        with(&more)
+            .unwrap_err()
+            .to_string()
+            .contains("same options")
+    );
+    let text = std::fs::read(folder.join("scores.json")).unwrap();
     // An empty folder among the others is said, and what was written stays.
     let empty = root.join("empty");
     std::fs::create_dir_all(&empty).unwrap();
@@ -614,6 +643,7 @@ fn eval_measures_writes_and_replays() {
     let setting = Setting {
         model: folder.to_str().unwrap(),
         classifier: None,
+        against: None,
         inception: None,
         load: &load,
         device: (device.clone(), "CPU".into()),

@@ -75,8 +75,6 @@ export interface StudioConfig {
 }
 
 export interface StudioFrame {
-  /** As accepted (in answers of begin only); bad numbers are errors, never clamped. */
-  config: StudioConfig | null;
   step: number;
   /** steps × rounds */
   of: number;
@@ -152,7 +150,7 @@ export interface Studio {
    * @param scores text of scores.json, if the model has one
    */
   load(card: string, weights: Uint8Array, classifier: { card: string; weights: Uint8Array } | null, scores: string | null): Promise<StudioModel>;
-  /** Checks the config and makes the start images; no transition yet. When it throws, the last run stays. */
+  /** Checks the config (bad numbers are errors, never clamped) and makes the start images; no transition yet. When it throws, the last run stays. */
   begin(config: StudioConfig): Promise<StudioFrame>;
   /** So many transitions more (never beyond the last). */
   advance(transitions: number): Promise<StudioFrame>;

@@ -47,6 +47,12 @@ pub struct EvalArgs {
     /// Samples whose nearest training image is looked up.
     #[arg(long, default_value_t = 32)]
     neighbours: usize,
+    /// Training images that distances are measured to, the first so many [default: all].
+    #[arg(long)]
+    reference: Option<usize>,
+    /// A baseline that was measured with the same options: its main numbers go onto this card, too.
+    #[arg(long, value_name = "MODEL")]
+    against: Option<String>,
     /// The FID network (PyTorch's pt_inception-2015-12-05-6726825d.pth, or safetensors under the same
     /// names). Without it no FID is given.
     #[arg(long, value_name = "FILE")]
@@ -93,6 +99,7 @@ impl EvalArgs {
             others: self.ood,
             resamples: self.resamples,
             neighbours: self.neighbours,
+            reference: self.reference,
         };
         let classifier = match self.classifier {
             Some(name) => Some(name),
@@ -107,6 +114,7 @@ impl EvalArgs {
             Setting {
                 model: &self.model,
                 classifier: classifier.as_deref(),
+                against: self.against.as_deref(),
                 inception: self.inception,
                 load: &|name, split| data::load(name, split, &source),
                 device: self.device.open()?,

@@ -42,6 +42,8 @@ pub struct Plan {
     pub resamples: usize,
     /// Samples whose nearest training images are looked up.
     pub neighbours: usize,
+    /// Training images that distances are measured to, the first so many; all, if left out.
+    pub reference: Option<usize>,
 }
 
 /// A distance between the samples' features and those of data.
@@ -131,6 +133,8 @@ pub struct Setting<'a> {
     pub model: &'a str,
     /// The classifier's folder or name.
     pub classifier: Option<&'a str>,
+    /// A baseline that was measured by the same plan: its main numbers go onto this card, too.
+    pub against: Option<&'a str>,
     /// The FID network's file.
     pub inception: Option<PathBuf>,
     /// Reads a split of a known data set.
@@ -186,7 +190,11 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
         }
         None => None,
     };
-    // Before the hours of sampling: the file may be missing.
+    // Before the hours of sampling: a file may be missing.
+    let baseline = setting
+        .against
+        .map(|name| read_report(name, plan))
+        .transpose()?;
     let inception = setting
         .inception
         .map(|path| Inception::open(&path, &device))
@@ -221,12 +229,13 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
                 Error::invalid("images", "at least one", "none", "take more samples")
             })
         };
-        let real = moments(&train.images)?;
+        let reference = plan.reference.unwrap_or(train.count).min(train.count);
+        let real = moments(&train.images[..reference * dim])?;
         Ok::<_, Error>(Distance {
             value: frechet(&moments(&samples)?, &real)?,
             floor: frechet(&moments(&floor)?, &real)?,
             samples: plan.samples,
-            images: train.count,
+            images: reference,
             network: network.into(),
         })
     };
@@ -386,9 +395,35 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
     };
     artifact::write_pretty(&folder.join(artifact::SCORES), &scores)?;
     onto_card(&mut card, &report);
+    if let Some(baseline) = baseline {
+        let mut other = card.clone();
+        other.metrics.clear();
+        onto_card(&mut other, &baseline);
+        let value = serde_json::json!({ "model": baseline.model, "metrics": other.metrics });
+        card.metrics.insert("baseline".into(), value);
+    }
     artifact::write_model(&folder, &card, &weights)?;
     if let Some(models) = folder.parent() {
         artifact::write_manifest(models)?;
+    }
+    Ok(report)
+}
+
+/// The report of a baseline, if it was measured as this plan says.
+fn read_report(name: &str, plan: &Plan) -> Result<Report> {
+    let path = artifact::find_model(name)?.join("eval.json");
+    let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let report: Report = serde_json::from_slice(&text).map_err(|e| Error::Data {
+        path: path.clone(),
+        problem: format!("expected a report of eval, found another file ({e})"),
+        fix: "measure the baseline first".into(),
+    })?;
+    if report.plan != *plan {
+        return Err(Error::Data {
+            path,
+            problem: format!("expected the plan {plan:?}, found {:?}", report.plan),
+            fix: "measure both models with the same options".into(),
+        });
     }
     Ok(report)
 }

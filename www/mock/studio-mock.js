@@ -105,7 +105,7 @@ export class Studio {
     if (config.conditions.length > 0 && config.conditions.every(({ role }) => role === "none")) throw { kind: "bad-config", message: "There is only what the images should not be: add a condition of another role.", detail: "" };
     const goals = Array.from({ length: config.count }, (_, image) => this.#goal(config.seed, image, config.conditions, config.temperature));
     this.run = { config: structuredClone(config), step: 0, goals };
-    return { ...this.#frame(0), config: structuredClone(config) };
+    return this.#frame(0);
   }
 
   async advance(transitions) {
@@ -149,7 +149,6 @@ export class Studio {
     });
     const [drift, noise] = [0.05, 0.01 * Math.sqrt(config.temperature)];
     return {
-      config: null,
       step,
       of,
       round,

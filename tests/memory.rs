@@ -1,0 +1,71 @@
+//! Memory of a long training. Alone in its binary: another test's memory would count.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use mixwell::{
+    nn::{augment::AugmentConfig, encoder::EncoderConfig, resnet::EnergyNetConfig},
+    rng::{Purpose, Rng},
+    system::clel::learn::{ChainStage, Stage, Training},
+};
+
+/// Resident bytes of this process.
+#[cfg(target_os = "linux")]
+fn resident() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024.0
+}
+
+/// 400 iterations keep nothing: what is resident after them is what was after 100. A tape or buffer of
+/// one iteration that stayed would be 0.1 MB at least, 30 MB in all.
+#[test]
+#[cfg(target_os = "linux")]
+fn training_keeps_nothing_of_its_iterations() {
+    let (shape, mean, std) = ([1, 16, 16], [0.5], [0.3]);
+    let mut energy = EnergyNetConfig::tiny(shape, &mean, &std);
+    energy.stages = vec![(8, 1), (16, 1)];
+    (energy.hidden, energy.features) = (64, 16);
+    let mut encoder = EncoderConfig::small(shape, &mean, &std);
+    encoder.stages = vec![(8, 1), (16, 1)];
+    (encoder.hidden, encoder.latent) = (64, 16);
+    let stage = Stage {
+        iterations: 400,
+        batch: 8,
+        learning_rate: 1e-4,
+        warmup: 20,
+        ema_half_life: 500.0,
+        alpha: 1.0,
+        beta: 0.01,
+        guided: true,
+        generated_negatives: true,
+        buffer_augmentation: true,
+        temperature: 0.2,
+        encoder_learning_rate: 0.03,
+        encoder_momentum: 0.9,
+        encoder_weight_decay: 5e-4,
+        chains: ChainStage {
+            steps: 4,
+            drift: 10.0,
+            noise: 0.005,
+            buffer: 100,
+            reinit: 0.01,
+        },
+        augment: AugmentConfig::strong(1),
+        energy,
+        encoder,
+    };
+    let device = Device::flex();
+    let mut training = Training::new(&stage, 1, &device).unwrap();
+    let mut at_100 = 0.0;
+    while training.iteration < 400 {
+        let words = Rng::new(2).uniforms(Purpose::Data, training.iteration as u32, 8, 256);
+        let x = Tensor::from_data(TensorData::new(words, [8, 256]), &device);
+        pollster::block_on(training.step(&stage, x)).unwrap();
+        if training.iteration == 100 {
+            at_100 = resident();
+        }
+    }
+    let grown = resident() - at_100;
+    println!("{:.1} MB more after 300 iterations", grown / 1e6);
+    assert!(grown < 10e6, "{:.1} MB more", grown / 1e6);
+}
