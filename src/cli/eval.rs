@@ -47,7 +47,7 @@ pub struct EvalArgs {
     /// Samples whose nearest training image is looked up.
     #[arg(long, default_value_t = 32)]
     neighbours: usize,
-    /// Training images that distances are measured to, the first so many [default: all].
+    /// Training images that FID is measured to, the first so many [default: all].
     #[arg(long)]
     reference: Option<usize>,
     /// A baseline that was measured with the same options: its main numbers go onto this card, too.

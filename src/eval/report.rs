@@ -42,7 +42,8 @@ pub struct Plan {
     pub resamples: usize,
     /// Samples whose nearest training images are looked up.
     pub neighbours: usize,
-    /// Training images that distances are measured to, the first so many; all, if left out.
+    /// Training images that FID is measured to, the first so many; all, if left out. (The features of
+    /// our own classifier cost little: they are always measured to all.)
     pub reference: Option<usize>,
 }
 
@@ -213,7 +214,7 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
 
     let pick = |data: &Dataset, n: usize| data.images[..n.min(data.count) * dim].to_vec();
     let floor = pick(&test, plan.samples);
-    let mut distance = |network: &str, features: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+    let mut distance = |network: &str, images: usize, features: &dyn Fn(Tensor<2>) -> Tensor<2>| {
         note(&format!("features of {network}"));
         let moments = |images: &[u8]| -> Result<Moments> {
             let mut moments: Option<Moments> = None;
@@ -229,24 +230,24 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
                 Error::invalid("images", "at least one", "none", "take more samples")
             })
         };
-        let reference = plan.reference.unwrap_or(train.count).min(train.count);
-        let real = moments(&train.images[..reference * dim])?;
+        let real = moments(&train.images[..images * dim])?;
         Ok::<_, Error>(Distance {
             value: frechet(&moments(&samples)?, &real)?,
             floor: frechet(&moments(&floor)?, &real)?,
             samples: plan.samples,
-            images: reference,
+            images,
             network: network.into(),
         })
     };
     let classifier_feature_distance = judge
         .as_ref()
-        .map(|judge| distance(&judge.title, &|x| judge.features(x)))
+        .map(|judge| distance(&judge.title, train.count, &|x| judge.features(x)))
         .transpose()?;
     let fid = inception
         .as_ref()
         .map(|net| {
-            distance("Inception-v3 (2015-12-05), pool3", &|x| {
+            let images = plan.reference.unwrap_or(train.count).min(train.count);
+            distance("Inception-v3 (2015-12-05), pool3", images, &|x| {
                 let [n, _] = x.dims();
                 let [c, h, w] = shape;
                 net.features(x.reshape([n, c, h, w]))

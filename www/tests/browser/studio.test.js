@@ -485,10 +485,10 @@ test("images come by drop, by paste and by drawing", { timeout }, async () => {
 });
 
 test("a lost device is replaced; settings, images and conditions stay, and the run is the same", { timeout }, async () => {
-  const page = await open("#generate&count=4&steps=30&rounds=1&seed=7");
+  const page = await open("#generate&count=4&steps=300&rounds=1&seed=7");
   const whole = await generate(page);
   await page.locator("#g-main").click();
-  await page.waitForFunction(() => (/** @type {any} */ (globalThis).mixwellTest.generated()?.step ?? 99) < 30 && /** @type {any} */ (globalThis).mixwellTest.generated()?.step > 1);
+  await page.waitForFunction(() => (/** @type {any} */ (globalThis).mixwellTest.generated()?.step ?? 999) < 300 && /** @type {any} */ (globalThis).mixwellTest.generated()?.step > 1);
   await page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.loseDevice());
   assert.match(await noticeText(page, "recovered"), /started again.*model reloaded/s);
   await run(page, "done");
