@@ -30,7 +30,21 @@ fn fails(args: &[&str], words: &[&str]) {
     assert!(!text.contains("panicked"), "{text}");
 }
 
-const SHIPPED: [&str; 2] = ["flow-ebm-mnist", "flow-ebm-fashion-mnist"];
+const SHIPPED: [&str; 4] = [
+    "flow-ebm-mnist",
+    "flow-ebm-fashion-mnist",
+    "clel-fashion-mnist",
+    "clel-fashion-mnist-unguided",
+];
+
+/// In the manifest's order: baselines last.
+const LISTED: [&str; 5] = [
+    "flow-ebm-mnist",
+    "flow-ebm-fashion-mnist",
+    "clel-fashion-mnist",
+    "classifier-fashion-mnist",
+    "clel-fashion-mnist-unguided",
+];
 
 #[test]
 fn every_shipped_model_passes_its_self_test_on_cpu_and_gpu() {
@@ -62,12 +76,15 @@ fn the_manifest_lists_the_models_as_they_are() {
         .iter()
         .map(|m| m["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, SHIPPED);
+    assert_eq!(names, LISTED);
     let copy = scratch("manifest");
     for name in names {
         std::fs::create_dir_all(copy.join(name)).unwrap();
-        for file in ["card.json", "weights.safetensors"] {
-            std::fs::copy(root.join(name).join(file), copy.join(name).join(file)).unwrap();
+        for file in ["card.json", "weights.safetensors", "scores.json"] {
+            let from = root.join(name).join(file);
+            if from.is_file() {
+                std::fs::copy(from, copy.join(name).join(file)).unwrap();
+            }
         }
     }
     assert!(
@@ -173,4 +190,121 @@ fn bad_requests_name_what_was_expected() {
         fails(&args.iter().map(String::as_str).collect::<Vec<_>>(), words);
     }
     std::fs::remove_dir_all(runs).unwrap();
+}
+
+#[test]
+fn generating_takes_conditions_and_keeps_pixels() {
+    let folder = scratch("generate");
+    let (grid, picture) = (folder.join("grid.png"), folder.join("own.png"));
+    image::RgbaImage::from_fn(40, 30, |x, y| {
+        image::Rgba([x as u8 * 6, y as u8 * 8, 90, 255])
+    })
+    .save(&picture)
+    .unwrap();
+    let out = mixwell(&[
+        "generate",
+        "clel-fashion-mnist",
+        "--count",
+        "3",
+        "--rounds",
+        "1",
+        "--steps",
+        "3",
+        "--all",
+        "dress",
+        "--none",
+        picture.to_str().unwrap(),
+        "--keep",
+        picture.to_str().unwrap(),
+        "--part",
+        "left",
+        "--out",
+        grid.to_str().unwrap(),
+        "--json",
+    ]);
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let frame: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&frame["step"], &frame["of"]), (&3.into(), &3.into()));
+    let names: Vec<_> = frame["terms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["model", "class 3: dress", "image"]);
+    assert_eq!(
+        frame["verdict"].as_array().unwrap().len(),
+        30,
+        "the classifier judges"
+    );
+    assert_eq!(&std::fs::read(&grid).unwrap()[1..4], b"PNG");
+    let base = [
+        "generate",
+        "clel-fashion-mnist",
+        "--out",
+        grid.to_str().unwrap(),
+    ];
+    let with = |extra: &[&'static str]| [&base[..], extra].concat();
+    fails(&with(&["--all", "hat"]), &["dress", "hat"]);
+    fails(&with(&["--count", "0"]), &["images", "found 0"]);
+    fails(
+        &["generate", "flow-ebm-mnist", "--out", "x.png", "--all", "3"],
+        &["a model with latents"],
+    );
+    fails(
+        &["sample", "classifier-fashion-mnist"],
+        &["found a classifier"],
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn scoring_places_images_and_refuses_what_is_none() {
+    let folder = scratch("score");
+    let flat = folder.join("flat.png");
+    image::GrayImage::from_pixel(64, 48, image::Luma([200]))
+        .save(&flat)
+        .unwrap();
+    let out = mixwell(&[
+        "score",
+        "clel-fashion-mnist",
+        flat.to_str().unwrap(),
+        "--json",
+    ]);
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let scores: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let score = &scores[0]["score"];
+    assert!(score["ood"].is_number() && score["energy"].as_f64().unwrap() >= 0.0);
+    let below = score["percentiles"][0]["energy"]["below"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&below));
+    let text = folder.join("text.png");
+    std::fs::write(&text, "no image").unwrap();
+    fails(
+        &["score", "clel-fashion-mnist", text.to_str().unwrap()],
+        &["text.png", "PNG, JPEG"],
+    );
+    fails(
+        &["score", "clel-fashion-mnist", "/nowhere.png"],
+        &["/nowhere.png"],
+    );
+    fails(
+        &[
+            "eval",
+            "clel-fashion-mnist",
+            "--inception",
+            "/nowhere.pth",
+            "--data-dir",
+            "/nowhere",
+        ],
+        &["/nowhere"],
+    );
+    std::fs::remove_dir_all(folder).unwrap();
 }
