@@ -320,7 +320,7 @@ impl Studio {
             rounds: if augments { 10 } else { 1 },
             temperature: 1.0,
             truncation: 1.0,
-            beta: 0.2,
+            beta: 0.3,
             conditions: Vec::new(),
             inpaint: None,
         };

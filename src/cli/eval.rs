@@ -9,7 +9,7 @@ use crate::{
     artifact,
     data::{self, Source, folder},
     error::{Error, Result},
-    eval::report::{Plan, Setting, evaluate},
+    eval::report::{Plan, Setting, card_from_report, evaluate},
     image, pixels,
     studio::{ConditionConfig, InpaintConfig, Of, Studio, StudioModel},
     system::clel::compose::Role,
@@ -61,6 +61,9 @@ pub struct EvalArgs {
     /// models/classifier-DATA, where there is one].
     #[arg(long)]
     classifier: Option<String>,
+    /// Measure nothing: write the card again from eval.json (with --against, its baseline).
+    #[arg(long)]
+    card_only: bool,
     /// Folder with the data sets' files, instead of the download.
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -90,6 +93,11 @@ impl EvalArgs {
     /// # Errors
     /// Whatever loading, computing or writing reports.
     pub fn run(self) -> Result<Outcome> {
+        if self.card_only {
+            let (device, _) = self.device.open()?;
+            card_from_report(&self.model, self.against.as_deref(), &device)?;
+            return Ok(Outcome::Done);
+        }
         let plan = Plan {
             samples: self.samples,
             seed: self.seed,

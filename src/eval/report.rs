@@ -192,10 +192,10 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
         None => None,
     };
     // Before the hours of sampling: a file may be missing.
-    let baseline = setting
-        .against
-        .map(|name| read_report(name, plan))
-        .transpose()?;
+    let baseline = setting.against.map(read_report).transpose()?;
+    if let Some(baseline) = &baseline {
+        same_plan(baseline, plan)?;
+    }
     let inception = setting
         .inception
         .map(|path| Inception::open(&path, &device))
@@ -395,14 +395,7 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
         commit: report.commit.clone(),
     };
     artifact::write_pretty(&folder.join(artifact::SCORES), &scores)?;
-    onto_card(&mut card, &report);
-    if let Some(baseline) = baseline {
-        let mut other = card.clone();
-        other.metrics.clear();
-        onto_card(&mut other, &baseline);
-        let value = serde_json::json!({ "model": baseline.model, "metrics": other.metrics });
-        card.metrics.insert("baseline".into(), value);
-    }
+    write_card(&mut card, &report, baseline.as_ref(), &*model)?;
     artifact::write_model(&folder, &card, &weights)?;
     if let Some(models) = folder.parent() {
         artifact::write_manifest(models)?;
@@ -410,23 +403,102 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// The report of a baseline, if it was measured as this plan says.
-fn read_report(name: &str, plan: &Plan) -> Result<Report> {
+/// Writes the main numbers of an earlier report onto the model's card again, with those of a baseline.
+///
+/// # Errors
+/// [`Error::Data`] where there is no report, or the baseline's was measured otherwise; whatever reading
+/// and writing say.
+pub fn card_from_report(model: &str, against: Option<&str>, device: &Device) -> Result<()> {
+    let folder = artifact::find_model(model)?;
+    let (mut card, weights) = artifact::read_files(model)?;
+    let loaded = card.load(&weights, device)?;
+    let report = read_report(model)?;
+    let baseline = against.map(read_report).transpose()?;
+    if let Some(baseline) = &baseline {
+        same_plan(baseline, &report.plan)?;
+    }
+    write_card(&mut card, &report, baseline.as_ref(), &*loaded)?;
+    artifact::write_model(&folder, &card, &weights)?;
+    match folder.parent() {
+        Some(models) => artifact::write_manifest(models),
+        None => Ok(()),
+    }
+}
+
+/// What begins a failure that was found by measuring, so that the next measurement replaces it.
+const MEASURED: &str = "Measured: ";
+
+/// Below this area a set is hardly told from the model's own.
+const HARDLY: f64 = 0.8;
+/// Class means of a larger cosine are hardly two conditions.
+const NEARLY_ONE: f64 = 0.9;
+
+fn write_card(
+    card: &mut Card,
+    report: &Report,
+    baseline: Option<&Report>,
+    model: &dyn Model,
+) -> Result<()> {
+    onto_card(card, report);
+    card.metrics.remove("baseline");
+    if let Some(baseline) = baseline {
+        let mut other = card.clone();
+        other.metrics.clear();
+        onto_card(&mut other, baseline);
+        let value = serde_json::json!({ "model": baseline.model, "metrics": other.metrics });
+        card.metrics.insert("baseline".into(), value);
+    }
+    card.known_failures.retain(|f| !f.starts_with(MEASURED));
+    for (name, a) in &report.auroc {
+        let best = a.ood.map_or(a.energy.value, |ood| ood.value);
+        if name != "samples" && best < HARDLY {
+            card.known_failures.push(format!(
+                "{MEASURED}it hardly tells {name} from its own test images (AUROC {best:.2})."
+            ));
+        }
+    }
+    if let Some(clel) = model.contrastive().filter(|clel| clel.has_latents()) {
+        let means = clel.class_latents()?;
+        let [count, _] = means.dims();
+        let cosines = means.clone().matmul(means.transpose());
+        let cosines: Vec<f64> = pollster::block_on(read(cosines))?;
+        for i in 0..count {
+            for j in i + 1..count {
+                let cos = cosines[i * count + j];
+                if cos > NEARLY_ONE {
+                    let name = |k: usize| card.data.classes.get(k).cloned().unwrap_or_default();
+                    card.known_failures.push(format!(
+                        "{MEASURED}the mean latents of {} and {} are nearly one direction (cosine {cos:.2}): as conditions they bring images of both.",
+                        name(i), name(j)
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The report of a model that was it was measured before.
+fn read_report(name: &str) -> Result<Report> {
     let path = artifact::find_model(name)?.join("eval.json");
     let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
-    let report: Report = serde_json::from_slice(&text).map_err(|e| Error::Data {
+    serde_json::from_slice(&text).map_err(|e| Error::Data {
         path: path.clone(),
         problem: format!("expected a report of eval, found another file ({e})"),
-        fix: "measure the baseline first".into(),
-    })?;
-    if report.plan != *plan {
-        return Err(Error::Data {
-            path,
-            problem: format!("expected the plan {plan:?}, found {:?}", report.plan),
-            fix: "measure both models with the same options".into(),
-        });
+        fix: "measure the model first".into(),
+    })
+}
+
+fn same_plan(baseline: &Report, plan: &Plan) -> Result<()> {
+    if baseline.plan == *plan {
+        return Ok(());
     }
-    Ok(report)
+    Err(Error::invalid(
+        "baseline",
+        format!("one measured by the plan {plan:?}"),
+        format!("{:?}", baseline.plan),
+        "measure both models with the same options",
+    ))
 }
 
 /// The main numbers, with what they were measured on.

@@ -95,7 +95,7 @@ fn cpu() -> Recipe {
         EncoderConfig::small(shape, &mean, &std),
         1,
     );
-    r.clel.iterations = 2000;
+    r.clel.iterations = 1000;
     r.clel.batch = 32;
     r.clel.learning_rate = 3e-4;
     r.clel.warmup = 100;
