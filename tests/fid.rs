@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::assert_close;
+use common::{assert_close, pseudo};
 use mixwell::{
     Error,
     eval::fid::{Moments, frechet},
@@ -19,23 +19,9 @@ fn numbers(name: &str) -> Vec<f64> {
     serde_json::from_value(fixture(name)).unwrap()
 }
 
-/// n numbers in [−1, 1) of stream `index`, the same as in fid.py and exact in f32.
-fn pseudo(index: u64, n: usize) -> Vec<f64> {
-    (0..n as u64)
-        .map(|i| {
-            let mut h = i + 1 + index * 1_000_003;
-            h = h.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            h ^= h >> 32;
-            h = h.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-            h ^= h >> 32;
-            (h >> 40) as f64 / 8_388_608.0 - 1.0
-        })
-        .collect()
-}
-
 /// As fid.py, `[n, dim]`.
 fn features(index: u64, n: usize, dim: usize, shift: f64) -> Vec<f32> {
-    let p = pseudo(index, n * dim);
+    let p: Vec<f64> = pseudo(index, n * dim).into_iter().map(f64::from).collect();
     (0..n * dim)
         .map(|at| {
             let (i, j) = (at / dim, at % dim);

@@ -44,3 +44,35 @@ pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
         );
     }
 }
+
+/// Largest difference, relative to the largest expected value.
+#[track_caller]
+pub fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let worst = found
+        .iter()
+        .zip(expected)
+        .map(|(f, e)| (f - e).abs() / scale)
+        .fold(0.0, f64::max);
+    println!("{what}: {worst:.1e} of {scale:.2e}, tolerance {tolerance:.0e}");
+    // Not `worst > tolerance`: a NaN must fail.
+    assert!(
+        worst <= tolerance && found.iter().all(|v| v.is_finite()),
+        "{what}: off by {worst:e} of {scale:e}, tolerance {tolerance:e}"
+    );
+}
+
+/// n numbers in [−1, 1) of stream `index`, the same as the fixtures' scripts make and exact in f32.
+pub fn pseudo(index: u64, n: usize) -> Vec<f32> {
+    (0..n as u64)
+        .map(|i| {
+            let mut h = i + 1 + index * 1_000_003;
+            h = h.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            h ^= h >> 32;
+            h = h.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+            h ^= h >> 32;
+            (h >> 40) as f32 / 8_388_608.0 - 1.0
+        })
+        .collect()
+}
