@@ -95,6 +95,27 @@ impl RunFolder {
             .map_err(Error::io("append to", path))
     }
 
+    /// Length of the metrics file; 0 where there is none.
+    pub fn metrics_bytes(&self) -> u64 {
+        fs::metadata(self.path.join("metrics.jsonl")).map_or(0, |m| m.len())
+    }
+
+    /// Cuts the metrics file to a length that it had.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn cut_metrics(&self, bytes: u64) -> Result<()> {
+        let path = self.path.join("metrics.jsonl");
+        if self.metrics_bytes() <= bytes {
+            return Ok(());
+        }
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_len(bytes))
+            .map_err(Error::io("cut", path))
+    }
+
     /// Writes a checkpoint: `fill` puts its files into an empty folder, which then takes the old
     /// checkpoint's place. A kill at any moment leaves a complete one.
     ///

@@ -1,7 +1,7 @@
 //! One session of a training run: what every recipe's loop does beside learning.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -28,6 +28,13 @@ pub struct State {
     pub commit: String,
     /// The device, for people.
     pub device: String,
+    /// What was logged since the last line of metrics: a resumed run's next line is then the mean that
+    /// an uninterrupted one would have had.
+    #[serde(default)]
+    pub recent: Vec<BTreeMap<String, f64>>,
+    /// Length of the metrics file, in bytes: lines of iterations that a kill undid are cut off.
+    #[serde(default)]
+    pub logged: Option<u64>,
 }
 
 /// One session of a run: clock, checkpoints, metrics, snapshots, cancellation.
@@ -44,7 +51,7 @@ pub struct Session<'r, 's, 'f> {
     before: f64,
     saved: Instant,
     checkpoint_seconds: f64,
-    recent: VecDeque<BTreeMap<&'static str, f64>>,
+    recent: Vec<BTreeMap<String, f64>>,
 }
 
 /// Iterations between metrics lines.
@@ -69,6 +76,14 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             }
             None => None,
         };
+        // A run that was killed before its first checkpoint begins anew.
+        let logged = match &resumed {
+            Some((_, state)) => state.logged,
+            None => Some(0),
+        };
+        if let Some(bytes) = logged {
+            folder.cut_metrics(bytes)?;
+        }
         let session = Self {
             request,
             state: State {
@@ -77,14 +92,18 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
                 seconds: 0.0,
                 commit: commit(),
                 device: request.device_name.clone(),
+                recent: Vec::new(),
+                logged: None,
             },
+            recent: resumed
+                .as_ref()
+                .map_or_else(Vec::new, |(_, s)| s.recent.clone()),
             before: resumed.as_ref().map_or(0.0, |(_, s)| s.seconds),
             folder,
             sink,
             began: Instant::now(),
             saved: Instant::now(),
             checkpoint_seconds,
-            recent: VecDeque::new(),
         };
         Ok((session, resumed))
     }
@@ -110,13 +129,14 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             iteration,
             total,
         });
-        self.recent.push_back(values.iter().copied().collect());
+        let line = values.iter().map(|&(key, v)| (key.to_owned(), v));
+        self.recent.push(line.collect());
         if iteration.is_multiple_of(LOG_EVERY) || iteration == total {
             let n = self.recent.len() as f64;
             let mut mean: BTreeMap<String, f64> = BTreeMap::new();
             for line in self.recent.drain(..) {
                 for (key, v) in line {
-                    *mean.entry(key.into()).or_default() += v / n;
+                    *mean.entry(key).or_default() += v / n;
                 }
             }
             self.metrics(mean)?;
@@ -153,7 +173,11 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
     /// [`Error::Io`], whatever `save` returns, and [`Error::Cancelled`].
     pub fn checkpoint(&mut self, save: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         self.state.seconds = self.seconds();
-        let state = self.state.clone();
+        let state = State {
+            recent: self.recent.clone(),
+            logged: Some(self.folder.metrics_bytes()),
+            ..self.state.clone()
+        };
         self.folder.write_checkpoint(|to| {
             save(to)?;
             write_json(&to.join("state.json"), &state)
@@ -258,4 +282,75 @@ pub fn commit() -> String {
         .filter(|o| o.status.success())
         .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
         .unwrap_or_else(|| "unknown".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{data::DatasetName, data::Source};
+    use std::sync::atomic::AtomicBool;
+
+    static CANCEL: AtomicBool = AtomicBool::new(false);
+
+    /// Iterations `from` to `to` of a run whose values are a function of the iteration, with a
+    /// checkpoint after `saved`.
+    fn run(request: &Request, resume: bool, to: u64, saved: u64) {
+        let folder = RunFolder::open(&request.runs, "r", resume).unwrap();
+        if !resume {
+            folder.write_config(&BTreeMap::from([("seed", 1)])).unwrap();
+        }
+        let mut sink = |_: &Event| {};
+        let (mut session, resumed) = Session::open(request, folder, &mut sink, "a", 1e9).unwrap();
+        let from = resumed.map_or(0, |(_, s)| s.iteration);
+        for i in from + 1..=to {
+            session.tick(i, 120, &[("v", (i * i) as f64)]).unwrap();
+            if i == saved {
+                session.checkpoint(|_| Ok(())).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_killed_run_logs_what_an_uninterrupted_one_does() {
+        let root = std::env::temp_dir().join(format!("mixwell-session-{}", std::process::id()));
+        let lines = |name: &str, sessions: &[(u64, u64)]| {
+            let request = Request {
+                preset: "p".into(),
+                data: DatasetName::Mnist,
+                source: Source::default(),
+                set: Vec::new(),
+                runs: root.join(name),
+                name: None,
+                resume: false,
+                models: root.clone(),
+                device: burn::tensor::Device::flex(),
+                device_name: "CPU".into(),
+                cancel: &CANCEL,
+            };
+            for (k, &(to, saved)) in sessions.iter().enumerate() {
+                run(&request, k > 0, to, saved);
+            }
+            let text = std::fs::read_to_string(root.join(name).join("r/metrics.jsonl")).unwrap();
+            text.lines()
+                .map(|l| {
+                    let event: serde_json::Value = serde_json::from_str(l).unwrap();
+                    (
+                        event["iteration"].as_u64().unwrap(),
+                        event["values"]["v"].as_f64().unwrap(),
+                    )
+                })
+                .collect::<Vec<_>>()
+        };
+        let whole = lines("whole", &[(120, 120)]);
+        assert_eq!(
+            whole.iter().map(|l| l.0).collect::<Vec<_>>(),
+            [50, 100, 120]
+        );
+        // Killed in the middle of a line, after a line that the checkpoint did not know, and before
+        // any checkpoint.
+        assert_eq!(lines("middle", &[(45, 30), (120, 120)]), whole);
+        assert_eq!(lines("undone", &[(110, 70), (120, 120)]), whole);
+        assert_eq!(lines("early", &[(60, 1000), (120, 120)]), whole);
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }
