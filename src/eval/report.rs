@@ -439,8 +439,17 @@ fn write_card(
     baseline: Option<&Report>,
     model: &dyn Model,
 ) -> Result<()> {
+    // What an earlier measurement had and this one has not must not stay.
+    card.metrics.retain(|key, _| {
+        let measured = [
+            "fid",
+            "classifier_feature_distance",
+            "neighbours",
+            "baseline",
+        ];
+        !measured.contains(&key.as_str()) && !key.starts_with("auroc_")
+    });
     onto_card(card, report);
-    card.metrics.remove("baseline");
     if let Some(baseline) = baseline {
         let mut other = card.clone();
         other.metrics.clear();
