@@ -146,12 +146,22 @@ pub fn frechet(a: &Moments, b: &Moments) -> Result<f64> {
     }
     let product = root.tr_mul(&(second * &root));
     let product = (&product + product.transpose()) / 2.0;
-    let overlap: f64 = product
-        .symmetric_eigenvalues()
-        .iter()
-        .map(|v| v.max(0.0).sqrt())
-        .sum();
+    let trace = product.trace();
+    let values = product.symmetric_eigenvalues();
+    let overlap: f64 = values.iter().map(|v| v.max(0.0).sqrt()).sum();
     let distance = (a.mean() - b.mean()).norm_squared() + traces - 2.0 * overlap;
-    // It is none below 0 but for rounding.
+    // An eigensolver that went astray must not pass for a distance: eigenvalues sum to the trace, and
+    // a distance is below 0 by no more than rounding.
+    let astray = (values.sum() - trace).abs() > 1e-6 * trace.abs() + f64::MIN_POSITIVE;
+    if astray || !distance.is_finite() || distance < -1e-4 * traces {
+        return Err(Error::Diverged {
+            problem: format!(
+                "the covariances' eigenvalues are wrong: they sum to {}, the trace is {trace}, and the \
+                 distance would be {distance}",
+                values.sum()
+            ),
+            fix: "report this as a bug, with the features".into(),
+        });
+    }
     Ok(distance.max(0.0))
 }
