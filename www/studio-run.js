@@ -138,6 +138,17 @@ export class Run {
     this.desk.held = this;
   }
 
+  /**
+   * The engine is gone. The loop may not know it yet, between two calls, and must not go on with an
+   * engine that never began this run: it ends here, and go() replays.
+   */
+  interrupt() {
+    if (this.phase !== "running") return;
+    this.#era += 1;
+    this.interrupted = true;
+    this.#set("paused");
+  }
+
   /** One transition. */
   async step() {
     await this.pause();

@@ -457,6 +457,7 @@ async function recover(message) {
   desk.held = null;
   // Whether a run was under way: its loop ended with the engine.
   const active = [generate, compose.panel].filter(({ run }) => run.open && (run.active || run.interrupted));
+  for (const { run } of active) run.interrupt();
   try {
     if (losses.length > MOST_LOSSES) throw new Failure("device-lost", `The device was lost ${losses.length} times within a minute. ${message}`);
     setPhase("loading");
