@@ -1,5 +1,14 @@
 //! Between bytes and what models see.
 
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Images of `dim` bytes each as models see them, `[n, dim]`.
+pub fn tensor(bytes: &[u8], dim: usize, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = bytes.iter().map(|&v| centre(v)).collect();
+    let n = values.len() / dim;
+    Tensor::from_data(TensorData::new(values, [n, dim]), device)
+}
+
 /// (v + ½)/256: the middle of byte v's bin, the mean of what dequantisation makes of it.
 pub fn centre(v: u8) -> f32 {
     (f32::from(v) + 0.5) / 256.0

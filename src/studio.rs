@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -389,11 +389,7 @@ impl Studio {
                 "scale the image to the model's size first",
             ));
         }
-        let values: Vec<f32> = bytes.iter().map(|&v| pixels::centre(v)).collect();
-        Ok(Tensor::from_data(
-            TensorData::new(values, [1, dim]),
-            &self.device,
-        ))
+        Ok(pixels::tensor(bytes, dim, &self.device))
     }
 
     /// Checks a config and makes the start images.

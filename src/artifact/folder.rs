@@ -81,17 +81,23 @@ pub fn find_model(name: &str) -> Result<PathBuf> {
         })
 }
 
-/// A model's card and weights, as they are on the disk.
+/// A model's card alone.
 ///
 /// # Errors
 /// [`Error::Model`] when there is no such folder or its card is none; [`Error::Io`].
+pub fn read_card(name: &str) -> Result<Card> {
+    let path = find_model(name)?.join(FILES[0]);
+    Card::parse(&fs::read(&path).map_err(Error::io("read", path))?, name)
+}
+
+/// A model's card and weights, as they are on the disk.
+///
+/// # Errors
+/// As [`read_card`].
 pub fn read_files(name: &str) -> Result<(Card, Vec<u8>)> {
-    let folder = find_model(name)?;
-    let read = |file: &str| {
-        let path = folder.join(file);
-        fs::read(&path).map_err(Error::io("read", path))
-    };
-    Ok((Card::parse(&read(FILES[0])?, name)?, read(FILES[1])?))
+    let card = read_card(name)?;
+    let path = find_model(name)?.join(FILES[1]);
+    Ok((card, fs::read(&path).map_err(Error::io("read", path))?))
 }
 
 /// Reads a model by folder, or by name under `models/`.

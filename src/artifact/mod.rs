@@ -177,6 +177,6 @@ pub async fn self_test(model: &dyn Model, known: &KnownAnswer) -> Result<SelfTes
 mod folder;
 #[cfg(feature = "native")]
 pub use folder::{
-    SCORES, find_model, read_files, read_model, write_atomically, write_manifest, write_model,
-    write_pretty,
+    SCORES, find_model, read_card, read_files, read_model, write_atomically, write_manifest,
+    write_model, write_pretty,
 };

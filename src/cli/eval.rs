@@ -12,7 +12,7 @@ use crate::{
     eval::report::{Plan, Setting, card_from_report, evaluate},
     image, pixels,
     studio::{ConditionConfig, InpaintConfig, Of, Studio, StudioModel},
-    system::clel::compose::Role,
+    system::{classifier::verdict, clel::compose::Role},
 };
 
 /// Measure a model: distance of its samples from the data, energies, out-of-distribution detection,
@@ -78,7 +78,7 @@ pub struct EvalArgs {
 /// The classifier that stands beside a model, if there is one.
 fn judge_of(model: &str) -> Result<Option<String>> {
     let folder = artifact::find_model(model)?;
-    let (card, _) = artifact::read_files(model)?;
+    let card = artifact::read_card(model)?;
     let beside = folder
         .parent()
         .map(|p| p.join(format!("classifier-{}", card.data.name)));
@@ -415,11 +415,10 @@ impl GenerateArgs {
                 term.name, term.role, term.energy
             );
         }
-        if let Some(verdict) = &frame.verdict {
+        if let Some(probabilities) = &frame.verdict {
             let mut counts = vec![0; info.classes.len()];
-            for row in verdict.0.chunks(counts.len()) {
-                let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-                counts[best.unwrap_or(0)] += 1;
+            for row in probabilities.0.chunks(counts.len()) {
+                counts[verdict(row)] += 1;
             }
             let text: Vec<String> = info
                 .classes

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -19,7 +19,10 @@ use crate::{
     rng::{Purpose, Rng},
     scores::{Interval, ScoredSet, Scores, quantiles},
     studio::{Studio, StudioConfig},
-    system::{Model, classifier::Classifier},
+    system::{
+        Model,
+        classifier::{Classifier, verdict},
+    },
     train::commit,
 };
 
@@ -149,12 +152,6 @@ pub struct Setting<'a> {
 /// Images of a chunk that passes through a network at once.
 const CHUNK: usize = 100;
 
-fn tensor(images: &[u8], dim: usize, device: &Device) -> Tensor<2> {
-    let values: Vec<f32> = images.iter().map(|&v| pixels::centre(v)).collect();
-    let n = values.len() / dim;
-    Tensor::from_data(TensorData::new(values, [n, dim]), device)
-}
-
 /// Measures a model and writes `eval.json`, `scores.json`, `samples.png` and `neighbours.png` beside
 /// its files, the main numbers onto its card, and the manifest.
 ///
@@ -219,7 +216,7 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
         let moments = |images: &[u8]| -> Result<Moments> {
             let mut moments: Option<Moments> = None;
             for chunk in images.chunks(CHUNK * dim) {
-                let f = features(tensor(chunk, dim, &device));
+                let f = features(pixels::tensor(chunk, dim, &device));
                 let [_, width] = f.dims();
                 let values: Vec<f32> = pollster::block_on(read(f))?;
                 moments
@@ -260,11 +257,10 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
     if let Some(judge) = &judge {
         let mut sure = 0.0;
         for chunk in samples.chunks(CHUNK * dim) {
-            let p = judge.probabilities(tensor(chunk, dim, &device));
+            let p = judge.probabilities(pixels::tensor(chunk, dim, &device));
             let p: Vec<f32> = pollster::block_on(read(p))?;
             for row in p.chunks(judge.classes.len()) {
-                let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-                let best = best.unwrap_or(0);
+                let best = verdict(row);
                 sure += f64::from(row[best]) / plan.samples as f64;
                 *classes.entry(judge.classes[best].clone()).or_insert(0.0) +=
                     1.0 / plan.samples as f64;
@@ -578,7 +574,7 @@ type Pair = (Vec<f32>, Option<Vec<f32>>);
 fn scores(model: &dyn Model, images: &[u8], dim: usize, device: &Device) -> Result<Pair> {
     let (mut energies, mut oods) = (Vec::new(), Vec::new());
     for chunk in images.chunks(CHUNK * dim) {
-        let x = tensor(chunk, dim, device);
+        let x = pixels::tensor(chunk, dim, device);
         let (energy, ood) = match model.contrastive() {
             Some(clel) => clel.scores(x),
             None => (model.target("pixel")?.evaluate(x).energy, None),

@@ -659,11 +659,11 @@ impl Net<FrozenConv> {
     /// Autodiff sees the head alone. The trunks, nearly all of the work, are walked back by hand:
     /// their weights are fixed and their convolutions' adjoints known, which costs about half of
     /// what the tape does and leaves nothing behind. (A test compares the two.)
-    pub fn differentiate<const K: usize>(
+    pub fn differentiate(
         &self,
         x: Tensor<2>,
-        energy: impl FnOnce(Tensor<2>) -> (Tensor<1>, [Tensor<1>; K]),
-    ) -> (Tensor<1>, [Tensor<1>; K], Tensor<2>) {
+        energy: impl FnOnce(Tensor<2>) -> Tensor<1>,
+    ) -> (Tensor<1>, Tensor<2>) {
         let [batch, dim] = x.dims();
         let x = self.normalise.forward(x);
         let [_, _, height, width] = x.dims();
@@ -678,7 +678,7 @@ impl Net<FrozenConv> {
             tapes.push(tape);
         }
         let leaf = Tensor::cat(pooled, 1).autodiff().require_grad();
-        let (value, parts) = energy(self.head.forward(leaf.clone()));
+        let value = energy(self.head.forward(leaf.clone()));
         let mut grads = value.clone().sum().backward();
         let pulled = leaf
             .grad_remove(&mut grads)
@@ -694,7 +694,7 @@ impl Net<FrozenConv> {
                 };
         }
         let gradient = self.normalise.pull_back(total).reshape([batch, dim]);
-        (value.inner(), parts.map(Tensor::inner), gradient)
+        (value.inner(), gradient)
     }
 
     /// Number of stored parameters, those of g included.

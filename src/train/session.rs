@@ -108,6 +108,15 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         Ok((session, resumed))
     }
 
+    /// Tells that the run begins, or goes on from a checkpoint's state.
+    pub fn started(&mut self, run: String, phases: &[(&str, u64)], resumed: Option<&State>) {
+        (self.sink)(&Event::Started {
+            run,
+            phases: phases.iter().map(|&(name, n)| (name.into(), n)).collect(),
+            resumed_at: resumed.map(|s| (s.phase.clone(), s.iteration)),
+        });
+    }
+
     /// Training seconds so far, earlier sessions included.
     pub fn seconds(&self) -> f64 {
         self.before + self.began.elapsed().as_secs_f64()

@@ -53,6 +53,13 @@ pub struct Architecture {
     pub encoder: EncoderConfig,
 }
 
+/// Number of the largest probability of a row, the classifier's verdict; 0 for an empty row.
+pub fn verdict(row: &[f32]) -> usize {
+    (0..row.len())
+        .max_by(|&a, &b| row[a].total_cmp(&row[b]))
+        .unwrap_or(0)
+}
+
 /// A trained classifier.
 #[derive(Debug, Clone)]
 pub struct Classifier {

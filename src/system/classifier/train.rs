@@ -9,7 +9,7 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, NAME};
+use super::{Architecture, NAME, verdict};
 use crate::{
     artifact::{self, Card, DataCard, KnownAnswer},
     data::{self, Dataset, DatasetName, Split},
@@ -138,13 +138,8 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let device = request.device.clone();
     let (mut session, resumed) =
         Session::open(request, folder, sink, NAME, recipe.checkpoint_seconds)?;
-    (session.sink)(&Event::Started {
-        run,
-        phases: vec![(NAME.into(), recipe.iterations)],
-        resumed_at: resumed
-            .as_ref()
-            .map(|(_, s)| (s.phase.clone(), s.iteration)),
-    });
+    let state = resumed.as_ref().map(|(_, state)| state);
+    session.started(run, &[(NAME, recipe.iterations)], state);
     let tracked = device.clone().autodiff();
     let mut net = Encoder::new(&config, &mut Init::new(recipe.seed, &tracked))?;
     let mut optimiser: ModuleOptimizer = AdamConfig::new().init();
@@ -273,10 +268,7 @@ fn accuracy(net: &FrozenEncoder, data: &Dataset, classes: usize, device: &Device
         right += chunk
             .iter()
             .zip(logits.chunks(classes))
-            .filter(|&(&i, row)| {
-                let best = (0..classes).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-                best == Some(usize::from(data.labels[i]))
-            })
+            .filter(|&(&i, row)| verdict(row) == usize::from(data.labels[i]))
             .count();
     }
     Ok(right as f64 / data.count as f64)

@@ -8,7 +8,7 @@
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::objective::cosine;
+use super::{as_images, objective::cosine, pixel_space, point_of};
 use crate::{
     energy::{Energy, Evaluation, Point, Space},
     error::{Error, Result},
@@ -146,14 +146,14 @@ impl ComposedEnergy {
     /// energies and cosines, and how their gradients stand to each other.
     pub fn terms(&self, x: Tensor<2>) -> Terms {
         let count = self.roles.len();
-        let (energy, [], gradient) = self.net.differentiate(x.clone(), |f| (energy_of(f), []));
+        let (energy, gradient) = self.net.differentiate(x.clone(), energy_of);
         let (mut energies, mut gradients) = (vec![energy], vec![gradient]);
         for k in 0..count {
             let part = |f: Tensor<2>| {
                 let [batch, _] = f.dims();
-                (self.parts(f).narrow(1, k, 1).reshape([batch]), [])
+                self.parts(f).narrow(1, k, 1).reshape([batch])
             };
-            let (energy, [], gradient) = self.net.differentiate(x.clone(), part);
+            let (energy, gradient) = self.net.differentiate(x.clone(), part);
             energies.push(energy);
             gradients.push(gradient);
         }
@@ -186,11 +186,7 @@ pub struct Terms {
 
 impl Energy for ComposedEnergy {
     fn space(&self) -> Space {
-        Space {
-            name: "pixel",
-            dim: self.shape.iter().product(),
-            image: Some(self.shape),
-        }
+        pixel_space(self.shape)
     }
 
     fn evaluate(&self, x: Tensor<2>) -> Evaluation {
@@ -202,20 +198,10 @@ impl Energy for ComposedEnergy {
     }
 
     fn point(&self, x: Tensor<2>) -> Point {
-        let (energy, [], gradient) = self.net.differentiate(x.clone(), |f| {
-            (energy_of(f.clone()) + self.conditional(f), [])
-        });
-        Point {
-            x,
-            energy,
-            gradient,
-            observed: None,
-        }
+        point_of(&self.net, x, |f| energy_of(f.clone()) + self.conditional(f))
     }
 
     fn to_image(&self, x: Tensor<2>) -> Option<Tensor<4>> {
-        let [batch, _] = x.dims();
-        let [c, h, w] = self.shape;
-        Some(x.reshape([batch, c, h, w]))
+        Some(as_images(x, self.shape))
     }
 }

@@ -232,6 +232,36 @@ fn load(card: &Card, weights: &[u8], device: &Device) -> Result<Arc<dyn Model>> 
     Ok(Arc::new(Clel::from_dict(&dict, &architecture)?))
 }
 
+/// Where every energy of these models lives.
+fn pixel_space(shape: [usize; 3]) -> Space {
+    Space {
+        name: "pixel",
+        dim: shape.iter().product(),
+        image: Some(shape),
+    }
+}
+
+/// Flattened images `[B, D]` → `[B, C, H, W]`.
+fn as_images(x: Tensor<2>, [c, h, w]: [usize; 3]) -> Tensor<4> {
+    let [batch, _] = x.dims();
+    x.reshape([batch, c, h, w])
+}
+
+/// An energy of f(x) with its gradient at states `[B, D]`.
+fn point_of(
+    net: &FrozenEnergyNet,
+    x: Tensor<2>,
+    energy: impl FnOnce(Tensor<2>) -> Tensor<1>,
+) -> Point {
+    let (energy, gradient) = net.differentiate(x.clone(), energy);
+    Point {
+        x,
+        energy,
+        gradient,
+        observed: None,
+    }
+}
+
 /// The marginal target in pixel space, E(x) = ½‖f(x)‖².
 pub struct MarginalEnergy {
     net: FrozenEnergyNet,
@@ -247,11 +277,7 @@ impl MarginalEnergy {
 
 impl Energy for MarginalEnergy {
     fn space(&self) -> Space {
-        Space {
-            name: "pixel",
-            dim: self.shape.iter().product(),
-            image: Some(self.shape),
-        }
+        pixel_space(self.shape)
     }
 
     fn evaluate(&self, x: Tensor<2>) -> Evaluation {
@@ -262,18 +288,10 @@ impl Energy for MarginalEnergy {
     }
 
     fn point(&self, x: Tensor<2>) -> Point {
-        let (energy, [], gradient) = self.net.differentiate(x.clone(), |f| (energy_of(f), []));
-        Point {
-            x,
-            energy,
-            gradient,
-            observed: None,
-        }
+        point_of(&self.net, x, energy_of)
     }
 
     fn to_image(&self, x: Tensor<2>) -> Option<Tensor<4>> {
-        let [batch, _] = x.dims();
-        let [c, h, w] = self.shape;
-        Some(x.reshape([batch, c, h, w]))
+        Some(as_images(x, self.shape))
     }
 }

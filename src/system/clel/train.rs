@@ -310,13 +310,8 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let device = request.device.clone();
     let (mut session, resumed) =
         Session::open(request, folder, sink, "clel", recipe.checkpoint_seconds)?;
-    (session.sink)(&Event::Started {
-        run,
-        phases: vec![("clel".into(), stage.iterations)],
-        resumed_at: resumed
-            .as_ref()
-            .map(|(_, s)| (s.phase.clone(), s.iteration)),
-    });
+    let state = resumed.as_ref().map(|(_, state)| state);
+    session.started(run, &[("clel", stage.iterations)], state);
     let mut training = Training::new(stage, recipe.seed, &device)?;
     if let Some((path, state)) = &resumed {
         training = training.load(stage, path, state.iteration)?;

@@ -324,14 +324,11 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let (mut session, resumed) =
         Session::open(request, folder, sink, "flow", recipe.checkpoint_seconds)?;
     let (checkpoint, mut resumed) = resumed.unzip();
-    (session.sink)(&Event::Started {
-        run,
-        phases: vec![
-            ("flow".into(), recipe.flow.iterations),
-            ("tilt".into(), recipe.tilt.iterations),
-        ],
-        resumed_at: resumed.as_ref().map(|s| (s.phase.clone(), s.iteration)),
-    });
+    let phases = [
+        ("flow", recipe.flow.iterations),
+        ("tilt", recipe.tilt.iterations),
+    ];
+    session.started(run, &phases, resumed.as_ref());
 
     let mut batches = Batches::new(&train_data, recipe.seed, recipe.batch, recipe.bits, &device);
     let frozen = session.folder.path().join("flow.safetensors");
