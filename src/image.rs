@@ -19,7 +19,22 @@ const PAPER: u8 = 128;
 ///
 /// # Errors
 /// [`Error::Invalid`] unless C is 1 or 3 and there is an image; [`Error::Io`].
-pub fn write_grid(path: &Path, values: &[f32], n: usize, [c, h, w]: [usize; 3]) -> Result<()> {
+pub fn write_grid(path: &Path, values: &[f32], n: usize, shape: [usize; 3]) -> Result<()> {
+    let columns = n.isqrt() + usize::from(n.isqrt().pow(2) < n);
+    write_rows(path, values, n, shape, columns)
+}
+
+/// The same with so many images in a row.
+///
+/// # Errors
+/// As [`write_grid`].
+pub fn write_rows(
+    path: &Path,
+    values: &[f32],
+    n: usize,
+    [c, h, w]: [usize; 3],
+    columns: usize,
+) -> Result<()> {
     let colour = match c {
         1 => png::ColorType::Grayscale,
         3 => png::ColorType::Rgb,
@@ -40,7 +55,7 @@ pub fn write_grid(path: &Path, values: &[f32], n: usize, [c, h, w]: [usize; 3]) 
             "report this as a bug",
         ));
     }
-    let columns = n.isqrt() + usize::from(n.isqrt().pow(2) < n);
+    let columns = columns.max(1);
     let rows = n.div_ceil(columns);
     let (tile_w, tile_h) = (w * ZOOM + GAP, h * ZOOM + GAP);
     let (width, height) = (columns * tile_w + GAP, rows * tile_h + GAP);

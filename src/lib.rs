@@ -11,6 +11,7 @@ pub mod error;
 pub mod nn;
 pub mod pixels;
 pub mod play;
+pub mod prior;
 pub mod race;
 pub mod rng;
 pub mod sampler;

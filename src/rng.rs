@@ -60,6 +60,8 @@ pub enum Purpose {
     AugmentFlip = 20,
     /// Order of the colour adjustments.
     AugmentOrder = 21,
+    /// Inference of latents.
+    Posterior = 23,
 }
 
 const M0: u32 = 0xD251_1F53;

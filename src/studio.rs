@@ -17,6 +17,7 @@ use crate::{
     nn::augment::augment,
     pixels,
     play::{Bytes, Floats},
+    prior,
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig},
     scores::{Interval, Percentile, Scores, percentile},
@@ -333,6 +334,7 @@ impl Studio {
                 chains.noise,
                 chains.noise * chains.noise / (2.0 * chains.drift)
             ),
+            None if model.latent_prior().is_some() => "Each image starts as z ~ N(0, I); Metropolis-adjusted Langevin then walks in the latent space towards the learned prior p(z) ∝ exp(−E(z)/T), and the generator turns z into the pixels you see.".into(),
             None => "Each image starts as a draw of the flow, z ~ N(0, I); Metropolis-adjusted Langevin then walks in the latent space towards p(z) ∝ exp(−E(z)/T), and z is decoded to the pixels you see.".into(),
         };
         let sets = scores.iter().flat_map(|s| &s.sets);
@@ -630,10 +632,15 @@ impl Studio {
     pub async fn score(&mut self, bytes: &[u8]) -> Result<Score> {
         let x = self.image(bytes)?;
         let loaded = self.loaded()?;
-        let target = loaded.model.target("pixel")?;
-        let point = target.point(x.clone());
-        let gradient: Vec<f32> = read(point.gradient).await?;
-        let energy = first(point.energy).await?;
+        let (energy, slope) = match loaded.model.latent_prior() {
+            Some(model) => model.score(x.clone(), prior::STEPS).await?,
+            None => {
+                let point = loaded.model.target("pixel")?.point(x.clone());
+                (point.energy, point.gradient)
+            }
+        };
+        let gradient: Vec<f32> = read(slope).await?;
+        let energy = first(energy).await?;
         let clel = loaded.model.contrastive();
         let ood = match clel.and_then(|clel| clel.scores(x.clone()).1) {
             Some(ood) => Some(first(ood).await?),
@@ -686,6 +693,14 @@ impl Studio {
         };
         Error::unless_within("steps", steps, 0, 1000)?;
         let loaded = self.loaded()?;
+        if loaded.model.latent_prior().is_some() {
+            return Err(Error::invalid(
+                "walk",
+                "a model whose energy is one of the image alone",
+                "a generator with a latent prior",
+                "reconstruct the image instead",
+            ));
+        }
         let target = loaded.model.target("pixel")?;
         // The drift of the model's own chains in pixel space.
         let epsilon = match loaded.space {

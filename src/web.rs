@@ -14,6 +14,7 @@ use crate::{
     artifact::{self, Card, SelfTest},
     error::{Error, Result},
     play::{LearnConfig, Play, PlayConfig},
+    prior::{self, PriorConfig},
     race::{Frame, Race, RaceConfig, Record},
     rng::{Purpose, Rng},
     studio::{self, StudioConfig},
@@ -263,6 +264,13 @@ impl Session {
     pub fn studio(&self) -> Studio {
         Studio {
             studio: RefCell::new(Some(studio::Studio::new(self.device.clone()))),
+        }
+    }
+
+    /// A session of the room Prior on this device, independent of the others.
+    pub fn prior(&self) -> Prior {
+        Prior {
+            prior: RefCell::new(Some(prior::Prior::new(self.device.clone()))),
         }
     }
 
@@ -637,5 +645,108 @@ impl Studio {
         let mut studio = self.take()?;
         let descent = studio.descend(image.as_deref(), steps).await;
         self.give(studio, descent, began)
+    }
+}
+
+/// The room Prior as `www/prior-protocol.d.ts` has it. One call at a time.
+#[wasm_bindgen]
+pub struct Prior {
+    /// Taken out while a call is under way: no borrow is held across an await.
+    prior: RefCell<Option<prior::Prior>>,
+}
+
+impl Prior {
+    fn take(&self) -> Result<prior::Prior, JsValue> {
+        self.prior.take().ok_or_else(|| {
+            problem(&Error::invalid(
+                "the room Prior",
+                "one call at a time",
+                "a call during another",
+                "wait for the answer",
+            ))
+        })
+    }
+
+    /// Puts the session back and turns an outcome into an answer.
+    fn give<T: Serialize>(
+        &self,
+        prior: prior::Prior,
+        outcome: Result<T>,
+        began: f64,
+    ) -> Result<JsValue, JsValue> {
+        self.prior.replace(Some(prior));
+        timed(&outcome.map_err(|e| problem(&e))?, began)
+    }
+}
+
+#[wasm_bindgen]
+impl Prior {
+    /// Loads a model and its reference scores.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn load(
+        &self,
+        card: &str,
+        weights: Vec<u8>,
+        scores: Option<String>,
+    ) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let card = Card::parse(card.as_bytes(), "model").map_err(|e| problem(&e))?;
+        let mut prior = self.take()?;
+        let scores = scores.as_deref().map(str::as_bytes);
+        let info = prior.load(card, &weights, scores).await;
+        self.give(prior, info, began)
+    }
+
+    /// Checks a config and shows the starts.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn begin(&self, config: JsValue) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let config: PriorConfig = from_js("the room Prior", config)?;
+        let mut prior = self.take()?;
+        let frame = prior.begin(config).await;
+        self.give(prior, frame, began)
+    }
+
+    /// Walks on.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn advance(&self, transitions: usize) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let mut prior = self.take()?;
+        let frame = prior.advance(transitions).await;
+        self.give(prior, frame, began)
+    }
+
+    /// Infers an image's latent and scores it.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn reconstruct(&self, image: Vec<u8>, steps: usize) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let prior = self.take()?;
+        let found = prior.reconstruct(&image, steps).await;
+        self.give(prior, found, began)
+    }
+
+    /// Decodes the way between two latents.
+    ///
+    /// # Errors
+    /// A `MixwellError`.
+    pub async fn interpolate(
+        &self,
+        from: Vec<f32>,
+        to: Vec<f32>,
+        frames: usize,
+        sphere: bool,
+    ) -> Result<JsValue, JsValue> {
+        let began = js_sys::Date::now();
+        let prior = self.take()?;
+        let found = prior.interpolate(&from, &to, frames, sphere).await;
+        self.give(prior, found, began)
     }
 }

@@ -7,11 +7,11 @@ mod common;
 use std::collections::BTreeMap;
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param},
     optim::{AdamConfig, GradientsParams},
     tensor::{Device, Gradients, Tensor, TensorData},
 };
-use common::{assert_close, assert_near, devices, host, pseudo};
+use common::{Fill, assert_close, assert_near, devices, host, pseudo};
 use mixwell::{
     Error,
     nn::{
@@ -52,65 +52,6 @@ fn pseudo_tensor<const D: usize>(index: u64, shape: [usize; D], device: &Device)
 /// Images in [0, 1), `[n, D]`.
 fn images(index: u64, n: usize, dim: usize, device: &Device) -> Tensor<2> {
     (pseudo_tensor(index, [n, dim], device) + 1.0) / 2.0
-}
-
-/// Overwrites all parameters as the fixture's `Filler`.
-struct Fill {
-    next: u64,
-    path: Vec<String>,
-}
-
-impl Fill {
-    fn new(first: u64) -> Self {
-        Self {
-            next: first,
-            path: Vec::new(),
-        }
-    }
-}
-
-impl ModuleMapper for Fill {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        self.next += 1;
-        let dims = param.dims();
-        let h = pseudo(self.next, dims.iter().product());
-        let values: Vec<f32> = match self.path.last().map(String::as_str) {
-            Some("u" | "v") => {
-                let norm = h.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-                h.iter().map(|&v| (f64::from(v) / norm) as f32).collect()
-            }
-            name => {
-                let (shift, scale) = match (name, D) {
-                    (Some("gamma"), _) => (1.0, 0.3),
-                    (Some("running_mean"), _) => (0.0, 0.2),
-                    (Some("running_var"), _) => (1.0, 0.5),
-                    (_, 4) => (0.0, 0.2),
-                    (_, 2) => (0.0, (3.0 / dims[0] as f64).sqrt()),
-                    _ => (0.0, 0.1),
-                };
-                h.iter()
-                    .map(|&v| (shift + scale * f64::from(v)) as f32)
-                    .collect()
-            }
-        };
-        param.map(|old| {
-            let device = old.device().inner();
-            let new = Tensor::from_data(TensorData::new(values, dims), &device);
-            match (old.is_autodiff(), old.is_require_grad()) {
-                (true, true) => new.autodiff().require_grad(),
-                (true, false) => new.autodiff(),
-                _ => new,
-            }
-        })
-    }
 }
 
 /// Values, or gradients where `grads` are given, by path.

@@ -1,11 +1,12 @@
 // The compute engine: a worker that holds the wasm module and nothing else. It may block on a long
 // frame, panic or lose its device; its owner (the race's conductor worker.js, or the page of
-// the Playground or the Studio) stays responsive meanwhile and can always throw it away and start another.
+// the Playground, the Studio or Prior) stays responsive meanwhile and can always throw it away and start another.
 
 import { Failure, toError } from "./failure.js";
 
 /** @import { DeviceReport, EngineCalls, EngineReply, EngineRequest, Frame, MixwellError, Runtime, WasmModule, WasmSession } from "./protocol.js" */
 /** @import { Playground } from "./play-protocol.js" */
+/** @import { Prior } from "./prior-protocol.js" */
 /** @import { Studio } from "./studio-protocol.js" */
 
 const scope = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (self));
@@ -25,6 +26,8 @@ let session = null;
 let playground = null;
 /** @type {Studio | null} */
 let studio = null;
+/** @type {Prior | null} */
+let prior = null;
 /** @type {GPUDevice[]} */
 const devices = [];
 /** The panic hook writes to console.error just before the trap, whose own text is only "unreachable". */
@@ -136,7 +139,7 @@ async function start(runtime) {
     throw new Failure(kind, `The ${runtime === "cpu" ? "CPU" : "WebGPU"} build did not load: ${message}`, detail);
   }
   session = await wasm.start();
-  [playground, studio] = [null, null];
+  [playground, studio, prior] = [null, null, null];
   return null;
 }
 
@@ -172,6 +175,7 @@ const calls = {
   restore: async (checkpoint) => withCheckpoint(await running().restore(checkpoint)),
   play: async (method, args) => ask((playground ??= await running().playground()), method, args),
   studio: async (method, args) => ask((studio ??= await running().studio()), method, args),
+  prior: async (method, args) => ask((prior ??= await running().prior()), method, args),
   random_words: (seed, step, chains, dim) => running().random_words(seed, step, chains, dim),
   lose_device: async () => {
     for (const device of devices) device.destroy();

@@ -30,3 +30,11 @@ export function filesOf(model, more = []) {
 export function bytesOf(model, more) {
   return filesOf(model, more).reduce((sum, { bytes }) => sum + bytes, 0);
 }
+
+/**
+ * Whether it is a generator with a prior in stages, for the room Prior.
+ * @param {ManifestModel} model
+ */
+export function isPrior({ name, system }) {
+  return system === undefined ? name.startsWith("latent-prior") : system === "latent-prior";
+}

@@ -208,6 +208,8 @@ export class LinesView {
    * @param {(values: number[]) => [number, number]} style.range
    * @param {number} [style.goal] a level line
    * @param {(value: number | null) => string} [style.text]
+   * @param {number} [style.right] room beside the plot, where the last label is long
+   * @param {(plot: uPlot) => void} [style.over] draws what lines cannot say
    */
   constructor(host, twin, style) {
     this.host = host;
@@ -248,7 +250,7 @@ export class LinesView {
       width: this.host.clientWidth || 320,
       height: SMALL_HEIGHT,
       legend: { show: false },
-      padding: [10, 12, 0, 0],
+      padding: [10, style.right ?? 12, 0, 0],
       cursor: { show: false },
       scales: {
         x: { time: false, range: (_, from, to) => [Math.min(0, from ?? 0), Math.max(to ?? 1, 1)] },
@@ -259,7 +261,7 @@ export class LinesView {
         { ...axisStyle(), size: 46, gap: 5, incrs: ROUND, values: (_, ticks, _axis, _space, increment) => ticks.map((tick) => axisLabel(tick, increment)) },
       ],
       series: [{}, ...this.#data.lines.map((line) => ({ stroke: colour(line.colour), width: 1.8, points: { show: false }, spanGaps: true, ...(line.dash ? { dash: line.dash } : {}) }))],
-      hooks: { drawClear: [(plot) => this.#level(plot)] },
+      hooks: { drawClear: [(plot) => this.#level(plot)], draw: [(plot) => style.over?.(plot)] },
     };
   }
 

@@ -3,6 +3,7 @@
 // produces the same shapes with serde.
 
 import type { Playground } from "./play-protocol.js";
+import type { Prior } from "./prior-protocol.js";
 import type { Studio } from "./studio-protocol.js";
 
 /** What the chains walk in. */
@@ -125,9 +126,11 @@ export interface ManifestFile {
 export interface ManifestModel {
   name: string;
   title: string;
+  /** "flow-ebm", "clel", "latent-prior", "classifier": a room offers the systems that it knows. Missing in manifests older than Prior. */
+  system?: string;
   /** Spaces that it can be sampled in, e.g. "pixel" and "latent"; empty: it is no energy-based model but a classifier. */
   spaces: string[];
-  /** Holds at least "card.json" and "weights.safetensors"; the Race downloads these two only, the Studio "scores.json" too. */
+  /** Holds at least "card.json" and "weights.safetensors"; the Race downloads these two only, the Studio and Prior "scores.json" too. */
   files: ManifestFile[];
 }
 
@@ -260,6 +263,8 @@ export interface WasmSession {
   playground(): Promise<Playground>;
   /** The rooms Generate, Compose and Score (www/studio-protocol.d.ts); it loads its own model. */
   studio(): Promise<Studio>;
+  /** The room Prior (www/prior-protocol.d.ts); it loads its own model. */
+  prior(): Promise<Prior>;
   free(): void;
 }
 export interface WasmModule {
@@ -268,7 +273,7 @@ export interface WasmModule {
   start(): Promise<WasmSession>;
 }
 
-/** What the engine (www/engine.js) does for its owner: the race's conductor (www/worker.js), or the page of the Playground or the Studio. */
+/** What the engine (www/engine.js) does for its owner: the race's conductor (www/worker.js), or the page of the Playground, the Studio or Prior. */
 export interface EngineCalls {
   /** Looks at the adapter, needs no wasm. */
   check(force_cpu: boolean): DeviceReport;
@@ -283,6 +288,8 @@ export interface EngineCalls {
   play(method: keyof Playground, args: unknown[]): unknown;
   /** The same for the Studio. */
   studio(method: keyof Studio, args: unknown[]): unknown;
+  /** And for Prior. */
+  prior(method: keyof Prior, args: unknown[]): unknown;
   /** Random words as the host and as the device makes them; device is null where it takes the host's. */
   random_words(seed: number, step: number, chains: number, dim: number): { host: Uint32Array; device: Uint32Array | null };
   lose_device(): null;

@@ -1,14 +1,15 @@
 // The page's one engine: started, asked one thing at a time, replaced when it is lost. Serves the
-// Playground and the Studio, which differ in the calls that they may make.
+// Playground, the Studio and Prior, which differ in the calls that they may make.
 
 import { Engine } from "./engine-host.js";
 import { Failure } from "./failure.js";
 
 /** @import { DeviceReport, EngineCalls, Runtime } from "./protocol.js" */
 /** @import { Playground } from "./play-protocol.js" */
+/** @import { Prior } from "./prior-protocol.js" */
 /** @import { Studio } from "./studio-protocol.js" */
 
-/** The engine's op of each, and what it may be asked. @typedef {{ play: Playground, studio: Studio }} Rooms */
+/** The engine's op of each, and what it may be asked. @typedef {{ play: Playground, studio: Studio, prior: Prior }} Rooms */
 /**
  * @template Call
  * @typedef {Call extends (...args: infer Args) => infer Answer ? { args: Args, answer: Awaited<Answer> } : never} Shape

@@ -28,6 +28,38 @@ export function fileOf(data) {
   return files.find(({ type }) => type.startsWith("image/")) ?? files[0] ?? null;
 }
 
+/**
+ * Drops and pastes anywhere on the page.
+ * @param {(file: File, dropped: boolean, target: EventTarget | null) => boolean} take whether it was wanted
+ */
+export function listenForImages(take) {
+  /** @param {DataTransfer | null} data @param {boolean} dropped @param {EventTarget | null} target */
+  const takeIn = (data, dropped, target) => {
+    const file = fileOf(data);
+    return file !== null && take(file, dropped, target);
+  };
+  const root = document.documentElement;
+  document.addEventListener("paste", (event) => {
+    if (takeIn(event.clipboardData, false, event.target)) event.preventDefault();
+  });
+  for (const type of /** @type {const} */ (["dragenter", "dragover"])) {
+    document.addEventListener(type, (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      root.toggleAttribute("data-dragging", true);
+    });
+  }
+  document.addEventListener("dragleave", ({ relatedTarget }) => {
+    if (relatedTarget === null) root.removeAttribute("data-dragging");
+  });
+  document.addEventListener("drop", (event) => {
+    root.removeAttribute("data-dragging");
+    // Whatever it is: the browser must not leave the page for it.
+    event.preventDefault();
+    takeIn(event.dataTransfer, true, event.target);
+  });
+}
+
 /** What the clipboard holds, after the browser has asked. @returns {Promise<Blob>} */
 export async function clipboardImage() {
   /** @type {ClipboardItem[]} */

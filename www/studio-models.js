@@ -1,6 +1,6 @@
 // Which models the Studio offers, and what belongs to each: its classifier, its reference scores.
 
-import { bytesOf } from "./model-files.js";
+import { bytesOf, isPrior } from "./model-files.js";
 
 /** @import { Manifest, ManifestModel } from "./protocol.js" */
 /** @import { LoadedModel } from "./loader.js" */
@@ -9,11 +9,11 @@ import { bytesOf } from "./model-files.js";
 export const MORE = /** @type {const} */ (["scores.json"]);
 
 /**
- * What can be sampled. A classifier has no spaces.
+ * What can be sampled. A classifier has no spaces, and a prior over latents has a room of its own.
  * @param {Manifest} manifest
  */
 export function offered(manifest) {
-  return manifest.models.filter(({ spaces }) => spaces.length > 0);
+  return manifest.models.filter((model) => model.spaces.length > 0 && !isPrior(model));
 }
 
 /**

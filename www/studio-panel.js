@@ -8,7 +8,7 @@ import { compact, integer, percent, tidy } from "./format.js";
 import { LinesView } from "./play-charts.js";
 import { imageOf } from "./studio-image.js";
 import { Run } from "./studio-run.js";
-import { pictureOf, SampleGrid, sheetOf } from "./studio-tiles.js";
+import { pictureOf, SampleGrid, saveSheet } from "./studio-tiles.js";
 import { byEnergy, energyRange, mean, shareText, sheetName, temperatureWord, verdictOf } from "./studio-words.js";
 
 /** @import { StudioConfig, StudioFrame, StudioModel } from "./studio-protocol.js" */
@@ -31,8 +31,6 @@ import { byEnergy, energyRange, mean, shareText, sheetName, temperatureWord, ver
 /** With reduced motion the picture still has to change, but not flicker. */
 const CALM_EVERY_MS = 600;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-/** Side of a model's pixel in a saved grid, in a sheet not much wider than this. */
-const SHEET_WIDTH = 1600;
 
 /** Complaints that belong beside what was pressed; all else ends what the page was doing. */
 const MILD = new Set(["bad-config", "bad-image"]);
@@ -56,7 +54,7 @@ export function complain(thrown, place) {
 export const energyText = (value) => compact(value, 4);
 
 export class RunPanel {
-  /** @type {Run} */
+  /** @type {Run<StudioConfig, StudioFrame>} */
   run;
   #lastPaint = -Infinity;
   /** The frame that is on the screen. @type {StudioFrame | null} */
@@ -88,7 +86,14 @@ export class RunPanel {
     this.plot = byId(`${prefix}-chart`, HTMLDivElement);
     this.chart = new LinesView(this.plot, byId(`${prefix}-chart-table`, HTMLDivElement), { xLabel: "step", caption: "Mean energy over the images at each step", range: energyRange });
     this.grid = new SampleGrid(this.host, () => this.#showDetails());
-    this.run = new Run(app.desk, { onFrame: (frame) => this.#onFrame(frame), onPhase: () => this.#onPhase() });
+    const { session } = app.desk;
+    const walk = {
+      begin: (/** @type {StudioConfig} */ config) => session.ask("begin", config),
+      advance: (/** @type {number} */ transitions) => session.ask("advance", transitions),
+      at: (/** @type {StudioFrame} */ { step }) => step,
+      of: (/** @type {StudioFrame} */ { of }) => of,
+    };
+    this.run = new Run(app.desk, walk, { onFrame: (frame) => this.#onFrame(frame), onPhase: () => this.#onPhase() });
     this.buttons.main.addEventListener("click", () => void this.toggle());
     this.buttons.step.addEventListener("click", () => void this.step());
     this.buttons.stop.addEventListener("click", () => void this.#try(() => this.run.stop()));
@@ -293,13 +298,7 @@ export class RunPanel {
   async save() {
     const [frame, model, config] = [this.run.frame, this.app.model(), this.run.config];
     if (!frame || !model || !config) throw new Failure("bad-config", "There is nothing to save yet.");
-    const scale = Math.max(2, Math.min(16, Math.floor(SHEET_WIDTH / (Math.ceil(Math.sqrt(frame.energies.length)) * (model.shape[2] + 1)))));
-    const blob = await sheetOf(frame.images, this.grid.order, model.shape, scale);
-    const name = sheetName(this.app.modelName(), config.seed, config.temperature, frame.step);
-    const link = make("a", { download: name, href: URL.createObjectURL(blob) });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    announce(`${name} is on its way to your downloads.`);
+    await saveSheet(frame.images, this.grid.order, model.shape, sheetName(this.app.modelName(), config.seed, config.temperature, frame.step));
   }
 
   /** In other colours. */

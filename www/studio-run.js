@@ -1,8 +1,7 @@
 // One run of the engine as the page sees it: begun, advanced in calls short enough to stop between,
 // paused, and replayed when the engine meanwhile did something else or was replaced. Every state is
-// a function of the config, so that a replay is the run.
+// a function of the config, so that a replay is the run. Serves the Studio and Prior.
 
-/** @import { StudioConfig, StudioFrame } from "./studio-protocol.js" */
 /** @import { Session } from "./session.js" */
 
 /** A call should take about so long: long enough to be worth its frame, short enough to stop. */
@@ -10,15 +9,33 @@ const CALL_MS = 150;
 /** A run shows at least so many pictures of its way. */
 const LEAST_FRAMES = 24;
 
-/** The engine holds one run at a time; whose it is stands here. @typedef {{ session: Session<"studio">, held: Run | null }} Desk */
+/**
+ * The engine holds one run at a time; whose it is stands here.
+ * @template {keyof import("./session.js").Rooms} Op
+ * @typedef {{ session: Session<Op>, held: object | null }} DeskOf
+ */
+/** @typedef {DeskOf<"studio">} Desk */
 /** @typedef {"idle" | "beginning" | "running" | "paused" | "stopped" | "done"} RunPhase */
+/**
+ * How a run is made and counted.
+ * @template Config, Frame
+ * @typedef {object} Walk
+ * @property {(config: Config) => Promise<Frame>} begin
+ * @property {(transitions: number) => Promise<Frame>} advance
+ * @property {(frame: Frame) => number} at transitions so far
+ * @property {(frame: Frame) => number} of all that it has; Infinity: it goes on until somebody pauses
+ */
 
+/**
+ * @template Config
+ * @template {{ energies: Float32Array, elapsed_ms: number }} Frame
+ */
 export class Run {
   /** @type {RunPhase} */
   phase = "idle";
-  /** As it was begun. @type {StudioConfig | null} */
+  /** As it was begun. @type {Config | null} */
   config = null;
-  /** @type {StudioFrame | null} */
+  /** @type {Frame | null} */
   frame = null;
   /** The engine was lost under it. */
   interrupted = false;
@@ -32,13 +49,15 @@ export class Run {
   #loop = Promise.resolve();
 
   /**
-   * @param {Desk} desk
+   * @param {{ held: object | null }} desk
+   * @param {Walk<Config, Frame>} walk
    * @param {object} listeners
-   * @param {(frame: StudioFrame) => void} listeners.onFrame
+   * @param {(frame: Frame) => void} listeners.onFrame
    * @param {() => void} listeners.onPhase
    */
-  constructor(desk, { onFrame, onPhase }) {
+  constructor(desk, walk, { onFrame, onPhase }) {
     this.desk = desk;
+    this.walk = walk;
     this.onFrame = onFrame;
     this.onPhase = onPhase;
   }
@@ -61,7 +80,7 @@ export class Run {
 
   /**
    * A new run. When the engine refuses the config, the last one stays.
-   * @param {StudioConfig} config
+   * @param {Config} config
    */
   async begin(config) {
     const before = this.phase;
@@ -70,7 +89,7 @@ export class Run {
     const era = ++this.#era;
     this.#set("beginning");
     try {
-      const frame = await this.desk.session.ask("begin", config);
+      const frame = await this.walk.begin(config);
       if (era !== this.#era) {
         // The engine now holds a run that nobody shows.
         this.desk.held = null;
@@ -99,14 +118,15 @@ export class Run {
 
   async #advance() {
     const era = this.#era;
+    const { walk } = this;
     const goesOn = () => era === this.#era && this.phase === "running";
     try {
       await this.#ensure(goesOn);
-      while (goesOn() && this.frame && this.frame.step < this.frame.of) {
+      while (goesOn() && this.frame && walk.at(this.frame) < walk.of(this.frame)) {
         const started = performance.now();
-        const most = Math.max(1, Math.ceil(this.frame.of / LEAST_FRAMES));
+        const most = Math.max(1, Math.ceil(walk.of(this.frame) / LEAST_FRAMES));
         const count = Math.max(1, Math.min(most, Math.floor(this.#per)));
-        const frame = await this.desk.session.ask("advance", count);
+        const frame = await walk.advance(count);
         if (era !== this.#era) return;
         this.#push(frame);
         const took = Math.max(1, frame.elapsed_ms, performance.now() - started);
@@ -127,13 +147,14 @@ export class Run {
 
   /** The engine stands where this run stands. @param {() => boolean} goesOn */
   async #ensure(goesOn) {
-    const { session } = this.desk;
+    const { walk } = this;
     if (this.desk.held === this || !this.config || !this.frame) return;
     this.desk.held = null;
-    let { step } = await session.ask("begin", this.config);
-    while (step < this.frame.step) {
+    const goal = walk.at(this.frame);
+    let step = walk.at(await walk.begin(this.config));
+    while (step < goal) {
       if (!goesOn()) return;
-      ({ step } = await session.ask("advance", Math.max(1, Math.min(Math.floor(this.#per), this.frame.step - step))));
+      step = walk.at(await walk.advance(Math.max(1, Math.min(Math.floor(this.#per), goal - step))));
     }
     this.desk.held = this;
   }
@@ -156,10 +177,10 @@ export class Run {
     const era = this.#era;
     await this.#ensure(() => era === this.#era);
     if (era !== this.#era) return;
-    const frame = await this.desk.session.ask("advance", 1);
+    const frame = await this.walk.advance(1);
     if (era !== this.#era) return;
     this.#push(frame);
-    if (frame.step >= frame.of) this.#set("done");
+    if (this.walk.at(frame) >= this.walk.of(frame)) this.#set("done");
   }
 
   /** Returns when the call under way has been shown. */
@@ -183,10 +204,10 @@ export class Run {
     this.#set("idle");
   }
 
-  /** @param {StudioFrame} frame */
+  /** @param {Frame} frame */
   #push(frame) {
     this.frame = frame;
-    this.history.steps.push(frame.step);
+    this.history.steps.push(this.walk.at(frame));
     const finite = frame.energies.filter(Number.isFinite);
     this.history.energies.push(finite.length === 0 ? null : finite.reduce((sum, value) => sum + value, 0) / finite.length);
     this.onFrame(frame);

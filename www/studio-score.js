@@ -4,17 +4,15 @@ import { announce } from "./cards.js";
 import { byId, icon, make, setText, table } from "./dom.js";
 import { compact, integer, tidy } from "./format.js";
 import { LinesView } from "./play-charts.js";
-import { inverted, readImage, testImage } from "./studio-image.js";
-import { clipboardImage, fileButton } from "./studio-intake.js";
-import { PaintPad } from "./studio-paint.js";
+import { inverted, readImage } from "./studio-image.js";
 import { complain, energyText, fillReadings } from "./studio-panel.js";
-import { pictureOf } from "./studio-tiles.js";
+import { bar, changesText, ImageSource, invertHint, originalOf, originalText } from "./studio-source.js";
+import { paintSigned, pictureOf } from "./studio-tiles.js";
 import { aurocText, blockMeans, energyRange, gradientSummary, percentileText, perPixel, shareText, typicality, verdictOf } from "./studio-words.js";
-import { colour } from "./theme.js";
 
-/** @import { Descent, Percentile, Score, StudioModel } from "./studio-protocol.js" */
-/** @import { Intake, Test } from "./studio-image.js" */
+/** @import { Descent, Score, StudioModel } from "./studio-protocol.js" */
 /** @import { App } from "./studio-panel.js" */
+/** @import { Given } from "./studio-source.js" */
 
 /** Steps of a walk downhill. */
 const WALK = 300;
@@ -23,10 +21,8 @@ const STRIP = 10;
 const CALL_MS = 150;
 /** Rows and columns of the gradient's table. */
 const BLOCKS = 7;
-/** @type {Record<Test, string>} */
-const TESTS = { grey: "Flat grey", black: "Flat black", white: "Flat white", noise: "Noise", checks: "Checkerboard" };
 
-/** An image with its score. @typedef {{ intake: Omit<Intake, "original"> & { original: Intake["original"] | null }, invert: boolean, pixels: Uint8Array, score: Score }} Scored */
+/** An image with its score. @typedef {{ intake: Given, invert: boolean, pixels: Uint8Array, score: Score }} Scored */
 
 export class ScoreRoom {
   /** What is on the screen. @type {Scored | null} */
@@ -49,23 +45,12 @@ export class ScoreRoom {
    */
   constructor(app, sample) {
     this.app = app;
-    fileButton(byId("s-file", HTMLButtonElement), byId("s-file-input", HTMLInputElement), (file) => this.take(file));
-    byId("s-paste", HTMLButtonElement).addEventListener("click", () => void this.#try(async () => this.take(await clipboardImage())));
+    this.source = new ImageSource({ prefix: "s", label: "Drawing to score", shape: () => app.model()?.shape ?? null, take: (file) => this.take(file), use: (pixels, name) => this.scoreImage(pixels, name), attempt: (action) => this.#try(action) });
     this.#invert.addEventListener("change", () => {
       const { current } = this;
       if (current) void this.score(current.intake, this.#invert.checked);
     });
     this.#walkButton.addEventListener("click", () => void this.walk());
-
-    const host = byId("s-draw", HTMLDivElement);
-    this.pad = new PaintPad(byId("s-draw-pad", HTMLDivElement), { id: "s-draw", label: "Drawing to score" });
-    const opener = byId("s-draw-open", HTMLButtonElement);
-    opener.addEventListener("click", () => {
-      host.hidden = !host.hidden;
-      opener.setAttribute("aria-expanded", String(!host.hidden));
-      if (!host.hidden) this.pad.canvas.focus();
-    });
-    byId("s-draw-use", HTMLButtonElement).addEventListener("click", () => void this.scoreImage(this.pad.image, "the drawing"));
 
     const own = make("button", { type: "button", "data-test": "sample" }, "A sample of the model");
     own.addEventListener("click", () => {
@@ -73,17 +58,7 @@ export class ScoreRoom {
       if (!found) return setText(this.#problem, "There are no samples yet: generate some first, in the room Generate.");
       return void this.scoreImage(found.image, found.name);
     });
-    byId("s-tests", HTMLDivElement).append(
-      ...Object.entries(TESTS).map(([kind, label]) => {
-        const chip = make("button", { type: "button", "data-test": kind }, label);
-        chip.addEventListener("click", () => {
-          const model = app.model();
-          if (model) void this.scoreImage(testImage(/** @type {Test} */ (kind), model.shape), label);
-        });
-        return chip;
-      }),
-      own,
-    );
+    byId("s-tests", HTMLDivElement).append(own);
   }
 
   /** @param {() => Promise<unknown> | void} action */
@@ -136,11 +111,11 @@ export class ScoreRoom {
 
   /** Another model: its scores are others. @param {StudioModel} model @param {boolean} another */
   setModel(model, another) {
-    this.pad.setShape(model.shape);
+    this.source.pad.setShape(model.shape);
     const host = byId("s-failures", HTMLElement);
     host.hidden = model.known_failures.length === 0;
     byId("s-failures-list", HTMLUListElement).replaceChildren(...model.known_failures.map((text) => make("li", {}, text)));
-    setText(byId("s-invert-text", HTMLSpanElement), /mnist/.test(this.app.modelName()) ? "MNIST and Fashion-MNIST images are bright things on black; most photographs are the other way round." : "Bright becomes dark.");
+    setText(byId("s-invert-text", HTMLSpanElement), invertHint(this.app.modelName()));
     if (!another) return;
     this.#attempt += 1;
     this.#walk += 1;
@@ -183,22 +158,11 @@ export class ScoreRoom {
   /** @param {Scored} current @param {StudioModel} model */
   #showSeen({ intake, invert, pixels }, model) {
     const [, height, width] = model.shape;
-    const figure = byId("s-original", HTMLDivElement);
-    if (intake.original) {
-      const { rgba, width: w, height: h, full } = intake.original;
-      const canvas = make("canvas", { role: "img", "aria-label": `${intake.name}, as it came`, class: w < 64 ? "pixels" : "" });
-      [canvas.width, canvas.height] = [w, h];
-      canvas.getContext("2d")?.putImageData(new ImageData(rgba, w, h), 0, 0);
-      figure.replaceChildren(canvas);
-      setText(byId("s-original-text", HTMLElement), `${intake.name}, ${full[0]}×${full[1]}`);
-    } else {
-      figure.replaceChildren(pictureOf(intake.pixels, model.shape, intake.name));
-      setText(byId("s-original-text", HTMLElement), intake.name);
-    }
+    byId("s-original", HTMLDivElement).replaceChildren(originalOf(intake, model.shape));
+    setText(byId("s-original-text", HTMLElement), originalText(intake));
     byId("s-seen", HTMLDivElement).replaceChildren(pictureOf(pixels, model.shape, "The image as the model sees it"));
     setText(byId("s-seen-text", HTMLElement), `As the model sees it, ${width}×${height}`);
-    const changes = [...intake.changes, ...(invert ? ["inverted"] : [])];
-    setText(byId("s-changes", HTMLParagraphElement), changes.length === 0 ? "Nothing was changed." : `Changed: ${changes.join("; ")}.`);
+    setText(byId("s-changes", HTMLParagraphElement), changesText(intake, invert));
   }
 
   /** @param {Score} score @param {StudioModel} model */
@@ -260,20 +224,8 @@ export class ScoreRoom {
     if (!current || !model) return;
     const [channels, height, width] = model.shape;
     const pixels = perPixel(current.score.gradient, model.shape);
-    const largest = pixels.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     const canvas = byId("s-heat", HTMLCanvasElement);
-    [canvas.width, canvas.height] = [width, height];
-    const ramp = [channelsOf("--latent"), channelsOf("--surface"), channelsOf("--pixel")];
-    const picture = new ImageData(width, height);
-    pixels.forEach((value, i) => {
-      const t = largest > 0 ? value / largest : 0;
-      const end = ramp[t < 0 ? 0 : 2] ?? [0, 0, 0];
-      // A root spreads the small values: gradients are mostly near 0.
-      const share = Math.sqrt(Math.abs(t));
-      for (let channel = 0; channel < 3; channel += 1) picture.data[4 * i + channel] = Math.round((ramp[1]?.[channel] ?? 0) * (1 - share) + (end[channel] ?? 0) * share);
-      picture.data[4 * i + 3] = 255;
-    });
-    canvas.getContext("2d")?.putImageData(picture, 0, 0);
+    const largest = paintSigned(canvas, pixels, height, width);
     const summary = gradientSummary(pixels, height, width);
     canvas.setAttribute("aria-label", `Heat map of the gradient. ${summary}`);
     setText(byId("s-heat-text", HTMLParagraphElement), `${summary}${channels > 1 ? " Channels are summed." : ""}`);
@@ -366,25 +318,6 @@ export class ScoreRoom {
   rebuild() {
     this.#chart.rebuild();
     this.#showHeat();
-    this.pad.repaint();
+    this.source.pad.repaint();
   }
-}
-
-/**
- * A share with its interval.
- * @param {string} name
- * @param {Percentile} percentile
- */
-function bar(name, { below, low, high }) {
-  const band = make("i", { class: "band" });
-  const mark = make("i", { class: "mark" });
-  band.style.left = `${100 * low}%`;
-  band.style.width = `${Math.max(0.4, 100 * (high - low))}%`;
-  mark.style.left = `${100 * below}%`;
-  return make("div", { class: "bar-row" }, make("span", { class: "bar-name" }, name), make("span", { class: "bar", "aria-hidden": "true" }, band, mark), make("span", { class: "bar-text" }, percentileText({ below, low, high })));
-}
-
-/** @param {string} name of a colour */
-function channelsOf(name) {
-  return (colour(name).match(/[\d.]+/g) ?? []).slice(0, 3).map(Number);
 }

@@ -1,10 +1,15 @@
 // A grid of images: a small canvas each, enlarged without smoothing, one of them chosen. The order
 // may be another than the engine's; positions are the page's, samples are the engine's.
 
+import { announce } from "./cards.js";
 import { make, setText } from "./dom.js";
 import { rgbaOf } from "./studio-image.js";
+import { colour } from "./theme.js";
 
 /** @import { Shape } from "./studio-image.js" */
+
+/** Side of a model's pixel in a saved grid, in a sheet not much wider than this. */
+const SHEET_WIDTH = 1600;
 
 export class SampleGrid {
   /** @type {{ tile: HTMLDivElement, canvas: HTMLCanvasElement, caption: HTMLSpanElement }[]} */
@@ -132,6 +137,36 @@ export function paintImage(canvas, images, index, shape) {
 }
 
 /**
+ * Signed values as a picture: orange above 0, blue below.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Float32Array} values [H, W]
+ * @param {number} height
+ * @param {number} width
+ * @returns {number} the largest size, which has the full tint
+ */
+export function paintSigned(canvas, values, height, width) {
+  const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  [canvas.width, canvas.height] = [width, height];
+  const ramp = [channelsOf("--latent"), channelsOf("--surface"), channelsOf("--pixel")];
+  const picture = new ImageData(width, height);
+  values.forEach((value, i) => {
+    const t = largest > 0 ? value / largest : 0;
+    const end = ramp[t < 0 ? 0 : 2] ?? [0, 0, 0];
+    // A root spreads the small values: most are near 0.
+    const share = Math.sqrt(Math.abs(t));
+    for (let channel = 0; channel < 3; channel += 1) picture.data[4 * i + channel] = Math.round((ramp[1]?.[channel] ?? 0) * (1 - share) + (end[channel] ?? 0) * share);
+    picture.data[4 * i + 3] = 255;
+  });
+  canvas.getContext("2d")?.putImageData(picture, 0, 0);
+  return largest;
+}
+
+/** @param {string} name of a colour */
+function channelsOf(name) {
+  return (colour(name).match(/[\d.]+/g) ?? []).slice(0, 3).map(Number);
+}
+
+/**
  * A picture that stands for itself: a canvas with words.
  * @param {Uint8Array} image
  * @param {Shape} shape
@@ -159,12 +194,12 @@ export function columnsFor(count) {
  * @param {number[]} order
  * @param {Shape} shape
  * @param {number} scale
+ * @param {number} [columns]
  * @returns {Promise<Blob>}
  */
-export async function sheetOf(images, order, shape, scale) {
+export async function sheetOf(images, order, shape, scale, columns = Math.min(order.length, columnsFor(order.length))) {
   const [, height, width] = shape;
   const gap = scale;
-  const columns = Math.min(order.length, columnsFor(order.length));
   const rows = Math.ceil(order.length / columns);
   const sheet = new OffscreenCanvas(columns * (width * scale + gap) + gap, rows * (height * scale + gap) + gap);
   const one = new OffscreenCanvas(width, height);
@@ -178,4 +213,21 @@ export async function sheetOf(images, order, shape, scale) {
     context.drawImage(one, gap + (position % columns) * (width * scale + gap), gap + Math.floor(position / columns) * (height * scale + gap), width * scale, height * scale);
   });
   return sheet.convertToBlob({ type: "image/png" });
+}
+
+/**
+ * The same as a download.
+ * @param {Uint8Array} images
+ * @param {number[]} order
+ * @param {Shape} shape
+ * @param {string} name of the file
+ * @param {number} [columns]
+ */
+export async function saveSheet(images, order, shape, name, columns) {
+  const scale = Math.max(2, Math.min(16, Math.floor(SHEET_WIDTH / ((columns ?? Math.ceil(Math.sqrt(order.length))) * (shape[2] + 1)))));
+  const blob = await sheetOf(images, order, shape, scale, columns);
+  const link = make("a", { download: name, href: URL.createObjectURL(blob) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  announce(`${name} is on its way to your downloads.`);
 }

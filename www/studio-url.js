@@ -25,6 +25,7 @@ export const RANGES = /** @type {const} */ ({
 export const SETTINGS = ["seed", "count", "steps", "rounds", "temperature", "truncation", "beta"];
 /** @type {ReadonlySet<Setting>} */
 export const WHOLE = new Set(/** @type {Setting[]} */ (["seed", "count", "steps", "rounds"]));
+export const MODEL_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 /** More would be neither readable nor quick. */
 export const MOST_CONDITIONS = 8;
 
@@ -69,6 +70,20 @@ export function bareRoom(hash) {
  */
 export function parseState(hash) {
   const state = defaultState();
+  const problems = readPairs(hash, ROOMS, (room) => (state.room = room), (key, text) => read(state, key, text));
+  return { state, problems };
+}
+
+/**
+ * An address of a room and pairs, as the Studio's and Prior's are.
+ * @template {string} Name
+ * @param {string} hash with or without "#"
+ * @param {readonly Name[]} rooms
+ * @param {(room: Name) => void} enter
+ * @param {(key: string, text: string) => string | null | undefined} take null when taken, else what would be; undefined: no such key
+ * @returns {string[]} what could not be read
+ */
+export function readPairs(hash, rooms, enter, take) {
   /** @type {string[]} */
   const problems = [];
   /** @type {Set<string>} */
@@ -78,22 +93,19 @@ export function parseState(hash) {
     .split("&")
     .forEach((pair, index) => {
       if (pair === "") return;
-      const room = ROOMS.find((name) => name === pair);
-      if (index === 0 && room) {
-        state.room = room;
-        return;
-      }
+      const room = rooms.find((name) => name === pair);
+      if (index === 0 && room) return enter(room);
       const equals = pair.indexOf("=");
       const key = equals < 0 ? pair : pair.slice(0, equals);
       const text = decode(equals < 0 ? "" : pair.slice(equals + 1));
-      if (seen.has(key)) return problems.push(`“${shorten(key)}” is given twice; the first counts`);
+      if (seen.has(key)) return void problems.push(`“${shorten(key)}” is given twice; the first counts`);
       seen.add(key);
-      const wanted = read(state, key, text ?? "");
-      if (wanted === undefined) return problems.push(index === 0 && equals < 0 ? `there is no room “${shorten(key)}”` : `“${shorten(key)}” is not a setting`);
+      const wanted = take(key, text ?? "");
+      if (wanted === undefined) return void problems.push(index === 0 && equals < 0 ? `there is no room “${shorten(key)}”` : `“${shorten(key)}” is not a setting`);
       if (wanted) problems.push(`“${key}” should be ${wanted}, not “${shorten(text ?? pair.slice(equals + 1))}”`);
       return undefined;
     });
-  return { state, problems };
+  return problems;
 }
 
 /**
@@ -104,7 +116,7 @@ export function parseState(hash) {
  */
 function read(state, key, text) {
   if (key === "model") {
-    if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(text)) return "a model's name";
+    if (!MODEL_NAME.test(text)) return "a model's name";
     state.model = text;
     return null;
   }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::Card;
 use crate::{
     error::{Error, Result},
-    system::Model,
+    system::{Model, REGISTRY},
 };
 
 const FILES: [&str; 2] = ["card.json", "weights.safetensors"];
@@ -128,6 +128,8 @@ struct Manifest {
 struct Entry {
     name: String,
     title: String,
+    /// Name in the registry of systems.
+    system: String,
     /// Spaces that it can be sampled in: a room offers the models that have what it needs.
     spaces: Vec<String>,
     files: Vec<File>,
@@ -145,17 +147,12 @@ struct File {
 /// # Errors
 /// [`Error::Io`], or [`Error::Model`] for a folder whose card cannot be read.
 pub fn write_manifest(models: &Path) -> Result<()> {
-    let mut folders: Vec<PathBuf> = fs::read_dir(models)
+    let folders: Vec<PathBuf> = fs::read_dir(models)
         .map_err(Error::io("list", models))?
         .flatten()
         .map(|e| e.path())
         .filter(|p| p.join(FILES[0]).is_file())
         .collect();
-    // MNIST before Fashion-MNIST, and baselines last: the first is what a room opens with.
-    folders.sort_by_key(|p| {
-        let baseline = p.to_string_lossy().ends_with("-unguided");
-        (baseline, std::cmp::Reverse(p.clone()))
-    });
     let mut entries = Vec::new();
     for folder in folders {
         let name = folder
@@ -163,14 +160,14 @@ pub fn write_manifest(models: &Path) -> Result<()> {
             .map(|n| n.to_string_lossy().into_owned())
             .unwrap_or_default();
         let mut files = Vec::new();
-        let (mut title, mut spaces) = (String::new(), Vec::new());
+        let (mut title, mut system, mut spaces) = (String::new(), String::new(), Vec::new());
         let more = Some(SCORES).filter(|file| folder.join(file).is_file());
         for file in FILES.into_iter().chain(more) {
             let path = folder.join(file);
             let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
             if file == FILES[0] {
                 let card = Card::parse(&bytes, &name)?;
-                title = card.title;
+                (title, system) = (card.title, card.system);
                 spaces = card.step_sizes.into_keys().collect();
             }
             files.push(File {
@@ -185,10 +182,18 @@ pub fn write_manifest(models: &Path) -> Result<()> {
         entries.push(Entry {
             name,
             title,
+            system,
             spaces,
             files,
         });
     }
+    // Systems in the registry's order, MNIST before Fashion-MNIST, and baselines last: the first that
+    // fits is what a room opens with.
+    entries.sort_by_key(|e| {
+        let system = REGISTRY.iter().position(|r| r.name == e.system);
+        let baseline = e.name.ends_with("-unguided");
+        (baseline, system, std::cmp::Reverse(e.name.clone()))
+    });
     let manifest = Manifest {
         version: 1,
         models: entries,

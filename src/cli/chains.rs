@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Outcome, device::DeviceName};
+use super::{Outcome, device::DeviceName, print_json};
 use crate::{
     artifact::{self, Card},
     diagnostics::{Rule, Status, Summary, smallest_ess},
@@ -312,14 +312,6 @@ impl SampleArgs {
             space,
         })
     }
-}
-
-fn print_json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| {
-        Error::invalid("report", "numbers that JSON has", e, "report this as a bug")
-    })?;
-    println!("{text}");
-    Ok(())
 }
 
 fn number(v: Option<f64>, digits: usize) -> String {

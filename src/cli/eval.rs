@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
-use super::{Outcome, device::DeviceName};
+use super::{Outcome, device::DeviceName, print_json};
 use crate::{
     artifact,
     data::{self, Source, folder},
@@ -57,6 +55,10 @@ pub struct EvalArgs {
     /// names). Without it no FID is given.
     #[arg(long, value_name = "FILE")]
     inception: Option<PathBuf>,
+    /// Where the samples are kept (safetensors): taken from there if the same options made them, sampled
+    /// and written otherwise.
+    #[arg(long, value_name = "FILE")]
+    keep_samples: Option<PathBuf>,
     /// A classifier, for the feature distance that is not called FID [default:
     /// models/classifier-DATA, where there is one].
     #[arg(long)]
@@ -124,6 +126,7 @@ impl EvalArgs {
                 classifier: classifier.as_deref(),
                 against: self.against.as_deref(),
                 inception: self.inception,
+                kept_samples: self.keep_samples,
                 load: &|name, split| data::load(name, split, &source),
                 device: self.device.open()?,
                 note: &mut |text| eprintln!("{text}"),
@@ -175,13 +178,6 @@ impl EvalArgs {
         );
         Ok(Outcome::Done)
     }
-}
-
-fn print_json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|e| Error::model("report", e, "report this as a bug"))?;
-    println!("{text}");
-    Ok(())
 }
 
 /// A Studio with a model, its judge and its reference scores.

@@ -4,13 +4,16 @@ mod chains;
 mod device;
 mod eval;
 mod info;
+mod prior;
 mod train;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::Result;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
 
 /// Energy-based models whose MCMC chains mix: train, sample, diagnose.
 ///
@@ -43,6 +46,12 @@ enum Command {
     Score(eval::ScoreArgs),
     /// Measure a model: FID, energies, AUROC, neighbours.
     Eval(eval::EvalArgs),
+    /// Sample every stage of a latent prior.
+    Stages(prior::StagesArgs),
+    /// Learn priors of toys whose divergence is known: one ratio against several.
+    Toys(prior::ToysArgs),
+    /// Held-out-digit anomaly detection by latent priors.
+    Anomaly(prior::AnomalyArgs),
     /// Show a model's card and test it on a device.
     Info(info::InfoArgs),
     /// Rewrite models/manifest.json from the model folders.
@@ -79,7 +88,17 @@ fn run(command: Command) -> Result<Outcome> {
         Command::Generate(args) => args.run(),
         Command::Score(args) => args.run(),
         Command::Eval(args) => args.run(),
+        Command::Stages(args) => args.run(),
+        Command::Toys(args) => args.run(),
+        Command::Anomaly(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Manifest(args) => args.run(),
     }
+}
+
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::model("report", e, "report this as a bug"))?;
+    println!("{text}");
+    Ok(())
 }

@@ -20,6 +20,34 @@ pub fn auroc(inside: &[f32], outside: &[f32]) -> Result<f64> {
     Ok(area(&all, &vec![1; all.len()]))
 }
 
+/// Area under the precision–recall curve of telling `outside` (higher scores) from `inside`: the trapezoid
+/// area of scikit-learn's `precision_recall_curve`, which the published anomaly tables use. (It is not
+/// average precision, and interpolates between points as those tables do.)
+///
+/// # Errors
+/// [`Error::Invalid`] for an empty side or a score that is not finite.
+pub fn auprc(inside: &[f32], outside: &[f32]) -> Result<f64> {
+    check(inside, outside)?;
+    let mut all: Vec<(f32, bool)> = inside.iter().map(|&v| (v, false)).collect();
+    all.extend(outside.iter().map(|&v| (v, true)));
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let positives = outside.len() as f64;
+    let (mut area, mut before) = (0.0, (0.0, 1.0));
+    let (mut found, mut taken) = (0.0, 0.0);
+    for (i, &(score, outside)) in all.iter().enumerate() {
+        found += f64::from(u8::from(outside));
+        taken += 1.0;
+        // Equal scores are taken together.
+        if all.get(i + 1).is_some_and(|next| next.0 == score) {
+            continue;
+        }
+        let now = (found / positives, found / taken);
+        area += (now.0 - before.0) * (now.1 + before.1) / 2.0;
+        before = now;
+    }
+    Ok(area)
+}
+
 /// [`auroc`] with its 95 % percentile-bootstrap interval: both sides are drawn again `resamples` times,
 /// with replacement and at their own sizes (Efron 1979).
 ///
@@ -125,6 +153,18 @@ mod tests {
         assert_eq!(auroc(&[1.0; 5], &[1.0; 7]).unwrap(), 0.5);
         assert!(auroc(&[], &[1.0]).is_err());
         assert!(auroc(&[0.0], &[f32::NAN]).is_err());
+    }
+
+    /// scikit-learn 1.8: auc(recall, precision) of precision_recall_curve.
+    #[test]
+    fn areas_under_precision_and_recall_are_scikit_learns() {
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
+        let found = auprc(&[0.1, 0.4, 0.4], &[0.35, 0.4, 0.8]).unwrap();
+        near(found, 0.766_666_666_666_666_6);
+        near(auprc(&[0.0, 1.0], &[2.0, 3.0]).unwrap(), 1.0);
+        near(auprc(&[2.0, 3.0], &[0.0, 1.0]).unwrap(), 0.291_666_666_666_666_63);
+        near(auprc(&[1.0; 5], &[1.0; 7]).unwrap(), 0.791_666_666_666_666_7);
+        assert!(auprc(&[0.0], &[f32::NAN]).is_err());
     }
 
     /// Of Gaussians one standard deviation apart the area is Φ(1/√2) = 0.760; the interval holds it

@@ -5,4 +5,4 @@ pub mod fid;
 pub mod inception;
 pub mod report;
 
-pub use auroc::{auroc, auroc_interval};
+pub use auroc::{auprc, auroc, auroc_interval};

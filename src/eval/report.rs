@@ -1,8 +1,12 @@
 //! `mixwell eval`: one model, measured.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{Device, Tensor};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,6 +20,7 @@ use crate::{
     device::read,
     error::{Error, Result},
     image, pixels,
+    prior::STEPS,
     rng::{Purpose, Rng},
     scores::{Interval, ScoredSet, Scores, quantiles},
     studio::{Studio, StudioConfig},
@@ -141,6 +146,8 @@ pub struct Setting<'a> {
     pub against: Option<&'a str>,
     /// The FID network's file.
     pub inception: Option<PathBuf>,
+    /// Where samples are kept: read where they were made by the same plan, written otherwise.
+    pub kept_samples: Option<PathBuf>,
     /// Reads a split of a known data set.
     pub load: &'a dyn Fn(DatasetName, Split) -> Result<Dataset>,
     /// Device and its name for people.
@@ -198,8 +205,22 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
         .map(|path| Inception::open(&path, &device))
         .transpose()?;
 
-    note(&format!("sampling {} images", plan.samples));
-    let (samples, gradients) = sample(plan, &card, &weights, &device, note)?;
+    let made_by = MadeBy::new(plan, &card);
+    let kept = setting.kept_samples.as_deref();
+    let (samples, gradients) = match kept.map(|path| made_by.read(path, dim)).transpose()? {
+        Some(Some(kept)) => {
+            note("the kept samples are of this plan: taken from the file");
+            kept
+        }
+        _ => {
+            note(&format!("sampling {} images", plan.samples));
+            let made = sample(plan, &card, &weights, &device, note)?;
+            if let Some(path) = kept {
+                made_by.write(path, &made.0, made.1, shape)?;
+            }
+            made
+        }
+    };
     let grid: Vec<f32> = samples.iter().map(|&v| pixels::centre(v)).collect();
     let shown = plan.samples.min(64);
     image::write_grid(
@@ -529,6 +550,88 @@ fn onto_card(card: &mut Card, report: &Report) {
     put("neighbours", serde_json::json!(report.neighbours));
 }
 
+/// What kept samples depend on.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct MadeBy {
+    model: String,
+    known_answer: String,
+    samples: usize,
+    seed: u64,
+    rounds: Option<usize>,
+    steps: Option<usize>,
+    #[serde(default)]
+    gradients: usize,
+}
+
+impl MadeBy {
+    fn new(plan: &Plan, card: &Card) -> Self {
+        Self {
+            model: card.name.clone(),
+            // Another training has other energies.
+            known_answer: format!("{:?}", card.known_answer.energies),
+            samples: plan.samples,
+            seed: plan.seed,
+            rounds: plan.rounds,
+            steps: plan.steps,
+            gradients: 0,
+        }
+    }
+
+    /// The samples of a file and the gradients of each, if they were made by this.
+    fn read(&self, path: &Path, dim: usize) -> Result<Option<(Vec<u8>, usize)>> {
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let problem = |problem: String| Error::Data {
+            path: path.into(),
+            problem,
+            fix: "name another file, or remove this one".into(),
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes)
+            .map_err(|e| problem(format!("expected kept samples, found another file ({e})")))?;
+        let made_by = header
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get(MADE_BY))
+            .and_then(|text| serde_json::from_str::<Self>(text).ok());
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| problem(e.to_string()))?;
+        let images = file.tensor("samples").map_err(|e| problem(e.to_string()))?;
+        let Some(mut made_by) = made_by else {
+            return Err(problem("expected samples that say what made them".into()));
+        };
+        let gradients = std::mem::take(&mut made_by.gradients);
+        if made_by != *self {
+            return Err(problem(format!("expected samples of {self:?}, found {made_by:?}")));
+        }
+        match images.data().len() == self.samples * dim {
+            true => Ok(Some((images.data().to_vec(), gradients))),
+            false => Err(problem("its samples are not whole".into())),
+        }
+    }
+
+    /// Writes `[N, C, H, W]` bytes.
+    fn write(
+        mut self,
+        path: &Path,
+        samples: &[u8],
+        gradients: usize,
+        [c, h, w]: [usize; 3],
+    ) -> Result<()> {
+        let fail = |e: &dyn std::fmt::Display| Error::model("samples", e, "report this as a bug");
+        self.gradients = gradients;
+        let shape = vec![self.samples, c, h, w];
+        let view = TensorView::new(Dtype::U8, shape, samples).map_err(|e| fail(&e))?;
+        let made_by = serde_json::to_string(&self).map_err(|e| fail(&e))?;
+        let metadata = std::collections::HashMap::from([(MADE_BY.to_owned(), made_by)]);
+        let bytes = safetensors::serialize([("samples", view)], Some(metadata))
+            .map_err(|e| fail(&e))?;
+        artifact::write_atomically(path, &bytes)
+    }
+}
+
+const MADE_BY: &str = "made_by";
+
 /// N images as bytes, and the gradients that each took.
 fn sample(
     plan: &Plan,
@@ -575,9 +678,12 @@ fn scores(model: &dyn Model, images: &[u8], dim: usize, device: &Device) -> Resu
     let (mut energies, mut oods) = (Vec::new(), Vec::new());
     for chunk in images.chunks(CHUNK * dim) {
         let x = pixels::tensor(chunk, dim, device);
-        let (energy, ood) = match model.contrastive() {
-            Some(clel) => clel.scores(x),
-            None => (model.target("pixel")?.evaluate(x).energy, None),
+        let (energy, ood) = if let Some(clel) = model.contrastive() {
+            clel.scores(x)
+        } else if let Some(prior) = model.latent_prior() {
+            (pollster::block_on(prior.score(x, STEPS))?.0, None)
+        } else {
+            (model.target("pixel")?.evaluate(x).energy, None)
         };
         energies.extend(pollster::block_on(read::<1, f32>(energy))?);
         if let Some(ood) = ood {

@@ -6,6 +6,7 @@ pub mod dict;
 pub mod ema;
 pub mod encoder;
 pub mod flow;
+pub mod generator;
 pub mod layers;
 pub mod resnet;
 pub mod spectral;

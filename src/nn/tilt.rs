@@ -99,21 +99,26 @@ impl Tilt {
         flat.reshape([batch])
     }
 
-    /// Adds all weights to `to` under `tilt.…`.
-    pub fn save(&self, to: &mut DictBuilder) {
+    /// Adds all weights to `to` under `name.…`.
+    pub fn save(&self, to: &mut DictBuilder, name: &str) {
         for (i, conv) in self.convs.iter().enumerate() {
-            conv.save(to, &format!("tilt.conv.{i}"));
+            conv.save(to, &format!("{name}.conv.{i}"));
         }
         for (i, dense) in self.dense.iter().enumerate() {
-            dense.save(to, &format!("tilt.dense.{i}"));
+            dense.save(to, &format!("{name}.dense.{i}"));
         }
     }
 
-    /// Reads a tilt of this architecture.
+    /// Reads a tilt of this architecture, saved under this name.
     ///
     /// # Errors
     /// [`Error::Model`](crate::Error::Model) for missing or misshapen tensors.
-    pub fn load(from: &Dict<'_>, config: &TiltConfig, shape: [usize; 3]) -> Result<Self> {
+    pub fn load(
+        from: &Dict<'_>,
+        name: &str,
+        config: &TiltConfig,
+        shape: [usize; 3],
+    ) -> Result<Self> {
         let mut init = Init::new(0, from.device());
         let blank = Self::new(config, shape, &mut init);
         Ok(Self {
@@ -121,13 +126,13 @@ impl Tilt {
                 .convs
                 .into_iter()
                 .enumerate()
-                .map(|(i, conv)| conv.load(from, &format!("tilt.conv.{i}")))
+                .map(|(i, conv)| conv.load(from, &format!("{name}.conv.{i}")))
                 .collect::<Result<_>>()?,
             dense: blank
                 .dense
                 .into_iter()
                 .enumerate()
-                .map(|(i, dense)| dense.load(from, &format!("tilt.dense.{i}")))
+                .map(|(i, dense)| dense.load(from, &format!("{name}.dense.{i}")))
                 .collect::<Result<_>>()?,
             shape,
         })

@@ -5,6 +5,7 @@
 pub mod classifier;
 pub mod clel;
 pub mod flow_ebm;
+pub mod latent_prior;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::{
 pub const REGISTRY: &[Registration] = &[
     flow_ebm::REGISTRATION,
     clel::REGISTRATION,
+    latent_prior::REGISTRATION,
     classifier::REGISTRATION,
 ];
 
@@ -67,6 +69,11 @@ pub trait Model: Send + Sync {
 
     /// The model as a contrastive-latent one, if it is: for conditions, latents and scores.
     fn contrastive(&self) -> Option<&clel::Clel> {
+        None
+    }
+
+    /// The model as a generator with a prior in stages, if it is: for stages and reconstructions.
+    fn latent_prior(&self) -> Option<&Arc<latent_prior::LatentPrior>> {
         None
     }
 }

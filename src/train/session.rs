@@ -141,14 +141,16 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         let line = values.iter().map(|&(key, v)| (key.to_owned(), v));
         self.recent.push(line.collect());
         if iteration.is_multiple_of(LOG_EVERY) || iteration == total {
-            let n = self.recent.len() as f64;
-            let mut mean: BTreeMap<String, f64> = BTreeMap::new();
+            // Each over the iterations that had it: a phase may begin in between.
+            let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
             for line in self.recent.drain(..) {
                 for (key, v) in line {
-                    *mean.entry(key).or_default() += v / n;
+                    let (sum, count) = sums.entry(key).or_default();
+                    (*sum, *count) = (*sum + v, *count + 1.0);
                 }
             }
-            self.metrics(mean)?;
+            let mean = sums.into_iter().map(|(key, (sum, n))| (key, sum / n));
+            self.metrics(mean.collect())?;
         }
         Ok(())
     }

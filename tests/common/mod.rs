@@ -4,7 +4,10 @@
 
 use std::sync::OnceLock;
 
-use burn::tensor::{Device, DeviceKind, Tensor};
+use burn::{
+    module::{ModuleMapper, Param},
+    tensor::{Device, DeviceKind, Tensor, TensorData},
+};
 
 /// The CPU and the graphics adapter (Mesa's lavapipe where there is no GPU). A machine without any
 /// Vulkan driver says so by MIXWELL_NO_GPU=1; otherwise a missing adapter fails the tests, so that
@@ -75,4 +78,63 @@ pub fn pseudo(index: u64, n: usize) -> Vec<f32> {
             (h >> 40) as f32 / 8_388_608.0 - 1.0
         })
         .collect()
+}
+
+/// Overwrites all parameters as the fixtures' `Filler`, one stream each from `first` + 1 on.
+pub struct Fill {
+    next: u64,
+    path: Vec<String>,
+}
+
+impl Fill {
+    pub fn new(first: u64) -> Self {
+        Self {
+            next: first,
+            path: Vec::new(),
+        }
+    }
+}
+
+impl ModuleMapper for Fill {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.next += 1;
+        let dims = param.dims();
+        let h = pseudo(self.next, dims.iter().product());
+        let values: Vec<f32> = match self.path.last().map(String::as_str) {
+            Some("u" | "v") => {
+                let norm = h.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+                h.iter().map(|&v| (f64::from(v) / norm) as f32).collect()
+            }
+            name => {
+                let (shift, scale) = match (name, D) {
+                    (Some("gamma"), _) => (1.0, 0.3),
+                    (Some("running_mean"), _) => (0.0, 0.2),
+                    (Some("running_var"), _) => (1.0, 0.5),
+                    (_, 4) => (0.0, 0.2),
+                    (_, 2) => (0.0, (3.0 / dims[0] as f64).sqrt()),
+                    _ => (0.0, 0.1),
+                };
+                h.iter()
+                    .map(|&v| (shift + scale * f64::from(v)) as f32)
+                    .collect()
+            }
+        };
+        param.map(|old| {
+            let device = old.device().inner();
+            let new = Tensor::from_data(TensorData::new(values, dims), &device);
+            match (old.is_autodiff(), old.is_require_grad()) {
+                (true, true) => new.autodiff().require_grad(),
+                (true, false) => new.autodiff(),
+                _ => new,
+            }
+        })
+    }
 }

@@ -2,9 +2,10 @@
 // two Ornstein–Uhlenbeck-like sides, the pixel one stuck near its starts. It draws digits with
 // the canvas, follows protocol.d.ts, and is served by mock/serve.js under both builds' names.
 // Seed 666 panics after a few frames, seed 667 runs out of memory. The Playground's is play-mock.js, the
-// Studio's studio-mock.js.
+// Studio's studio-mock.js, Prior's prior-mock.js.
 
 import { Playground } from "./mock/play-mock.js";
+import { Prior } from "./mock/prior-mock.js";
 import { Studio } from "./mock/studio-mock.js";
 
 const SIZE = 28;
@@ -133,6 +134,10 @@ class Session {
 
   async studio() {
     return new Studio();
+  }
+
+  async prior() {
+    return new Prior();
   }
 
   free() {}

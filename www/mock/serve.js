@@ -29,7 +29,7 @@ function model(name, title, bytes, { system = "flow-ebm", spaces = ["latent", "p
     known_failures: ["It is a mock: its chains are drawn, not sampled."],
   };
   const weights = Buffer.alloc(bytes, name);
-  return { name, title, spaces, files: { "card.json": Buffer.from(JSON.stringify(card)), "weights.safetensors": weights, ...(scores ? { "scores.json": Buffer.from('{"mock":true}') } : {}) } };
+  return { name, title, system, spaces, files: { "card.json": Buffer.from(JSON.stringify(card)), "weights.safetensors": weights, ...(scores ? { "scores.json": Buffer.from('{"mock":true}') } : {}) } };
 }
 const models = [
   model("flow-ebm-mnist", "MNIST digits (mock)", 5_400_000),
@@ -38,12 +38,15 @@ const models = [
   model("clel-fashion-mnist", "Fashion-MNIST, CLEL (mock)", 3_100_000, { system: "clel", spaces: ["pixel"], data: "fashion-mnist", classes: CLOTHES, scores: true }),
   model("clel-colour", "Colour, CLEL (mock)", 4_100_000, { system: "clel", spaces: ["pixel"], data: "colour", shape: [3, 32, 32], classes: CLOTHES }),
   model("classifier-fashion-mnist", "Fashion-MNIST classifier (mock)", 400_000, { system: "classifier", spaces: [], data: "fashion-mnist", classes: CLOTHES }),
+  model("latent-prior-mnist", "MNIST digits, latent prior (mock)", 900_000, { system: "latent-prior", spaces: ["latent"], data: "mnist", scores: true }),
+  model("latent-prior-fashion-mnist", "Fashion-MNIST, latent prior (mock)", 1_100_000, { system: "latent-prior", spaces: ["latent"], data: "fashion-mnist", classes: CLOTHES }),
 ];
 export const manifest = {
   version: 1,
-  models: models.map(({ name, title, spaces, files }) => ({
+  models: models.map(({ name, title, system, spaces, files }) => ({
     name,
     title,
+    system,
     spaces,
     files: Object.entries(files).map(([path, content]) => ({ path, bytes: content.byteLength, sha256: createHash("sha256").update(content).digest("hex") })),
   })),

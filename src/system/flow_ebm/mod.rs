@@ -32,6 +32,8 @@ use crate::{
 
 pub use learn::{FlowStage, FlowTraining, TiltStage, TiltStep, TiltTraining};
 #[cfg(feature = "native")]
+pub(super) use train::{principal_components, round};
+#[cfg(feature = "native")]
 pub use train::{PRESETS, Recipe, train_flow, train_tilt};
 
 /// This system's entry in the registry.
@@ -68,11 +70,30 @@ impl Projection {
         Self { mean, directions }
     }
 
-    fn count(&self) -> usize {
+    /// Adds it to `to` under `projection.…`. Reads from the device: native only.
+    pub fn save(&self, to: &mut DictBuilder) {
+        to.full("projection.mean", self.mean.clone());
+        to.half("projection.directions", self.directions.clone());
+    }
+
+    /// Reads one for images of `dim` values.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for missing or misshapen tensors.
+    pub fn load(from: &Dict<'_>, dim: usize) -> Result<Self> {
+        Ok(Self {
+            mean: from.tensor("projection.mean", [dim])?,
+            directions: from.tensor("projection.directions", [dim, COMPONENTS])?,
+        })
+    }
+
+    /// K.
+    pub fn count(&self) -> usize {
         self.directions.dims()[1]
     }
 
-    fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+    /// Images `[B, D]` → their coordinates, `[B, K]`.
+    pub fn apply(&self, x: Tensor<2>) -> Tensor<2> {
         let [_, d] = x.dims();
         (x - self.mean.clone().reshape([1, d])).matmul(self.directions.clone())
     }
@@ -97,9 +118,8 @@ impl FlowEbm {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut to = DictBuilder::default();
         self.flow.save(&mut to);
-        self.tilt.save(&mut to);
-        to.full("projection.mean", self.projection.mean.clone());
-        to.half("projection.directions", self.projection.directions.clone());
+        self.tilt.save(&mut to, "tilt");
+        self.projection.save(&mut to);
         to.finish()
     }
 
@@ -112,11 +132,8 @@ impl FlowEbm {
         let dim = architecture.flow.dim();
         Ok(Self {
             flow: Flow::load(from, &architecture.flow)?,
-            tilt: Tilt::load(from, &architecture.tilt, shape)?,
-            projection: Projection {
-                mean: from.tensor("projection.mean", [dim])?,
-                directions: from.tensor("projection.directions", [dim, COMPONENTS])?,
-            },
+            tilt: Tilt::load(from, "tilt", &architecture.tilt, shape)?,
+            projection: Projection::load(from, dim)?,
         })
     }
 

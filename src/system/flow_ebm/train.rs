@@ -216,7 +216,7 @@ impl TiltTraining {
 }
 
 /// Mean and leading principal components of the first images of the training set.
-fn principal_components(data: &Dataset, bits: u32, device: &Device) -> Projection {
+pub(in crate::system) fn principal_components(data: &Dataset, bits: u32, device: &Device) -> Projection {
     use nalgebra::DMatrix;
     let n = data.count.min(5000);
     let dim = data.height * data.width * data.channels;
@@ -622,7 +622,7 @@ fn request_name(session: &Session<'_, '_, '_>) -> String {
 }
 
 /// Three significant digits: a recommendation, not a measurement.
-fn round(v: f64) -> f64 {
+pub(in crate::system) fn round(v: f64) -> f64 {
     let scale = 10f64.powf(2.0 - v.abs().log10().floor());
     (v * scale).round() / scale
 }

@@ -9,6 +9,7 @@
 
 import assert from "node:assert/strict";
 import { accessSync, constants, mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { delimiter, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -20,6 +21,8 @@ import { startServer } from "./server.js";
 const here = fileURLToPath(new URL(".", import.meta.url));
 export const DIST = resolve(process.env.MIXWELL_DIST ?? join(here, "../../../dist"));
 const SHOTS = resolve(process.env.MIXWELL_SHOTS ?? join(here, "shots"));
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
 /** No single test may take longer, on the CPU build … */
 export const LONGEST_TEST_MS = 240_000;
@@ -320,6 +323,15 @@ export const reportOf = (page) => page.evaluate(() => /** @type {any} */ (global
 export async function row(page, label) {
   const line = page.locator("#numbers tr", { has: page.locator("th", { hasText: label }) });
   return line.locator("td .main").allInnerTexts();
+}
+
+/** @param {Page} page @param {string} where */
+export async function assertAccessible(page, where) {
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.addScriptTag({ path: AXE });
+  const { violations, passes } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run());
+  assert.ok(passes.length > 10, `axe looked at ${passes.length} rules`);
+  const told = violations.map((/** @type {any} */ { id, help, nodes }) => `${id}: ${help}: ${nodes.map((/** @type {any} */ node) => node.html.slice(0, 140)).join(" | ")}`);
+  assert.deepEqual(told, [], where);
 }
 
 /** @param {Page} page @param {string} name @param {boolean} [fullPage] */

@@ -3,17 +3,16 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, afterEach, before, test } from "node:test";
-import { deflateSync } from "node:zlib";
-import { chooseWay, errorCard, goTo, LONGEST_TEST_MS, manifest, noticeText, phase, ready, shot, startSession, stateOf } from "./harness.js";
+import { offered as offeredModels } from "../../studio-models.js";
+import { assertAccessible, chooseWay, errorCard, goTo, LONGEST_TEST_MS, manifest, noticeText, phase, ready, shot, startSession, stateOf } from "./harness.js";
+import { chunk, file, header, hugeJpeg, hugePng, png } from "./images.js";
 
 /** @import { Page } from "playwright-core" */
 
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const timeout = LONGEST_TEST_MS;
 /** As the page chooses: the first CLEL, else the first that can be sampled. */
-const offered = manifest.models.filter(({ spaces }) => spaces.length > 0);
+const offered = offeredModels(manifest);
 const model = offered.find(({ name }) => name.startsWith("clel-")) ?? offered[0];
 const latents = model.name.startsWith("clel-");
 const classifier = manifest.models.some(({ name }) => name.startsWith("classifier-") && model.name.endsWith(name.slice("classifier-".length)));
@@ -79,55 +78,6 @@ async function scoring(page, action) {
   assert.equal(await page.locator("#s-problem").innerText(), "");
   assert.notEqual(await phase(page), "failed", await page.locator("#card").innerText());
 }
-
-/** @param {Page} page @param {string} where */
-async function assertAccessible(page, where) {
-  if (!(await page.evaluate(() => "axe" in globalThis))) await page.addScriptTag({ path: AXE });
-  const { violations, passes } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run());
-  assert.ok(passes.length > 10, `axe looked at ${passes.length} rules`);
-  const told = violations.map((/** @type {any} */ { id, help, nodes }) => `${id}: ${help}: ${nodes.map((/** @type {any} */ node) => node.html.slice(0, 140)).join(" | ")}`);
-  assert.deepEqual(told, [], where);
-}
-
-// Image files, made here.
-
-const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
-  for (let k = 0; k < 8; k += 1) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
-  return n;
-});
-
-/** @param {string} type @param {Buffer} data */
-function chunk(type, data) {
-  const body = Buffer.concat([Buffer.from(type, "latin1"), data]);
-  let crc = 0xffffffff;
-  for (const byte of body) crc = CRC[(crc ^ byte) & 255] ^ (crc >>> 8);
-  const [length, check] = [Buffer.alloc(4), Buffer.alloc(4)];
-  length.writeUInt32BE(data.length);
-  check.writeUInt32BE((crc ^ 0xffffffff) >>> 0);
-  return Buffer.concat([length, body, check]);
-}
-
-/** @param {number} width @param {number} height @param {(row: number, column: number) => number[]} rgba */
-function png(width, height, rgba) {
-  const raw = Buffer.alloc(height * (1 + 4 * width));
-  for (let row = 0; row < height; row += 1) for (let column = 0; column < width; column += 1) raw.set(rgba(row, column), row * (1 + 4 * width) + 1 + 4 * column);
-  return Buffer.concat([header(width, height), chunk("IDAT", deflateSync(raw)), chunk("IEND", Buffer.alloc(0))]);
-}
-
-/** A PNG up to its first pixel. @param {number} width @param {number} height */
-function header(width, height) {
-  const head = Buffer.alloc(13);
-  head.writeUInt32BE(width, 0);
-  head.writeUInt32BE(height, 4);
-  head.set([8, 6], 8);
-  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", head)]);
-}
-
-/** @param {string} name @param {Buffer} buffer @param {string} [mimeType] */
-const file = (name, buffer, mimeType = "image/png") => ({ name, mimeType, buffer });
-
-const hugePng = file("huge.png", Buffer.concat([header(10_000, 10_000), chunk("IDAT", Buffer.alloc(64))]));
-const hugeJpeg = file("huge.jpg", Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0, 4, 0, 0, 0xff, 0xc0, 0, 17, 8, 0x27, 0x10, 0x27, 0x10, 3, 1, 0x22, 0]), "image/jpeg");
 
 test("the three rooms are accessible in light, in dark and on a phone, with everything open", { timeout }, async () => {
   const page = await open();

@@ -1,0 +1,353 @@
+//! The generator x = g(z): transposed convolutions from a latent vector to an image, and the encoder
+//! that guesses z back.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{
+        Tensor, TensorData,
+        module::{conv_transpose2d, conv2d},
+        ops::{ConvOptions, ConvTransposeOptions},
+    },
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    dict::{Dict, DictBuilder},
+    layers::{Conv, Dense, Init, LEAK, leaky},
+};
+use crate::error::{Error, Result};
+
+/// One transposed convolution: `channels` × (s·(n − 1) + kernel − 2·padding)² from n² pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpConfig {
+    /// Channels that come out.
+    pub channels: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Stride.
+    pub stride: usize,
+    /// Padding.
+    pub padding: usize,
+}
+
+/// Architecture of a generator, as in the authors' code of the latent EBM (Pang et al., NeurIPS 2020):
+/// transposed convolutions, leaky ReLU 0.2 between them, tanh at the end, no normalisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeneratorConfig {
+    /// Dimension of z.
+    pub latent: usize,
+    /// `[channels, height, width]` of the images.
+    pub shape: [usize; 3],
+    /// The layers; the first begins at one pixel, the last gives the image's channels.
+    pub layers: Vec<UpConfig>,
+}
+
+const fn up(channels: usize, kernel: usize, stride: usize, padding: usize) -> UpConfig {
+    UpConfig {
+        channels,
+        kernel,
+        stride,
+        padding,
+    }
+}
+
+impl GeneratorConfig {
+    /// For 28×28 grey images: z → 4w × 7×7 → 2w × 14×14 → w × 28×28 → 1 (the MNIST net of DAMC's code
+    /// has w = 256).
+    pub fn grey28(latent: usize, width: usize) -> Self {
+        Self {
+            latent,
+            shape: [1, 28, 28],
+            layers: vec![
+                up(4 * width, 7, 1, 0),
+                up(2 * width, 4, 2, 1),
+                up(width, 4, 2, 1),
+                up(1, 3, 1, 1),
+            ],
+        }
+    }
+
+    /// For 32×32 colour images, as DAMC's code has it for CIFAR-10: z → 8w × 8×8 → 4w × 16×16 → 2w × 32×32 → 3; the published net
+    /// has w = 128 and 128 latents.
+    pub fn cifar(latent: usize, width: usize) -> Self {
+        Self {
+            latent,
+            shape: [3, 32, 32],
+            layers: vec![
+                up(8 * width, 8, 1, 0),
+                up(4 * width, 4, 2, 1),
+                up(2 * width, 4, 2, 1),
+                up(3, 3, 1, 1),
+            ],
+        }
+    }
+
+    /// Values of an image.
+    pub fn dim(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Sides of the feature maps after each layer.
+    fn sides(&self) -> Vec<usize> {
+        let mut side = 1;
+        self.layers
+            .iter()
+            .map(|l| {
+                side = (l.stride * (side - 1) + l.kernel).saturating_sub(2 * l.padding);
+                side.max(1)
+            })
+            .collect()
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] for layers that do not end at the image's shape.
+    pub fn check(&self) -> Result<()> {
+        let [c, h, w] = self.shape;
+        let sides = self.sides();
+        let ends = self.layers.last().zip(sides.last());
+        let fits = ends.is_some_and(|(l, &side)| l.channels == c && side == h && side == w);
+        let plain = self
+            .layers
+            .first()
+            .is_some_and(|l| l.stride == 1 && l.padding == 0);
+        let positive = self
+            .layers
+            .iter()
+            .all(|l| l.channels > 0 && l.kernel > 0 && l.stride > 0);
+        if !(fits && plain && positive && self.latent > 0) {
+            return Err(Error::invalid(
+                "generator.layers",
+                format!("layers from one pixel (stride 1, padding 0) to {:?}", self.shape),
+                format!("{:?}, sides {sides:?}", self.layers),
+                "change kernels, strides and paddings: a layer makes stride·(n − 1) + kernel − 2·padding of n",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A transposed convolution with bias.
+#[derive(Module, Debug)]
+struct Up {
+    /// `[C_in, C_out, k, k]`
+    weight: Param<Tensor<4>>,
+    /// `[C_out]`
+    bias: Param<Tensor<1>>,
+    #[module(skip)]
+    stride: usize,
+    #[module(skip)]
+    padding: usize,
+}
+
+impl Up {
+    /// Xavier-normal weights, as the latent EBM's code has them.
+    fn new(init: &mut Init<'_>, c_in: usize, config: &UpConfig) -> Self {
+        let k = config.kernel;
+        let shape = [c_in, config.channels, k, k];
+        let sd = (2.0 / ((c_in + config.channels) * k * k) as f32).sqrt();
+        let values = init.normals(shape.iter().product());
+        let values = values.into_iter().map(|v| v * sd).collect::<Vec<_>>();
+        Self {
+            weight: Param::from_data(TensorData::new(values, shape), init.device()),
+            bias: Param::from_data(
+                TensorData::new(vec![0.0f32; config.channels], [config.channels]),
+                init.device(),
+            ),
+            stride: config.stride,
+            padding: config.padding,
+        }
+    }
+
+    /// From one pixel it is a matrix product: `[B, C_in]` → `[B, C_out, k, k]`.
+    fn first(&self, z: Tensor<2>) -> Tensor<4> {
+        let [batch, _] = z.dims();
+        let [c_in, c_out, k, _] = self.weight.dims();
+        let x = z.matmul(self.weight.val().reshape([c_in, c_out * k * k]));
+        x.reshape([batch, c_out, k, k]) + self.bias.val().reshape([1, c_out, 1, 1])
+    }
+
+    fn first_back(&self, gradient: Tensor<4>) -> Tensor<2> {
+        let [batch, c_out, k, _] = gradient.dims();
+        let [c_in, ..] = self.weight.dims();
+        let weight = self.weight.val().reshape([c_in, c_out * k * k]);
+        gradient.reshape([batch, c_out * k * k]).matmul(weight.transpose())
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let (s, p) = (self.stride, self.padding);
+        conv_transpose2d(
+            x,
+            self.weight.val(),
+            Some(self.bias.val()),
+            ConvTransposeOptions::new([s, s], [p, p], [0, 0], [1, 1], 1),
+        )
+    }
+
+    /// The adjoint of the linear part: a convolution with the very same kernel, seen as
+    /// `[C_out′ = C_in, C_in′ = C_out, k, k]`.
+    fn back(&self, gradient: Tensor<4>) -> Tensor<4> {
+        let (s, p) = (self.stride, self.padding);
+        let options = ConvOptions::new([s, s], [p, p], [1, 1], 1);
+        conv2d(gradient, self.weight.val(), None, options)
+    }
+}
+
+/// x = g(z), with values in (−1, 1).
+#[derive(Module, Debug)]
+pub struct Generator {
+    layers: Vec<Up>,
+    #[module(skip)]
+    config: GeneratorConfig,
+}
+
+/// What a pass through the generator leaves for the way back.
+pub struct Pass {
+    /// g(z), `[B, C, H, W]` in (−1, 1).
+    pub image: Tensor<4>,
+    /// Values before each leaky ReLU.
+    before: Vec<Tensor<4>>,
+}
+
+impl Generator {
+    /// A new generator.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for layers that do not fit together.
+    pub fn new(config: &GeneratorConfig, init: &mut Init<'_>) -> Result<Self> {
+        config.check()?;
+        let mut channels = config.latent;
+        let layers = config
+            .layers
+            .iter()
+            .map(|l| {
+                let layer = Up::new(init, channels, l);
+                channels = l.channels;
+                layer
+            })
+            .collect();
+        Ok(Self {
+            layers,
+            config: config.clone(),
+        })
+    }
+
+    /// Its architecture.
+    pub fn config(&self) -> &GeneratorConfig {
+        &self.config
+    }
+
+    /// `[B, latent]` → `[B, C, H, W]` in (−1, 1), differentiable where its weights are.
+    pub fn forward(&self, z: Tensor<2>) -> Tensor<4> {
+        self.pass(z).image
+    }
+
+    /// The same, kept for [`back`](Self::back).
+    pub fn pass(&self, z: Tensor<2>) -> Pass {
+        let mut before = Vec::with_capacity(self.layers.len());
+        let mut x = self.layers[0].first(z);
+        for layer in &self.layers[1..] {
+            before.push(x.clone());
+            x = layer.forward(leaky(x));
+        }
+        Pass {
+            image: x.tanh(),
+            before,
+        }
+    }
+
+    /// The vector-Jacobian product: ∂⟨gradient, g(z)⟩/∂z, `[B, C, H, W]` → `[B, latent]`, by hand: the
+    /// weights are fixed where chains walk, and autodiff would compute their gradients, too.
+    pub fn back(&self, pass: Pass, gradient: Tensor<4>) -> Tensor<2> {
+        let slope = pass.image.powi_scalar(2).neg() + 1.0;
+        let mut gradient = gradient * slope;
+        let layers = self.layers[1..].iter().rev();
+        for (layer, before) in layers.zip(pass.before.into_iter().rev()) {
+            let falls = before.lower_elem(0.0);
+            let whole = layer.back(gradient);
+            gradient = whole.clone().mask_where(falls, whole * LEAK);
+        }
+        self.layers[0].first_back(gradient)
+    }
+
+    /// Adds all weights to `to` under `generator.…`, in f16.
+    pub fn save(&self, to: &mut DictBuilder) {
+        for (i, layer) in self.layers.iter().enumerate() {
+            to.half(&format!("generator.{i}.weight"), layer.weight.val());
+            to.full(&format!("generator.{i}.bias"), layer.bias.val());
+        }
+    }
+
+    /// Reads a generator of this architecture.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for missing or misshapen tensors, [`Error::Invalid`] for a bad architecture.
+    pub fn load(from: &Dict<'_>, config: &GeneratorConfig) -> Result<Self> {
+        config.check()?;
+        let mut channels = config.latent;
+        let layers = config
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(i, l)| {
+                let shape = [channels, l.channels, l.kernel, l.kernel];
+                channels = l.channels;
+                Ok(Up {
+                    weight: from.param(&format!("generator.{i}.weight"), shape)?,
+                    bias: from.param(&format!("generator.{i}.bias"), [l.channels])?,
+                    stride: l.stride,
+                    padding: l.padding,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            layers,
+            config: config.clone(),
+        })
+    }
+}
+
+/// An amortised posterior q(z|x) = N(μ(x), diag s²(x)): strided 4×4 convolutions, leaky ReLU 0.2, two
+/// linear heads. The generator's mirror in width; an option beside short-run chains.
+#[derive(Module, Debug)]
+pub struct LatentEncoder {
+    convs: Vec<Conv>,
+    mean: Dense,
+    log_variance: Dense,
+}
+
+impl LatentEncoder {
+    /// For a generator's images; `width` channels after the first of two strided convolutions.
+    pub fn new(config: &GeneratorConfig, width: usize, init: &mut Init<'_>) -> Self {
+        let [c, h, w] = config.shape;
+        let inner = 2 * width * (h / 4) * (w / 4);
+        Self {
+            convs: vec![
+                Conv::new(init, c, width, 4, 2, 1, 1.0),
+                Conv::new(init, width, 2 * width, 4, 2, 1, 1.0),
+            ],
+            mean: Dense::new(init, inner, config.latent, 0.1),
+            log_variance: Dense::new(init, inner, config.latent, 0.1),
+        }
+    }
+
+    /// Images `[B, C, H, W]` in [−1, 1] → μ and log s², `[B, latent]` each. log s² is kept within ±8.
+    pub fn forward(&self, x: Tensor<4>) -> (Tensor<2>, Tensor<2>) {
+        let mut x = x;
+        for conv in &self.convs {
+            x = leaky(conv.forward(x));
+        }
+        let flat = x.flatten::<2>(1, 3);
+        let log_variance = self.log_variance.forward(flat.clone());
+        (self.mean.forward(flat), log_variance.clamp(-8.0, 8.0))
+    }
+
+    /// KL(N(μ, diag s²) ‖ N(0, I)) in nats, `[B]`.
+    pub fn divergence(mean: &Tensor<2>, log_variance: &Tensor<2>) -> Tensor<1> {
+        let [batch, _] = mean.dims();
+        let parts = mean.clone().powi_scalar(2) + log_variance.clone().exp();
+        let sum = (parts - log_variance.clone() - 1.0).sum_dim(1);
+        sum.reshape([batch]) * 0.5
+    }
+}

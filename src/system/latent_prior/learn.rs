@@ -1,0 +1,324 @@
+//! The objective, step by step: latents inferred under the prior so far, one step of the prior's
+//! learning on them, one step of the generator's (Xiao & Han 2022, algorithm 1).
+
+use std::sync::Arc;
+
+use burn::{
+    module::Module,
+    optim::{AdamConfig, GradientsParams, ModuleOptimizer},
+    tensor::{Device, Tensor},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    infer::PosteriorEnergy,
+    ratio::{Check, RatioConfig, RatioStep, RatioTraining},
+    tilt_of,
+};
+use crate::{
+    device::scalar,
+    error::{Error, Result},
+    nn::{
+        ema::Ema,
+        generator::{Generator, GeneratorConfig, LatentEncoder},
+        layers::Init,
+        tilt::Tilt,
+    },
+    rng::{Purpose, Rng},
+    sampler::{Run, SamplerConfig},
+};
+
+/// How latents of images are inferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PosteriorKind {
+    /// Short-run Langevin from N(0, I), the published way.
+    Langevin,
+    /// An amortised encoder, learned with the generator by the evidence lower bound.
+    Encoder,
+}
+
+/// Settings of the inference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Posterior {
+    /// How.
+    pub kind: PosteriorKind,
+    /// Langevin steps.
+    pub steps: usize,
+    /// Their step size s: z ← z − (s²/2)∇E + sξ.
+    pub step_size: f64,
+    /// Channels of the encoder's first layer.
+    pub width: usize,
+}
+
+/// Settings of the whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatentStage {
+    /// Iterations at most; a finished adaptive prior ends the training earlier.
+    pub iterations: u64,
+    /// Seconds at most, over all sessions, for comparisons at equal time; 0: no bound.
+    pub seconds: f64,
+    /// Images in a batch.
+    pub batch: usize,
+    /// Learning rate of the generator's Adam (β₁ = 0.5, β₂ = 0.999), and of the encoder's.
+    pub learning_rate: f64,
+    /// Images after which the generator's moving average has half forgotten.
+    pub ema_half_life: f64,
+    /// Standard deviation σ of the observation noise, of values in (−1, 1).
+    pub sigma: f64,
+    /// Iterations under N(0, I) before the prior begins to learn.
+    pub warmup: u64,
+    /// Training images that are not learned from: the checks infer their latents.
+    pub held_out: usize,
+    /// The inference.
+    pub posterior: Posterior,
+    /// The prior.
+    pub prior: RatioConfig,
+    /// The generator.
+    pub generator: GeneratorConfig,
+}
+
+impl LatentStage {
+    /// # Errors
+    /// [`Error::Invalid`] naming the first number out of its domain.
+    pub fn check(&self) -> Result<()> {
+        self.generator.check()?;
+        self.prior.check()?;
+        let positive = [
+            ("iterations", self.iterations as f64),
+            ("batch", self.batch as f64),
+            ("learning_rate", self.learning_rate),
+            ("ema_half_life", self.ema_half_life),
+            ("sigma", self.sigma),
+            ("held_out", self.held_out as f64),
+            ("posterior.steps", self.posterior.steps as f64),
+            ("posterior.step_size", self.posterior.step_size),
+            ("posterior.width", self.posterior.width as f64),
+        ];
+        for (what, v) in positive {
+            if !(v.is_finite() && v > 0.0) {
+                let what = format!("latent.{what}");
+                return Err(Error::invalid(what, "a positive number", v, "change the recipe"));
+            }
+        }
+        if !(self.seconds.is_finite() && self.seconds >= 0.0) {
+            let found = self.seconds;
+            let fix = "give 0 for no bound";
+            return Err(Error::invalid("latent.seconds", "0 or more", found, fix));
+        }
+        Ok(())
+    }
+
+    /// Decay of the moving average for one batch.
+    pub(super) fn decay(&self) -> f64 {
+        0.5f64.powf(self.batch as f64 / self.ema_half_life)
+    }
+}
+
+/// What an iteration saw.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Mean squared error of the reconstructions, a value in [0, 1].
+    pub mse: f64,
+    /// Mean ‖z‖² of the latents, over their number: 1 under N(0, I).
+    pub norm: f64,
+    /// Acceptance that a Metropolis test would have had in the posterior's chains; not-a-number for
+    /// the encoder.
+    pub shadow: f64,
+    /// The prior's.
+    pub prior: RatioStep,
+}
+
+/// The generator and the amortised posterior, which learn together.
+#[derive(Module, Debug)]
+pub(super) struct Nets {
+    pub(super) generator: Generator,
+    pub(super) encoder: Option<LatentEncoder>,
+}
+
+/// The training under way.
+pub struct Training {
+    pub(super) nets: Nets,
+    pub(super) average: Ema<Nets>,
+    pub(super) optimiser: ModuleOptimizer,
+    /// The prior.
+    pub prior: RatioTraining,
+    seed: u64,
+    device: Device,
+    /// Iterations done.
+    pub iteration: u64,
+}
+
+impl Training {
+    /// New networks.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for bad settings.
+    pub fn new(stage: &LatentStage, seed: u64, device: &Device) -> Result<Self> {
+        stage.check()?;
+        let tracked = device.clone().autodiff();
+        let mut init = Init::new(seed, &tracked);
+        let generator = Generator::new(&stage.generator, &mut init)?;
+        let encoder = (stage.posterior.kind == PosteriorKind::Encoder)
+            .then(|| LatentEncoder::new(&stage.generator, stage.posterior.width, &mut init));
+        let nets = Nets { generator, encoder };
+        Ok(Self {
+            average: Ema::new(&nets, stage.decay()),
+            nets,
+            optimiser: AdamConfig::new().with_beta_1(0.5).with_beta_2(0.999).init(),
+            prior: RatioTraining::new(&stage.prior, stage.generator.latent, seed, device)?,
+            seed,
+            device: device.clone(),
+            iteration: 0,
+        })
+    }
+
+    /// The averaged generator.
+    pub fn generator(&self) -> &Generator {
+        &self.average.average().generator
+    }
+
+    /// One iteration on data `[B, D]` with values in [0, 1].
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when a loss is not finite; [`Error::Device`] when the device cannot be read.
+    pub async fn step(&mut self, stage: &LatentStage, x: Tensor<2>) -> Result<Step> {
+        let [batch, dim] = x.dims();
+        let [c, h, w] = stage.generator.shape;
+        let image = x.clone().reshape([batch, c, h, w]) * 2.0 - 1.0;
+        let frozen = self.prior.prior();
+        let rng = Rng::new(self.seed).derived(Purpose::Posterior, self.iteration);
+        let (latents, penalty, shadow) = match &self.nets.encoder {
+            None => {
+                let net = self.nets.generator.valid();
+                let (z, shadow) = short_run(stage, net, frozen, x, &rng).await?;
+                (z, None, shadow)
+            }
+            Some(encoder) => {
+                let (mean, log_variance) = encoder.forward(image.clone());
+                let noise = normals(&rng, batch, stage.generator.latent, &self.device);
+                let z = mean.clone() + (log_variance.clone() * 0.5).exp() * noise;
+                let kl = LatentEncoder::divergence(&mean, &log_variance);
+                let penalty = (kl + tilt_of(&frozen, &z)).mean();
+                (z, Some(penalty), f64::NAN)
+            }
+        };
+        let plain = match &penalty {
+            Some(_) => latents.clone().inner(),
+            None => latents.clone(),
+        };
+        let prior = if self.iteration >= stage.warmup {
+            self.prior.step(plain.clone()).await?
+        } else {
+            RatioStep {
+                loss: f64::NAN,
+                acceptance: f64::NAN,
+            }
+        };
+        let error = (self.nets.generator.forward(latents) - image)
+            .powi_scalar(2)
+            .sum()
+            / batch as f64;
+        let step = Step {
+            mse: scalar(error.clone().inner()).await? / (4.0 * dim as f64),
+            norm: scalar(plain.powi_scalar(2).mean()).await?,
+            shadow,
+            prior,
+        };
+        if !(step.mse.is_finite() && step.norm.is_finite()) {
+            return Err(Error::Diverged {
+                problem: format!(
+                    "at iteration {} the generator's loss is not finite: {step:?}",
+                    self.iteration
+                ),
+                fix: "resume with a lower latent.learning_rate or posterior.step_size".into(),
+            });
+        }
+        let mut loss = error / (2.0 * stage.sigma * stage.sigma);
+        if let Some(penalty) = penalty {
+            loss = loss + penalty;
+        }
+        let grads = GradientsParams::from_grads(loss.backward(), &self.nets);
+        self.nets = self
+            .optimiser
+            .step(stage.learning_rate, self.nets.clone(), grads);
+        self.average.update(&self.nets);
+        self.iteration += 1;
+        Ok(step)
+    }
+
+    /// Latents of images `[B, D]` by the averaged networks, under the prior so far: for checks, and for
+    /// what a finished model carries. `which` numbers the randomness.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub async fn infer(&self, stage: &LatentStage, x: Tensor<2>, which: u64) -> Result<Tensor<2>> {
+        let [batch, _] = x.dims();
+        let rng = Rng::new(self.seed)
+            .derived(Purpose::Posterior, self.iteration)
+            .derived(Purpose::Choice, which);
+        let nets = self.average.average();
+        match &nets.encoder {
+            None => {
+                let net = nets.generator.clone();
+                Ok(short_run(stage, net, self.prior.prior(), x, &rng).await?.0)
+            }
+            Some(encoder) => {
+                let [c, h, w] = stage.generator.shape;
+                let (mean, log_variance) = encoder.forward(x.reshape([batch, c, h, w]) * 2.0 - 1.0);
+                let noise = normals(&rng, batch, stage.generator.latent, &self.device);
+                Ok(mean + (log_variance * 0.5).exp() * noise)
+            }
+        }
+    }
+
+    /// Looks at the held-out loss on images `[B, D]`, if that is due; see [`RatioTraining::check`].
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub async fn check(
+        &mut self,
+        stage: &LatentStage,
+        held_out: &Tensor<2>,
+    ) -> Result<Option<(Check, Option<&'static str>)>> {
+        if self.iteration < stage.warmup || !self.prior.check_due() {
+            return Ok(None);
+        }
+        let z = self.infer(stage, held_out.clone(), 1).await?;
+        self.prior.check(z).await.map(Some)
+    }
+}
+
+fn normals(rng: &Rng, batch: usize, latent: usize, device: &Device) -> Tensor<2> {
+    rng.normal_tensor(Purpose::Start, 0, batch, latent, device)
+}
+
+/// Short-run Langevin on the posterior from N(0, I); its end, and the shadow acceptance.
+async fn short_run(
+    stage: &LatentStage,
+    generator: Generator,
+    ratios: Vec<Tilt>,
+    x: Tensor<2>,
+    rng: &Rng,
+) -> Result<(Tensor<2>, f64)> {
+    let start = normals(rng, x.dims()[0], stage.generator.latent, &x.device());
+    let target = Arc::new(PosteriorEnergy {
+        generator,
+        ratios,
+        images: x,
+        sigma: stage.sigma,
+    });
+    let config = SamplerConfig {
+        sampler: "ula".into(),
+        step_size: Some(stage.posterior.step_size),
+        warmup: 0,
+        ..SamplerConfig::default()
+    };
+    let mut run = Run::new(target, &config, *rng, start)?;
+    let draws = run.advance(stage.posterior.steps).await?;
+    let count = draws.iter().map(|d| d.accept.len()).sum::<usize>().max(1) as f64;
+    let shadow = draws.iter().flat_map(|d| &d.accept).map(|&a| f64::from(a));
+    Ok((run.states(), shadow.sum::<f64>() / count))
+}

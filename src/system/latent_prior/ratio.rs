@@ -1,0 +1,665 @@
+//! Learning the prior of z from draws of the latents' distribution: density ratios in stages, and the
+//! arms that they are compared with.
+
+use std::sync::Arc;
+
+use burn::{
+    module::Module,
+    optim::{AdamConfig, GradientsParams, ModuleOptimizer},
+    tensor::{Device, Tensor, activation::softplus},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{PriorEnergy, vector};
+use crate::{
+    device::read,
+    energy::Energy,
+    error::{Error, Result},
+    nn::{
+        ema::Ema,
+        layers::Init,
+        tilt::{Tilt, TiltConfig},
+    },
+    rng::{Purpose, Rng},
+    sampler::{Run, SamplerConfig},
+};
+
+/// How the prior is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arm {
+    /// Not at all: N(0, I).
+    Gaussian,
+    /// One energy by maximum likelihood with persistent chains (LEBM; Pang et al., NeurIPS 2020).
+    Lebm,
+    /// One ratio between N(0, I) and the latents: noise-contrastive estimation in one shot.
+    Nce,
+    /// Ratios between fixed bridges, learned side by side: telescoping density-ratio estimation
+    /// (Rhodes, Xu, Gutmann, NeurIPS 2020) with the linear bridges √(1 − α²) z₀ + α z₊.
+    Bridges,
+    /// Ratios one after another, each between the prior so far and the latents under it.
+    Adaptive,
+}
+
+impl Arm {
+    /// The arm as settings write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gaussian => "gaussian",
+            Self::Lebm => "lebm",
+            Self::Nce => "nce",
+            Self::Bridges => "bridges",
+            Self::Adaptive => "adaptive",
+        }
+    }
+}
+
+impl std::str::FromStr for Arm {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        serde_json::from_value(name.into()).map_err(|_| {
+            let known = "gaussian, lebm, nce, bridges, adaptive";
+            Error::invalid("arm", known, name, "choose one of these")
+        })
+    }
+}
+
+/// When a stage ends and when stages end. Ours: the paper's stages have fixed lengths.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Iterations between checks of the held-out loss.
+    pub check_every: u64,
+    /// A stage ends when its smallest held-out loss was not undercut by this much …
+    pub tolerance: f64,
+    /// … for so many checks, …
+    pub patience: u32,
+    /// … or after so many iterations.
+    pub longest: u64,
+    /// A stage that ends at a held-out loss of this or more (ln 2 = 0.693 is chance) has nothing to
+    /// add: it is thrown away, and the prior is finished.
+    pub chance: f64,
+    /// Stages at most.
+    pub stages: usize,
+}
+
+/// Settings of the prior's learning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RatioConfig {
+    /// How.
+    pub arm: Arm,
+    /// Units of a hidden layer of each ratio.
+    pub hidden: usize,
+    /// Hidden layers.
+    pub layers: usize,
+    /// Learning rate of Adam (β₁ = 0.5, β₂ = 0.999).
+    pub learning_rate: f64,
+    /// Decay of the ratios' moving averages, which are what is frozen.
+    pub ema_decay: f64,
+    /// Persistent prior chains, and as many for the checks.
+    pub chains: usize,
+    /// MALA transitions of each chain per iteration.
+    pub transitions: usize,
+    /// Their first step size; it follows the acceptance (0.574) from then on.
+    pub step_size: f64,
+    /// Transitions that carry the chains to the next stage's prior when one ends.
+    pub burn_in: usize,
+    /// Ratios between bridges.
+    pub bridges: usize,
+    /// When stages end.
+    pub rule: Rule,
+}
+
+impl RatioConfig {
+    /// Architecture of a ratio.
+    pub fn network(&self) -> TiltConfig {
+        TiltConfig::Mlp {
+            hidden: self.hidden,
+            layers: self.layers,
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] naming the first number out of its domain.
+    pub fn check(&self) -> Result<()> {
+        let positive = [
+            ("hidden", self.hidden as f64),
+            ("layers", self.layers as f64),
+            ("learning_rate", self.learning_rate),
+            ("chains", self.chains as f64),
+            ("transitions", self.transitions as f64),
+            ("step_size", self.step_size),
+            ("bridges", self.bridges as f64),
+            ("rule.check_every", self.rule.check_every as f64),
+            ("rule.patience", f64::from(self.rule.patience)),
+            ("rule.longest", self.rule.longest as f64),
+            ("rule.stages", self.rule.stages as f64),
+            ("rule.chance", self.rule.chance),
+        ];
+        for (what, v) in positive {
+            if !(v.is_finite() && v > 0.0) {
+                return Err(Error::invalid(
+                    format!("prior.{what}"),
+                    "a positive number",
+                    v,
+                    "change the recipe",
+                ));
+            }
+        }
+        if !(0.0..1.0).contains(&self.ema_decay) || !self.rule.tolerance.is_finite() {
+            return Err(Error::invalid(
+                "prior",
+                "an ema_decay in [0, 1) and a finite rule.tolerance",
+                format!("{} and {}", self.ema_decay, self.rule.tolerance),
+                "change the recipe",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// One look at the held-out loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Iterations of the stage.
+    pub iteration: u64,
+    /// Mean logistic loss on held-out latents and held-out chains; ln 2 is chance.
+    pub loss: f64,
+    /// Share of them that is told right.
+    pub accuracy: f64,
+}
+
+/// What a stage was, and why it ended: the evidence of the rule.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// Iterations.
+    pub iterations: u64,
+    /// "plateau", "longest", "at chance", "end of training"; empty while it goes on.
+    pub ended: String,
+    /// Whether its ratio was multiplied in.
+    pub kept: bool,
+    /// Every check.
+    pub checks: Vec<Check>,
+}
+
+/// Bookkeeping of the stages; a checkpoint's `stages.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Book {
+    /// Stages so far, the present one last.
+    pub stages: Vec<StageRecord>,
+    /// The smallest held-out loss of the present stage.
+    pub best: f64,
+    /// Checks since it was last undercut.
+    pub waited: u32,
+    /// Whether the prior is finished.
+    pub finished: bool,
+    /// Iterations of the prior in all.
+    pub iteration: u64,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            stages: vec![StageRecord::default()],
+            best: f64::INFINITY,
+            waited: 0,
+            finished: false,
+            iteration: 0,
+        }
+    }
+}
+
+impl Book {
+    /// Enters a check of the present stage; says why the stage is to end, if it is.
+    pub fn enter(&mut self, check: Check, rule: &Rule) -> Option<&'static str> {
+        if check.loss < self.best - rule.tolerance {
+            self.waited = 0;
+        } else {
+            self.waited += 1;
+        }
+        self.best = self.best.min(check.loss);
+        if let Some(stage) = self.stages.last_mut() {
+            stage.checks.push(check);
+        }
+        let ended = if self.waited >= rule.patience {
+            "plateau"
+        } else if check.iteration >= rule.longest {
+            "longest"
+        } else {
+            return None;
+        };
+        Some(if self.best >= rule.chance { "at chance" } else { ended })
+    }
+
+    /// Ends the present stage and begins the next, if there is to be one.
+    fn end(&mut self, why: &str, rule: &Rule) {
+        let kept = why != "at chance";
+        if let Some(stage) = self.stages.last_mut() {
+            stage.ended = why.into();
+            stage.kept = kept;
+        }
+        self.finished = !kept || self.kept() >= rule.stages;
+        if !self.finished {
+            self.stages.push(StageRecord::default());
+        }
+        (self.best, self.waited) = (f64::INFINITY, 0);
+    }
+
+    /// Ratios that were multiplied in.
+    pub fn kept(&self) -> usize {
+        self.stages.iter().filter(|s| s.kept).count()
+    }
+}
+
+/// The networks that are being learned.
+#[derive(Module, Debug)]
+pub struct Bank {
+    /// U of each.
+    pub nets: Vec<Tilt>,
+}
+
+impl Bank {
+    fn new(config: &RatioConfig, dim: usize, seed: u64, device: &Device) -> Self {
+        let mut init = Init::new(seed, device);
+        let count = match config.arm {
+            Arm::Gaussian => 0,
+            Arm::Bridges => config.bridges,
+            _ => 1,
+        };
+        Self {
+            nets: (0..count)
+                .map(|_| Tilt::new(&config.network(), vector(dim), &mut init))
+                .collect(),
+        }
+    }
+}
+
+/// What one iteration of the prior saw.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RatioStep {
+    /// The objective: logistic loss, or for maximum likelihood the difference of mean energies.
+    pub loss: f64,
+    /// Mean acceptance of the prior's chains; not-a-number where there were none.
+    pub acceptance: f64,
+}
+
+/// Learns the prior from draws of the latents' distribution, `[B, n]` an iteration.
+pub struct RatioTraining {
+    pub(super) config: RatioConfig,
+    dim: usize,
+    seed: u64,
+    device: Device,
+    pub(super) frozen: Vec<Tilt>,
+    pub(super) bank: Bank,
+    pub(super) average: Ema<Bank>,
+    pub(super) optimiser: ModuleOptimizer,
+    /// Chains of the prior: for learning, and for the checks.
+    pub(super) chains: [Run; 2],
+    /// Stages so far.
+    pub book: Book,
+}
+
+/// Acceptance that the chains' step size follows (Roberts & Rosenthal 1998).
+const ACCEPT: f64 = 0.574;
+
+impl RatioTraining {
+    /// A prior N(0, I) of `dim` coordinates that is to learn.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for bad settings.
+    pub fn new(config: &RatioConfig, dim: usize, seed: u64, device: &Device) -> Result<Self> {
+        config.check()?;
+        let tracked = device.clone().autodiff();
+        let bank = Bank::new(config, dim, seed ^ 0x5a7e, &tracked);
+        let start = |which: u32| -> Result<Run> {
+            let rng = Rng::new(seed).derived(Purpose::Proposal, u64::from(which));
+            let z = rng.normal_tensor(Purpose::Start, which, config.chains, dim, device);
+            let settings = SamplerConfig {
+                step_size: Some(config.step_size),
+                warmup: 0,
+                ..SamplerConfig::default()
+            };
+            Run::new(prior(dim, Vec::new()), &settings, rng, z)
+        };
+        Ok(Self {
+            chains: [start(0)?, start(1)?],
+            average: Ema::new(&bank, config.ema_decay),
+            optimiser: optimiser(),
+            bank,
+            frozen: Vec::new(),
+            book: Book::default(),
+            config: config.clone(),
+            dim,
+            seed,
+            device: device.clone(),
+        })
+    }
+
+    /// The prior that posteriors are taken under now.
+    pub fn prior(&self) -> Vec<Tilt> {
+        match self.config.arm {
+            Arm::Adaptive => self.frozen.clone(),
+            Arm::Lebm => self.bank.valid().nets,
+            // Their ratios are of the latents under N(0, I).
+            Arm::Gaussian | Arm::Nce | Arm::Bridges => Vec::new(),
+        }
+    }
+
+    /// The prior as learned so far: frozen ratios, or the averages of what is still learned.
+    pub fn learned(&self) -> Vec<Tilt> {
+        match self.config.arm {
+            Arm::Adaptive => self.frozen.clone(),
+            _ => self.average.average().nets.clone(),
+        }
+    }
+
+    /// Number of the present stage, from 1.
+    pub fn stage(&self) -> usize {
+        self.book.stages.len()
+    }
+
+    /// Negatives: exact draws of N(0, I) where that is the prior, else the persistent chains.
+    async fn negatives(&mut self, which: usize, transitions: usize) -> Result<(Tensor<2>, f64)> {
+        let fresh = match self.config.arm {
+            Arm::Adaptive => self.frozen.is_empty(),
+            Arm::Lebm => false,
+            _ => true,
+        };
+        let (chains, dim) = (self.config.chains, self.dim);
+        if fresh {
+            let step = self.book.iteration as u32;
+            let rng = Rng::new(self.seed).derived(Purpose::Proposed, which as u64);
+            let z = rng.normal_tensor(Purpose::Proposed, step, chains, dim, &self.device);
+            return Ok((z, f64::NAN));
+        }
+        if self.config.arm == Arm::Lebm {
+            let target = prior(dim, self.bank.valid().nets);
+            self.chains[which].retarget(target)?;
+        }
+        let acceptance = walk(&mut self.chains[which], transitions).await?;
+        Ok((self.chains[which].states(), acceptance))
+    }
+
+    /// One step of Adam on latents `[B, n]`. Does nothing once the prior is finished.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when the loss is not finite, [`Error::Device`] when the device cannot be
+    /// read.
+    pub async fn step(&mut self, latents: Tensor<2>) -> Result<RatioStep> {
+        if self.config.arm == Arm::Gaussian || self.book.finished {
+            return Ok(RatioStep {
+                loss: f64::NAN,
+                acceptance: f64::NAN,
+            });
+        }
+        let (negatives, acceptance) = self.negatives(0, self.config.transitions).await?;
+        let loss = match self.config.arm {
+            Arm::Bridges => self.telescope(latents, negatives),
+            Arm::Lebm => {
+                let (below, above) = self.energies(latents, negatives);
+                below.mean() - above.mean()
+            }
+            _ => {
+                let (below, above) = self.energies(latents, negatives);
+                logistic(below, above)
+            }
+        };
+        let value = f64::from(read::<1, f32>(loss.clone().inner()).await?[0]);
+        if !value.is_finite() {
+            return Err(Error::Diverged {
+                problem: format!(
+                    "the prior's loss is {value} in stage {} after {} iterations",
+                    self.stage(),
+                    self.book.iteration
+                ),
+                fix: "resume with a lower prior.learning_rate".into(),
+            });
+        }
+        let grads = GradientsParams::from_grads(loss.backward(), &self.bank);
+        let rate = self.config.learning_rate;
+        self.bank = self.optimiser.step(rate, self.bank.clone(), grads);
+        self.average.update(&self.bank);
+        self.book.iteration += 1;
+        if let Some(stage) = self.book.stages.last_mut() {
+            stage.iterations += 1;
+        }
+        Ok(RatioStep {
+            loss: value,
+            acceptance,
+        })
+    }
+
+    /// U of the one network at latents and negatives, in one pass.
+    fn energies(&self, latents: Tensor<2>, negatives: Tensor<2>) -> (Tensor<1>, Tensor<1>) {
+        let (b, n) = (latents.dims()[0], negatives.dims()[0]);
+        let u = self.bank.nets[0].forward(Tensor::cat(vec![latents, negatives], 0));
+        (u.clone().narrow(0, 0, b), u.narrow(0, b, n))
+    }
+
+    /// Mean logistic loss of every ratio between neighbouring bridges.
+    fn telescope(&self, latents: Tensor<2>, noise: Tensor<2>) -> Tensor<1> {
+        let m = self.bank.nets.len();
+        let b = latents.dims()[0].min(noise.dims()[0]);
+        let (latents, noise) = (latents.narrow(0, 0, b), noise.narrow(0, 0, b));
+        let bridge = |k: usize| {
+            let alpha = k as f64 / m as f64;
+            noise.clone() * (1.0 - alpha * alpha).sqrt() + latents.clone() * alpha
+        };
+        let mut loss = Tensor::zeros([1], &self.device.clone().autodiff());
+        for (k, net) in self.bank.nets.iter().enumerate() {
+            let u = net.forward(Tensor::cat(vec![bridge(k + 1), bridge(k)], 0));
+            loss = loss + logistic(u.clone().narrow(0, 0, b), u.narrow(0, b, b));
+        }
+        loss / m as f64
+    }
+
+    /// Whether a check is due after the last step.
+    pub fn check_due(&self) -> bool {
+        let present = self.book.stages.last().map_or(0, |s| s.iterations);
+        matches!(self.config.arm, Arm::Adaptive | Arm::Nce)
+            && !self.book.finished
+            && present > 0
+            && present.is_multiple_of(self.config.rule.check_every)
+    }
+
+    /// Looks at the held-out loss on latents `[B, n]` of images that are not learned from, by the
+    /// moving average, against chains of their own; ends the stage where the rule says so. Returns the
+    /// check, and why the stage ended. One-shot estimation is looked at, too, but never ends.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device cannot be read.
+    pub async fn check(&mut self, latents: Tensor<2>) -> Result<(Check, Option<&'static str>)> {
+        let transitions = self.config.transitions * 4;
+        let (negatives, _) = self.negatives(1, transitions).await?;
+        let net = &self.average.average().nets[0];
+        let below: Vec<f64> = read(net.forward(latents)).await?;
+        let above: Vec<f64> = read(net.forward(negatives)).await?;
+        let (loss, accuracy) = held_out(&below, &above);
+        let check = Check {
+            iteration: self.book.stages.last().map_or(0, |s| s.iterations),
+            loss,
+            accuracy,
+        };
+        let rule = self.config.rule.clone();
+        let why = self.book.enter(check, &rule);
+        match why {
+            Some(why) if self.config.arm == Arm::Adaptive => {
+                self.end(why).await?;
+                Ok((check, Some(why)))
+            }
+            _ => Ok((check, None)),
+        }
+    }
+
+    /// Ends the present stage: its ratio is frozen and multiplied in, unless it is at chance.
+    async fn end(&mut self, why: &'static str) -> Result<()> {
+        let rule = self.config.rule.clone();
+        self.book.end(why, &rule);
+        if why == "at chance" {
+            return Ok(());
+        }
+        self.frozen.extend(self.average.average().nets.clone());
+        for chains in &mut self.chains {
+            chains.retarget(prior(self.dim, self.frozen.clone()))?;
+            walk(chains, self.config.burn_in).await?;
+        }
+        self.renew();
+        Ok(())
+    }
+
+    /// A blank network for the next stage.
+    fn renew(&mut self) {
+        let tracked = self.device.clone().autodiff();
+        let seed = Rng::new(self.seed)
+            .derived(Purpose::Weights, self.frozen.len() as u64)
+            .seed();
+        self.bank = Bank::new(&self.config, self.dim, seed, &tracked);
+        self.average = Ema::new(&self.bank, self.config.ema_decay);
+        self.optimiser = optimiser();
+    }
+
+    /// At the end of the training: the present stage is kept if it tells more than chance.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device cannot be read.
+    pub async fn finish(&mut self) -> Result<()> {
+        if self.config.arm == Arm::Adaptive && !self.book.finished {
+            let useful = self.book.best < self.config.rule.chance;
+            let why = if useful { "end of training" } else { "at chance" };
+            self.end(why).await?;
+            if self.book.stages.last().is_some_and(|s| s.ended.is_empty()) {
+                self.book.stages.pop();
+            }
+        }
+        self.book.finished = true;
+        Ok(())
+    }
+
+    /// Makes the frozen ratios of a checkpoint ready to go on with.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when their number is not the book's.
+    pub(super) fn restored(&mut self, frozen: Vec<Tilt>, book: Book) -> Result<()> {
+        let kept = match self.config.arm {
+            Arm::Adaptive => book.kept(),
+            _ => 0,
+        };
+        if kept != frozen.len() {
+            return Err(Error::invalid(
+                "checkpoint",
+                format!("{kept} frozen ratios, as stages.json says"),
+                frozen.len(),
+                "start the run anew",
+            ));
+        }
+        for chains in &mut self.chains {
+            chains.retarget(prior(self.dim, frozen.clone()))?;
+        }
+        (self.frozen, self.book) = (frozen, book);
+        Ok(())
+    }
+
+    /// A network of the present architecture, to be filled from a checkpoint.
+    pub(super) fn blank(&self) -> Bank {
+        Bank::new(&self.config, self.dim, 0, &self.device)
+    }
+}
+
+fn prior(latent: usize, ratios: Vec<Tilt>) -> Arc<dyn Energy> {
+    Arc::new(PriorEnergy { latent, ratios })
+}
+
+fn optimiser() -> ModuleOptimizer {
+    AdamConfig::new().with_beta_1(0.5).with_beta_2(0.999).init()
+}
+
+/// Walks on and lets the step size follow the acceptance, 2 % up or down.
+async fn walk(chains: &mut Run, transitions: usize) -> Result<f64> {
+    if transitions == 0 {
+        return Ok(f64::NAN);
+    }
+    let draws = chains.advance(transitions).await?;
+    let values = draws.iter().flat_map(|d| &d.accept).map(|&a| f64::from(a));
+    let count = draws.iter().map(|d| d.accept.len()).sum::<usize>() as f64;
+    let acceptance = values.sum::<f64>() / count;
+    chains.scale_steps(if acceptance > ACCEPT { 1.02 } else { 1.0 / 1.02 });
+    Ok(acceptance)
+}
+
+/// −E₊ log σ(f) − E₋ log σ(−f), halved, with f = −U: latents below, prior draws above. At its optimum
+/// f is the log ratio of the two densities, both classes being of equal weight.
+pub fn logistic(below: Tensor<1>, above: Tensor<1>) -> Tensor<1> {
+    (softplus(below, 1.0).mean() + softplus(above.neg(), 1.0).mean()) * 0.5
+}
+
+/// The same on the host, and the share that is told right; ties are half right.
+fn held_out(below: &[f64], above: &[f64]) -> (f64, f64) {
+    let softplus = |v: f64| v.max(0.0) + (-v.abs()).exp().ln_1p();
+    let mean = |values: &[f64], f: &dyn Fn(f64) -> f64| {
+        values.iter().map(|&v| f(v)).sum::<f64>() / values.len() as f64
+    };
+    let right = |v: f64| if v == 0.0 { 0.5 } else { f64::from(u8::from(v < 0.0)) };
+    (
+        0.5 * (mean(below, &softplus) + mean(above, &|v| softplus(-v))),
+        0.5 * (mean(below, &right) + mean(above, &|v| right(-v))),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule() -> Rule {
+        Rule {
+            check_every: 10,
+            tolerance: 0.01,
+            patience: 2,
+            longest: 100,
+            chance: 0.69,
+            stages: 3,
+        }
+    }
+
+    #[test]
+    fn stages_end_when_the_rule_says() {
+        let check = |iteration, loss| Check {
+            iteration,
+            loss,
+            accuracy: 0.5,
+        };
+        let mut book = Book::default();
+        // Falls, then stays: the second check without progress ends it.
+        assert_eq!(book.enter(check(10, 0.6), &rule()), None);
+        assert_eq!(book.enter(check(20, 0.5), &rule()), None);
+        assert_eq!(book.enter(check(30, 0.495), &rule()), None);
+        assert_eq!(book.enter(check(40, 0.498), &rule()), Some("plateau"));
+        book.end("plateau", &rule());
+        assert_eq!((book.kept(), book.stages.len(), book.finished), (1, 2, false));
+        // Still falling, but too long.
+        for k in 1..10 {
+            assert_eq!(book.enter(check(10 * k, 0.6 - 0.02 * k as f64), &rule()), None);
+        }
+        assert_eq!(book.enter(check(100, 0.1), &rule()), Some("longest"));
+        book.end("longest", &rule());
+        // At chance: not kept, and the last.
+        assert_eq!(book.enter(check(10, 0.693), &rule()), None);
+        assert_eq!(book.enter(check(20, 0.692), &rule()), None);
+        assert_eq!(book.enter(check(30, 0.694), &rule()), Some("at chance"));
+        book.end("at chance", &rule());
+        assert_eq!((book.kept(), book.stages.len(), book.finished), (2, 3, true));
+    }
+
+    #[test]
+    fn held_out_loss_is_the_loss_that_is_learned() {
+        let device = Device::flex();
+        let (below, above) = ([-1.5f64, 0.25, 30.0], [2.0f64, -0.5]);
+        let tensor = |v: &[f64]| Tensor::<1>::from_floats(v, &device);
+        let loss = logistic(tensor(&below), tensor(&above)).into_scalar::<f64>();
+        let (host, accuracy) = held_out(&below, &above);
+        assert!((loss - host).abs() < 1e-5, "{loss} {host}");
+        assert!((accuracy - 0.5 * (1.0 / 3.0 + 0.5)).abs() < 1e-12);
+        assert_eq!(held_out(&[0.0], &[0.0]), (std::f64::consts::LN_2, 0.5));
+    }
+}
