@@ -19,12 +19,10 @@ use crate::{
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig, Trace},
     scores::{Interval, Percentile, Scores, percentile},
-    system::{
-        latent_prior::{
-            self, LatentPrior, StageEnergy,
-            ratio::StageRecord,
-            sir::{self, Resampled},
-        },
+    system::latent_prior::{
+        self, LatentPrior, StageEnergy,
+        ratio::StageRecord,
+        sir::{self, Resampled},
     },
 };
 
@@ -427,7 +425,12 @@ impl Prior {
             return Ok(frame.clone());
         }
         let Some(work) = &mut self.work else {
-            return Err(Error::invalid("Prior", "a begun run", "none", "begin first"));
+            return Err(Error::invalid(
+                "Prior",
+                "a begun run",
+                "none",
+                "begin first",
+            ));
         };
         let draws = work.run.advance(transitions.min(1000)).await?;
         for draw in &draws {
@@ -713,7 +716,11 @@ fn histogram(prior: &[f32], posterior: &[f32]) -> RatioHistogram {
     let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| {
         (low.min(v), high.max(v))
     });
-    let (low, high) = if low < high { (low, high) } else { (low - 0.5, low + 0.5) };
+    let (low, high) = if low < high {
+        (low, high)
+    } else {
+        (low - 0.5, low + 0.5)
+    };
     let width = (high - low) / BINS as f32;
     let shares = |values: &[f32]| -> Floats {
         let mut counts = vec![0.0f32; BINS];
@@ -724,7 +731,10 @@ fn histogram(prior: &[f32], posterior: &[f32]) -> RatioHistogram {
         counts.into()
     };
     RatioHistogram {
-        edges: (0..=BINS).map(|k| low + width * k as f32).collect::<Vec<_>>().into(),
+        edges: (0..=BINS)
+            .map(|k| low + width * k as f32)
+            .collect::<Vec<_>>()
+            .into(),
         prior: shares(prior),
         posterior: shares(posterior),
     }

@@ -21,7 +21,6 @@ use mixwell::{
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig},
     system::{
-        Model,
         flow_ebm::Projection,
         latent_prior::{
             Architecture, LatentPrior, PriorEnergy, Reference,
@@ -105,7 +104,9 @@ fn posterior(device: &Device) -> PosteriorEnergy {
 }
 
 fn model(device: &Device) -> Arc<LatentPrior> {
-    let eye: Vec<f32> = (0..LATENT * 2).map(|i| if i % 3 == 0 { 1.0 } else { 0.0 }).collect();
+    let eye: Vec<f32> = (0..LATENT * 2)
+        .map(|i| if i % 3 == 0 { 1.0 } else { 0.0 })
+        .collect();
     let reference = Reference {
         latents: latents(device),
         labels: vec![0, 1, 2, 3],
@@ -172,7 +173,10 @@ fn generator_posterior_and_objectives_are_pytorchs() {
         let point = joint.point(state.clone());
         near("energy", &host(point.energy.clone()));
         near("gradient_x", &host(point.gradient.clone().narrow(1, 0, 72)));
-        near("gradient_z", &host(point.gradient.clone().narrow(1, 72, LATENT)));
+        near(
+            "gradient_z",
+            &host(point.gradient.clone().narrow(1, 72, LATENT)),
+        );
         let evaluated = joint.evaluate(state);
         near("energy", &host(evaluated.energy));
         assert_near(
@@ -204,7 +208,10 @@ fn the_generators_weights_have_pytorchs_gradients_and_sizes() {
     let device = Device::flex();
     let net = generator(&device.clone().autodiff());
     let target = images(&device).reshape([4, 2, 6, 6]) * 2.0 - 1.0;
-    let loss = (net.forward(latents(&device)) - target).powi_scalar(2).sum() / (2.0 * SIGMA * SIGMA);
+    let loss = (net.forward(latents(&device)) - target)
+        .powi_scalar(2)
+        .sum()
+        / (2.0 * SIGMA * SIGMA);
     let grads = GradientsParams::from_grads(loss.backward(), &net);
     struct Found<'a>(&'a GradientsParams, Vec<Vec<f64>>);
     impl burn::module::ModuleVisitor for Found<'_> {
@@ -217,7 +224,12 @@ fn the_generators_weights_have_pytorchs_gradients_and_sizes() {
     let wanted = expected["weight_gradients"].as_array().unwrap();
     assert_eq!(found.1.len(), wanted.len());
     for (i, (found, wanted)) in found.1.iter().zip(wanted).enumerate() {
-        assert_near(&format!("parameter {i}"), found, &numbers(wanted), TOLERANCE);
+        assert_near(
+            &format!("parameter {i}"),
+            found,
+            &numbers(wanted),
+            TOLERANCE,
+        );
     }
     let size = |config: GeneratorConfig| {
         Generator::new(&config, &mut Init::new(1, &device))
@@ -225,8 +237,14 @@ fn the_generators_weights_have_pytorchs_gradients_and_sizes() {
             .num_params()
     };
     let published = &expected["parameters"];
-    assert_eq!(size(GeneratorConfig::grey28(8, 256)) as u64, published["grey28"]);
-    assert_eq!(size(GeneratorConfig::cifar(128, 128)) as u64, published["cifar"]);
+    assert_eq!(
+        size(GeneratorConfig::grey28(8, 256)) as u64,
+        published["grey28"]
+    );
+    assert_eq!(
+        size(GeneratorConfig::cifar(128, 128)) as u64,
+        published["cifar"]
+    );
 }
 
 /// Directional derivatives of every energy by central differences.
@@ -260,14 +278,20 @@ fn gradients_are_finite_differences() {
             let [n, dim] = x.dims();
             let v = tensor(pseudo(7, n * dim), [n, dim], &device);
             let along = host((target.point(x.clone()).gradient * v.clone()).sum_dim(1));
-            let h = 1e-2;
+            let h = 1e-3;
             let at = |t: f64| host(target.evaluate(x.clone() + v.clone() * t).energy);
             let numerical: Vec<f64> = at(h)
                 .iter()
                 .zip(at(-h))
                 .map(|(a, b)| (a - b) / (2.0 * h))
                 .collect();
-            assert_near(&format!("∂E({what})/∂v on {name}"), &along, &numerical, 1e-2);
+            // Kinks of the leaky ReLU and the rounding of E bound what differences can show.
+            assert_near(
+                &format!("∂E({what})/∂v on {name}"),
+                &along,
+                &numerical,
+                2e-2,
+            );
         }
     }
 }
@@ -278,7 +302,10 @@ fn spaces_and_their_mistakes() {
     let shared = into_model(model(&device));
     let stage = |k: usize| shared.target(&format!("stage-{k}")).unwrap();
     let energy = |t: &dyn Energy| host(t.evaluate(latents(&device)).energy);
-    assert_eq!(energy(&*stage(2)), energy(&*shared.target("latent").unwrap()));
+    assert_eq!(
+        energy(&*stage(2)),
+        energy(&*shared.target("latent").unwrap())
+    );
     let gaussian = host(latents(&device).powi_scalar(2).sum_dim(1) * 0.5);
     assert_near("stage 0", &energy(&*stage(0)), &gaussian, 1e-6);
     for bad in ["stage-3", "stage-", "stage--1", "image"] {
@@ -289,7 +316,12 @@ fn spaces_and_their_mistakes() {
     let latent = shared.starts("latent", &Rng::new(1), 3, 1.2).unwrap();
     let pixel = shared.starts("pixel", &Rng::new(1), 3, 1.2).unwrap();
     let shown = |space: &str, x| host(shared.target(space).unwrap().to_image(x).unwrap());
-    assert_near("starts", &shown("pixel", pixel), &shown("latent", latent), 1e-6);
+    assert_near(
+        "starts",
+        &shown("pixel", pixel),
+        &shown("latent", latent),
+        1e-6,
+    );
 }
 
 /// In data space the chain has the same law: moments of z under the joint chain and under the latent one.
@@ -301,21 +333,24 @@ fn the_joint_chain_has_the_priors_law() {
         let config = SamplerConfig {
             sampler: "hmc".into(),
             step_size: Some(0.1),
-            leapfrog_steps: 20,
-            warmup: 300,
+            leapfrog_steps: 10,
+            warmup: 200,
             ..SamplerConfig::default()
         };
         let x = shared.starts(space, &Rng::new(2), 64, 1.0).unwrap();
         let mut run = Run::new(shared.target(space).unwrap(), &config, Rng::new(3), x).unwrap();
-        let draws = block_on(run.advance(900)).unwrap();
+        let draws = block_on(run.advance(600)).unwrap();
         // The tilt: the first observable, the same function of z in both spaces.
-        let values: Vec<f64> = draws[300..]
+        let values: Vec<f64> = draws[200..]
             .iter()
             .flat_map(|d| d.observed[0].iter().map(|&v| f64::from(v)))
             .collect();
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
-        (mean, values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n)
+        (
+            mean,
+            values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n,
+        )
     };
     let (joint, latent) = (moments("pixel"), moments("latent"));
     println!("mean and variance of the tilt: joint {joint:?}, latent {latent:?}");
@@ -362,12 +397,14 @@ fn the_ratio_of_two_gaussians_is_recovered() {
         }
         let z = rng.normal_tensor(Purpose::Data, 9999, 400, 2, &device) * s + shift;
         let points: Vec<f64> = host(z.clone());
-        let found: Vec<f64> = host(training.learned()[0].forward(z)).iter().map(|u| -u).collect();
+        let found: Vec<f64> = host(training.learned()[0].forward(z))
+            .iter()
+            .map(|u| -u)
+            .collect();
         let mut square = 0.0;
         for (z, f) in points.chunks(2).zip(&found) {
             let far = (z[0] - m[0]).powi(2) + (z[1] - m[1]).powi(2);
-            let log_ratio =
-                -far / (2.0 * s * s) + (z[0] * z[0] + z[1] * z[1]) / 2.0 - 2.0 * s.ln();
+            let log_ratio = -far / (2.0 * s * s) + (z[0] * z[0] + z[1] * z[1]) / 2.0 - 2.0 * s.ln();
             square += (f - log_ratio).powi(2) / 400.0;
         }
         println!("log ratio on {name}: rms error {:.3}", square.sqrt());
@@ -394,7 +431,10 @@ fn one_ratio_does_not_reach_where_stages_do() {
         .unwrap()
     };
     let (once, staged) = (run(Arm::Nce, 1), run(Arm::Adaptive, 4));
-    println!("KL: one shot {:.2}, stages {:.2}", once.divergence, staged.divergence);
+    println!(
+        "KL: one shot {:.2}, stages {:.2}",
+        once.divergence, staged.divergence
+    );
     assert!(staged.divergence < 4.0 && once.divergence > 1.5 * staged.divergence);
     // Nothing is learned where there is nothing to learn, and it is seen at the first stage.
     let mut idle = RatioTraining::new(&ratio_config(Arm::Adaptive), 2, 1, &device).unwrap();
@@ -444,9 +484,23 @@ fn resampled_draws_have_the_priors_law() {
     println!("means: resampled {a:?}, chains {b:?}");
     assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 0.12));
     // And none of it at no tilt: weights are all equal.
-    let even = block_on(sir::resample(&[], LATENT, &Rng::new(1), [10, 1000], 1.0, &device));
+    let even = block_on(sir::resample(
+        &[],
+        LATENT,
+        &Rng::new(1),
+        [10, 1000],
+        1.0,
+        &device,
+    ));
     assert!((even.unwrap().ess - 1000.0).abs() < 1e-6);
-    let few = block_on(sir::resample(&[], LATENT, &Rng::new(1), [10, 9], 1.0, &device));
+    let few = block_on(sir::resample(
+        &[],
+        LATENT,
+        &Rng::new(1),
+        [10, 9],
+        1.0,
+        &device,
+    ));
     assert!(few.is_err());
 }
 

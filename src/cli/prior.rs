@@ -17,7 +17,7 @@ use crate::{
     image, pixels,
     prior::{Prior, PriorConfig, PriorFrame},
     system::latent_prior::{
-        Recipe, PRESETS,
+        PRESETS, Recipe,
         anomaly::{AnomalyResult, Budget, Pool, run},
         ratio::Arm,
         toy::{self, PICTURE, Ring, ToyPlan, ToyResult},
@@ -115,7 +115,9 @@ impl StagesArgs {
                 .collect();
             print_json(&lines)?;
         } else {
-            println!("stage  held-out loss  R-hat   bulk ESS  tail ESS  gradients  importance weights");
+            println!(
+                "stage  held-out loss  R-hat   bulk ESS  tail ESS  gradients  importance weights"
+            );
             for (k, (frame, stage)) in frames.iter().zip(&info.stages).enumerate() {
                 let worst = |f: fn(&crate::prior::PriorDiagnostic) -> Option<f64>, most: bool| {
                     let values = frame.diagnostics.iter().filter_map(f);
@@ -126,9 +128,15 @@ impl StagesArgs {
                     };
                     found.map_or("–".to_owned(), |v| format!("{v:.3}"))
                 };
-                let loss = stage.checks.last().map_or("–".into(), |c| format!("{:.4}", c.loss));
+                let loss = stage
+                    .checks
+                    .last()
+                    .map_or("–".into(), |c| format!("{:.4}", c.loss));
                 let weights = frame.sir.map_or("–".into(), |s| {
-                    format!("ESS {:.0} of {}, {} distinct", s.ess, s.proposals, s.distinct)
+                    format!(
+                        "ESS {:.0} of {}, {} distinct",
+                        s.ess, s.proposals, s.distinct
+                    )
                 });
                 println!(
                     "{k:<7}{loss:<15}{:<8}{:<10}{:<10}{:<11}{weights}",
@@ -200,7 +208,10 @@ impl ToysArgs {
         let (device, device_name) = self.device.open()?;
         let mut runs = Vec::new();
         let mut pictures: Vec<f32> = Vec::new();
-        println!("KL(data ‖ prior) in nats: mean over {} seed(s), largest in brackets", self.seeds.len());
+        println!(
+            "KL(data ‖ prior) in nats: mean over {} seed(s), largest in brackets",
+            self.seeds.len()
+        );
         print!("{:<8}", "nats");
         TOYS.iter().for_each(|(.., title)| print!("{title:<18}"));
         println!();
@@ -269,7 +280,11 @@ pub struct AnomalyArgs {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 5, 7, 9])]
     digits: Vec<u8>,
     /// Arms: gaussian, lebm, nce, bridges, adaptive.
-    #[arg(long, value_delimiter = ',', default_value = "gaussian,lebm,nce,bridges,adaptive")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "gaussian,lebm,nce,bridges,adaptive"
+    )]
     arms: Vec<Arm>,
     /// Seeds.
     #[arg(long, value_delimiter = ',', default_values_t = [1])]
@@ -323,14 +338,24 @@ impl AnomalyArgs {
             Some(seconds) if seconds.is_finite() && seconds > 0.0 => Budget::Seconds(seconds),
             Some(seconds) => {
                 let fix = "give a positive number";
-                return Err(Error::invalid("--seconds", "a positive number", seconds, fix));
+                return Err(Error::invalid(
+                    "--seconds",
+                    "a positive number",
+                    seconds,
+                    fix,
+                ));
             }
             None => Budget::Epochs(self.epochs),
         };
         let preset = PRESETS.iter().find(|(name, _)| *name == self.preset);
         let (_, preset) = preset.ok_or_else(|| {
             let names: Vec<_> = PRESETS.iter().map(|p| p.0).collect();
-            Error::invalid("preset", names.join(", "), &self.preset, "choose one of these")
+            Error::invalid(
+                "preset",
+                names.join(", "),
+                &self.preset,
+                "choose one of these",
+            )
         })?;
         let mut recipe = preset();
         recipe.latent.generator.latent = 8;
@@ -339,7 +364,8 @@ impl AnomalyArgs {
             data_dir: self.data_dir.clone(),
             ..Source::default()
         };
-        let [first, second] = [Split::Train, Split::Test].map(|s| data::load(self.data, s, &source));
+        let [first, second] =
+            [Split::Train, Split::Test].map(|s| data::load(self.data, s, &source));
         let (first, second) = (first?, second?);
         let (device, device_name) = self.device.open()?;
         if let Some(folder) = self.out.parent() {
@@ -365,7 +391,8 @@ impl AnomalyArgs {
                     }
                     eprintln!("digit {digit}, {}, seed {seed}", arm.name());
                     let stage = &recipe.latent;
-                    let mut told = |prc: f64, roc: f64| eprintln!("  AUPRC {prc:.3}, AUROC {roc:.3}");
+                    let mut told =
+                        |prc: f64, roc: f64| eprintln!("  AUPRC {prc:.3}, AUROC {roc:.3}");
                     let (auprc, auroc, training, seconds) =
                         run(stage, seed, &pool, budget, self.steps, &device, &mut told)?;
                     let line = Line {
@@ -400,7 +427,9 @@ impl AnomalyArgs {
 
     /// The table of what was asked for.
     fn print(&self, lines: &[Line], budget: Budget) {
-        println!("AUPRC (AUROC), mean of ten judgements; ± spread over seeds; base rate = AUPRC of chance");
+        println!(
+            "AUPRC (AUROC), mean of ten judgements; ± spread over seeds; base rate = AUPRC of chance"
+        );
         print!("{:<7}{:<11}", "digit", "base rate");
         self.arms.iter().for_each(|a| print!("{:<24}", a.name()));
         println!();
@@ -446,7 +475,10 @@ fn read_lines(path: &Path) -> Result<Vec<Line>> {
     }
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
     // A line that a kill cut short is a run that was not finished; so is one of an older recipe.
-    Ok(text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect())
+    Ok(text
+        .lines()
+        .filter_map(|l| serde_json::from_str(l).ok())
+        .collect())
 }
 
 fn append(path: &Path, line: &Line) -> Result<()> {

@@ -602,7 +602,9 @@ impl MadeBy {
         };
         let gradients = std::mem::take(&mut made_by.gradients);
         if made_by != *self {
-            return Err(problem(format!("expected samples of {self:?}, found {made_by:?}")));
+            return Err(problem(format!(
+                "expected samples of {self:?}, found {made_by:?}"
+            )));
         }
         match images.data().len() == self.samples * dim {
             true => Ok(Some((images.data().to_vec(), gradients))),
@@ -624,8 +626,8 @@ impl MadeBy {
         let view = TensorView::new(Dtype::U8, shape, samples).map_err(|e| fail(&e))?;
         let made_by = serde_json::to_string(&self).map_err(|e| fail(&e))?;
         let metadata = std::collections::HashMap::from([(MADE_BY.to_owned(), made_by)]);
-        let bytes = safetensors::serialize([("samples", view)], Some(metadata))
-            .map_err(|e| fail(&e))?;
+        let bytes =
+            safetensors::serialize([("samples", view)], Some(metadata)).map_err(|e| fail(&e))?;
         artifact::write_atomically(path, &bytes)
     }
 }

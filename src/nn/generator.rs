@@ -119,7 +119,10 @@ impl GeneratorConfig {
         if !(fits && plain && positive && self.latent > 0) {
             return Err(Error::invalid(
                 "generator.layers",
-                format!("layers from one pixel (stride 1, padding 0) to {:?}", self.shape),
+                format!(
+                    "layers from one pixel (stride 1, padding 0) to {:?}",
+                    self.shape
+                ),
                 format!("{:?}, sides {sides:?}", self.layers),
                 "change kernels, strides and paddings: a layer makes stride·(n − 1) + kernel − 2·padding of n",
             ));
@@ -172,7 +175,9 @@ impl Up {
         let [batch, c_out, k, _] = gradient.dims();
         let [c_in, ..] = self.weight.dims();
         let weight = self.weight.val().reshape([c_in, c_out * k * k]);
-        gradient.reshape([batch, c_out * k * k]).matmul(weight.transpose())
+        gradient
+            .reshape([batch, c_out * k * k])
+            .matmul(weight.transpose())
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {

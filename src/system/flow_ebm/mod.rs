@@ -32,9 +32,9 @@ use crate::{
 
 pub use learn::{FlowStage, FlowTraining, TiltStage, TiltStep, TiltTraining};
 #[cfg(feature = "native")]
-pub(super) use train::{principal_components, round};
-#[cfg(feature = "native")]
 pub use train::{PRESETS, Recipe, train_flow, train_tilt};
+#[cfg(feature = "native")]
+pub(super) use train::{principal_components, round};
 
 /// This system's entry in the registry.
 pub const REGISTRATION: Registration = Registration {

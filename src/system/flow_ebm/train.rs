@@ -216,7 +216,11 @@ impl TiltTraining {
 }
 
 /// Mean and leading principal components of the first images of the training set.
-pub(in crate::system) fn principal_components(data: &Dataset, bits: u32, device: &Device) -> Projection {
+pub(in crate::system) fn principal_components(
+    data: &Dataset,
+    bits: u32,
+    device: &Device,
+) -> Projection {
     use nalgebra::DMatrix;
     let n = data.count.min(5000);
     let dim = data.height * data.width * data.channels;

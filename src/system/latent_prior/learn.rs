@@ -100,7 +100,12 @@ impl LatentStage {
         for (what, v) in positive {
             if !(v.is_finite() && v > 0.0) {
                 let what = format!("latent.{what}");
-                return Err(Error::invalid(what, "a positive number", v, "change the recipe"));
+                return Err(Error::invalid(
+                    what,
+                    "a positive number",
+                    v,
+                    "change the recipe",
+                ));
             }
         }
         if !(self.seconds.is_finite() && self.seconds >= 0.0) {

@@ -11,12 +11,12 @@
 #[cfg(feature = "native")]
 pub mod anomaly;
 pub mod infer;
+#[cfg(feature = "native")]
+mod learn;
 pub mod ratio;
 pub mod sir;
 #[cfg(feature = "native")]
 pub mod toy;
-#[cfg(feature = "native")]
-mod learn;
 #[cfg(feature = "native")]
 mod train;
 
@@ -28,8 +28,8 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Model, Registration, flow_ebm::Projection};
 use self::infer::PosteriorEnergy;
+use super::{Model, Registration, flow_ebm::Projection};
 use crate::{
     artifact::Card,
     energy::{Energy, Evaluation, Point, Space},
@@ -243,7 +243,10 @@ impl LatentPrior {
 
     fn observed(&self, tilt: Tensor<1>, image: Tensor<2>) -> Tensor<2> {
         let [batch] = tilt.dims();
-        Tensor::cat(vec![tilt.reshape([batch, 1]), self.projection.apply(image)], 1)
+        Tensor::cat(
+            vec![tilt.reshape([batch, 1]), self.projection.apply(image)],
+            1,
+        )
     }
 
     fn observable_names(&self) -> Vec<String> {
@@ -569,7 +572,10 @@ pub fn open(card: &Card, weights: &[u8], device: &Device) -> Result<LatentPrior>
         .ok_or_else(|| {
             Error::model(
                 &card.name,
-                format!("expected the card of a {NAME} model, found one of {}", card.system),
+                format!(
+                    "expected the card of a {NAME} model, found one of {}",
+                    card.system
+                ),
                 "choose a model of this system",
             )
         })?;
@@ -579,4 +585,3 @@ pub fn open(card: &Card, weights: &[u8], device: &Device) -> Result<LatentPrior>
 fn load(card: &Card, weights: &[u8], device: &Device) -> Result<Arc<dyn Model>> {
     Ok(into_model(Arc::new(open(card, weights, device)?)))
 }
-

@@ -230,7 +230,11 @@ impl Book {
         } else {
             return None;
         };
-        Some(if self.best >= rule.chance { "at chance" } else { ended })
+        Some(if self.best >= rule.chance {
+            "at chance"
+        } else {
+            ended
+        })
     }
 
     /// Ends the present stage and begins the next, if there is to be one.
@@ -527,7 +531,11 @@ impl RatioTraining {
     pub async fn finish(&mut self) -> Result<()> {
         if self.config.arm == Arm::Adaptive && !self.book.finished {
             let useful = self.book.best < self.config.rule.chance;
-            let why = if useful { "end of training" } else { "at chance" };
+            let why = if useful {
+                "end of training"
+            } else {
+                "at chance"
+            };
             self.end(why).await?;
             if self.book.stages.last().is_some_and(|s| s.ended.is_empty()) {
                 self.book.stages.pop();
@@ -584,7 +592,11 @@ async fn walk(chains: &mut Run, transitions: usize) -> Result<f64> {
     let values = draws.iter().flat_map(|d| &d.accept).map(|&a| f64::from(a));
     let count = draws.iter().map(|d| d.accept.len()).sum::<usize>() as f64;
     let acceptance = values.sum::<f64>() / count;
-    chains.scale_steps(if acceptance > ACCEPT { 1.02 } else { 1.0 / 1.02 });
+    chains.scale_steps(if acceptance > ACCEPT {
+        1.02
+    } else {
+        1.0 / 1.02
+    });
     Ok(acceptance)
 }
 
@@ -600,7 +612,13 @@ fn held_out(below: &[f64], above: &[f64]) -> (f64, f64) {
     let mean = |values: &[f64], f: &dyn Fn(f64) -> f64| {
         values.iter().map(|&v| f(v)).sum::<f64>() / values.len() as f64
     };
-    let right = |v: f64| if v == 0.0 { 0.5 } else { f64::from(u8::from(v < 0.0)) };
+    let right = |v: f64| {
+        if v == 0.0 {
+            0.5
+        } else {
+            f64::from(u8::from(v < 0.0))
+        }
+    };
     (
         0.5 * (mean(below, &softplus) + mean(above, &|v| softplus(-v))),
         0.5 * (mean(below, &right) + mean(above, &|v| right(-v))),
@@ -636,10 +654,16 @@ mod tests {
         assert_eq!(book.enter(check(30, 0.495), &rule()), None);
         assert_eq!(book.enter(check(40, 0.498), &rule()), Some("plateau"));
         book.end("plateau", &rule());
-        assert_eq!((book.kept(), book.stages.len(), book.finished), (1, 2, false));
+        assert_eq!(
+            (book.kept(), book.stages.len(), book.finished),
+            (1, 2, false)
+        );
         // Still falling, but too long.
         for k in 1..10 {
-            assert_eq!(book.enter(check(10 * k, 0.6 - 0.02 * k as f64), &rule()), None);
+            assert_eq!(
+                book.enter(check(10 * k, 0.6 - 0.02 * k as f64), &rule()),
+                None
+            );
         }
         assert_eq!(book.enter(check(100, 0.1), &rule()), Some("longest"));
         book.end("longest", &rule());
@@ -648,7 +672,10 @@ mod tests {
         assert_eq!(book.enter(check(20, 0.692), &rule()), None);
         assert_eq!(book.enter(check(30, 0.694), &rule()), Some("at chance"));
         book.end("at chance", &rule());
-        assert_eq!((book.kept(), book.stages.len(), book.finished), (2, 3, true));
+        assert_eq!(
+            (book.kept(), book.stages.len(), book.finished),
+            (2, 3, true)
+        );
     }
 
     #[test]

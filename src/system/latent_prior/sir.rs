@@ -29,7 +29,10 @@ const CHUNK: usize = 10_000;
 /// Indices of a systematic resampling (Kitagawa 1996): one uniform, `count` equidistant points in the
 /// weights' cumulative sum. `log_weights` need no normaliser; −∞ is never drawn.
 pub fn systematic(log_weights: &[f64], count: usize, uniform: f64) -> (Vec<usize>, f64) {
-    let top = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let top = log_weights
+        .iter()
+        .copied()
+        .fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = log_weights.iter().map(|w| (w - top).exp()).collect();
     let sum: f64 = weights.iter().sum();
     let square: f64 = weights.iter().map(|w| w * w).sum();

@@ -242,13 +242,21 @@ fn measure(ring: &Ring, ratios: Vec<Tilt>, device: &Device) -> Result<(f64, Vec<
             log_q.exp() * (log_q - (p - log_z)) * area
         })
         .sum();
-    Ok((divergence, picture(&log_p.iter().map(|v| (v - top).exp()).collect::<Vec<_>>())))
+    Ok((
+        divergence,
+        picture(&log_p.iter().map(|v| (v - top).exp()).collect::<Vec<_>>()),
+    ))
 }
 
 /// The target's density as [`ToyResult::density`] has the learned one.
 pub fn target_picture(ring: &Ring) -> Vec<f32> {
     let (cells, _) = ring.cells();
-    picture(&cells.into_iter().map(|z| ring.log_density(z).exp()).collect::<Vec<_>>())
+    picture(
+        &cells
+            .into_iter()
+            .map(|z| ring.log_density(z).exp())
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// Sums over blocks of the fine grid, scaled; the square root makes the bridges between modes visible.
@@ -289,7 +297,13 @@ mod tests {
         let (divergence, _) = measure(&ring, Vec::new(), &device).unwrap();
         assert!((divergence - 5.0).abs() < 1e-3, "{divergence}");
         let far = ring.draw(&Rng::new(1), 0, 4000, &device);
-        let radius: Vec<f64> = far.powi_scalar(2).sum_dim(1).sqrt().into_data().iter().collect();
+        let radius: Vec<f64> = far
+            .powi_scalar(2)
+            .sum_dim(1)
+            .sqrt()
+            .into_data()
+            .iter()
+            .collect();
         let mean = radius.iter().sum::<f64>() / 4000.0;
         assert!((mean - ring.radius).abs() < 0.02, "{mean}");
     }

@@ -14,8 +14,7 @@ use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Architecture, LatentPrior, NAME, Reference,
-    into_model,
+    Architecture, LatentPrior, NAME, Reference, into_model,
     learn::{LatentStage, Posterior, PosteriorKind, Step, Training},
     ratio::{Arm, Book, RatioConfig, Rule},
     sir,
@@ -25,18 +24,11 @@ use crate::{
     data::{self, Dataset, Split},
     device::read,
     error::{Error, Result},
-    nn::{
-        dict::Dict,
-        ema::Ema,
-        generator::GeneratorConfig,
-    },
+    nn::{dict::Dict, ema::Ema, generator::GeneratorConfig},
     prior::STEPS,
     rng::Rng,
     sampler::{Run, SamplerConfig, SavedRun, Trace},
-    system::{
-
-        flow_ebm::{principal_components, round},
-    },
+    system::flow_ebm::{principal_components, round},
     train::{
         Batches, Event, Preset, Request, RunFolder, Session, Sink, choose_recipe, read_json,
         record_error, write_json,
@@ -173,16 +165,31 @@ impl Training {
     pub fn save(&self, to: &Path) -> Result<()> {
         let fail = record_error("write");
         let prior = &self.prior;
-        self.nets.clone().save_file(to.join("nets")).map_err(&fail)?;
+        self.nets
+            .clone()
+            .save_file(to.join("nets"))
+            .map_err(&fail)?;
         let average = self.average.average().clone();
         average.save_file(to.join("nets_ema")).map_err(&fail)?;
-        self.optimiser.save(to.join("nets_optimiser")).map_err(&fail)?;
-        prior.bank.clone().save_file(to.join("ratio")).map_err(&fail)?;
+        self.optimiser
+            .save(to.join("nets_optimiser"))
+            .map_err(&fail)?;
+        prior
+            .bank
+            .clone()
+            .save_file(to.join("ratio"))
+            .map_err(&fail)?;
         let average = prior.average.average().clone();
         average.save_file(to.join("ratio_ema")).map_err(&fail)?;
-        prior.optimiser.save(to.join("ratio_optimiser")).map_err(&fail)?;
+        prior
+            .optimiser
+            .save(to.join("ratio_optimiser"))
+            .map_err(&fail)?;
         for (k, ratio) in prior.frozen.iter().enumerate() {
-            ratio.clone().save_file(to.join(format!("stage_{k}"))).map_err(&fail)?;
+            ratio
+                .clone()
+                .save_file(to.join(format!("stage_{k}")))
+                .map_err(&fail)?;
         }
         for (name, chains) in CHAINS.iter().zip(&prior.chains) {
             write_json(&to.join(name), &pollster::block_on(chains.save())?)?;
@@ -199,7 +206,10 @@ impl Training {
         self.nets = self.nets.try_load_file(from.join("nets")).map_err(&fail)?;
         let average = self.nets.valid().try_load_file(from.join("nets_ema"));
         self.average = Ema::resumed(average.map_err(&fail)?, stage.decay(), iteration);
-        self.optimiser = self.optimiser.load(from.join("nets_optimiser")).map_err(&fail)?;
+        self.optimiser = self
+            .optimiser
+            .load(from.join("nets_optimiser"))
+            .map_err(&fail)?;
         let book: Book = read_json(&from.join(STAGES))?;
         let prior = &mut self.prior;
         if !prior.bank.nets.is_empty() {
@@ -207,11 +217,7 @@ impl Training {
             prior.bank = bank.map_err(&fail)?;
             let average = prior.bank.valid().try_load_file(from.join("ratio_ema"));
             let updates = book.stages.last().map_or(0, |s| s.iterations);
-            prior.average = Ema::resumed(
-                average.map_err(&fail)?,
-                stage.prior.ema_decay,
-                updates,
-            );
+            prior.average = Ema::resumed(average.map_err(&fail)?, stage.prior.ema_decay, updates);
             let optimiser = prior.optimiser.clone().load(from.join("ratio_optimiser"));
             prior.optimiser = optimiser.map_err(&fail)?;
         }
@@ -281,9 +287,8 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let order: Vec<usize> = (0..held_out.count).collect();
     let held_out = data::images(&held_out, &order, &device);
     let mut batches = Batches::new(&train, recipe.seed, stage.batch, 8, &device);
-    let out_of_time = |session: &Session<'_, '_, '_>| {
-        stage.seconds > 0.0 && session.seconds() >= stage.seconds
-    };
+    let out_of_time =
+        |session: &Session<'_, '_, '_>| stage.seconds > 0.0 && session.seconds() >= stage.seconds;
     while training.iteration < stage.iterations
         && !training.prior.book.finished
         && !out_of_time(&session)
@@ -308,7 +313,11 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
                 grid(&mut session, &training, stage)?;
             }
         }
-        session.tick(training.iteration, stage.iterations, &metrics(&step, number))?;
+        session.tick(
+            training.iteration,
+            stage.iterations,
+            &metrics(&step, number),
+        )?;
         if training.iteration.is_multiple_of(500) {
             grid(&mut session, &training, stage)?;
         }
@@ -325,7 +334,14 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         Arm::Adaptive => format!("{NAME}-{}", request.data),
         arm => format!("{NAME}-{}-{}", request.data, arm.name()),
     };
-    let (card, weights) = export(&name, &training, &recipe, [&train, &test], &session, &device)?;
+    let (card, weights) = export(
+        &name,
+        &training,
+        &recipe,
+        [&train, &test],
+        &session,
+        &device,
+    )?;
     let model = request.models.join(&name);
     artifact::write_model(&model, &card, &weights)?;
     artifact::write_manifest(&request.models)?;
@@ -406,7 +422,12 @@ fn reference(
 }
 
 /// Mean squared error of reconstructions of the first `count` images, values in [0, 1].
-fn reconstruction(model: &LatentPrior, data: &Dataset, count: usize, device: &Device) -> Result<f64> {
+fn reconstruction(
+    model: &LatentPrior,
+    data: &Dataset,
+    count: usize,
+    device: &Device,
+) -> Result<f64> {
     let order: Vec<usize> = (0..count.min(data.count)).collect();
     let mut sum = 0.0;
     for chunk in order.chunks(100) {
@@ -566,8 +587,15 @@ mod tests {
             assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{name}");
         }
         let set = |s: &str| override_config(&cpu(), &[s.to_owned()]);
-        assert_eq!(set("latent.prior.arm=nce").unwrap().latent.prior.arm, Arm::Nce);
-        for bad in ["latent.prior.arm=best", "latent.sigma=wide", "latent.steps=3"] {
+        assert_eq!(
+            set("latent.prior.arm=nce").unwrap().latent.prior.arm,
+            Arm::Nce
+        );
+        for bad in [
+            "latent.prior.arm=best",
+            "latent.sigma=wide",
+            "latent.steps=3",
+        ] {
             assert!(set(bad).is_err(), "{bad}");
         }
         let mut recipe = cpu();
@@ -585,7 +613,13 @@ mod tests {
         let device = Device::flex();
         let folder = std::env::temp_dir().join(format!("mixwell-latent-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let arms = [Arm::Adaptive, Arm::Lebm, Arm::Nce, Arm::Bridges, Arm::Gaussian];
+        let arms = [
+            Arm::Adaptive,
+            Arm::Lebm,
+            Arm::Nce,
+            Arm::Bridges,
+            Arm::Gaussian,
+        ];
         for arm in arms {
             for kind in [PosteriorKind::Langevin, PosteriorKind::Encoder] {
                 if kind == PosteriorKind::Encoder && arm != Arm::Adaptive {
@@ -596,8 +630,14 @@ mod tests {
                 stage.posterior.kind = kind;
                 stage.posterior.width = 4;
                 let data = |i: u64| -> Tensor<2> {
-                    Rng::new(3)
-                        .uniform_rows(crate::rng::Purpose::Data, i as u32, 0, 8, 784, &device)
+                    Rng::new(3).uniform_rows(
+                        crate::rng::Purpose::Data,
+                        i as u32,
+                        0,
+                        8,
+                        784,
+                        &device,
+                    )
                 };
                 let new = || Training::new(&stage, 1, &device).unwrap();
                 let run = |t: &mut Training, until: u64| {
