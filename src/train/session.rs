@@ -28,6 +28,12 @@ pub struct State {
     pub commit: String,
     /// The device, for people.
     pub device: String,
+    /// The preset that the run was begun with.
+    #[serde(default)]
+    pub preset: String,
+    /// Overrides of it, those of every session.
+    #[serde(default)]
+    pub set: Vec<String>,
     /// What was logged since the last line of metrics: a resumed run's next line is then the mean that
     /// an uninterrupted one would have had.
     #[serde(default)]
@@ -84,9 +90,17 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         if let Some(bytes) = logged {
             folder.cut_metrics(bytes)?;
         }
+        let mut set = resumed
+            .as_ref()
+            .map_or_else(Vec::new, |(_, s)| s.set.clone());
+        set.extend(request.set.iter().cloned());
+        let begun = resumed.as_ref().map(|(_, s)| &s.preset);
+        let preset = begun.filter(|p| !p.is_empty()).unwrap_or(&request.preset);
         let session = Self {
             request,
             state: State {
+                preset: preset.clone(),
+                set,
                 phase: first_phase.into(),
                 iteration: 0,
                 seconds: 0.0,
@@ -115,6 +129,32 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             phases: phases.iter().map(|&(name, n)| (name.into(), n)).collect(),
             resumed_at: resumed.map(|s| (s.phase.clone(), s.iteration)),
         });
+    }
+
+    /// What a card says of the training: recipe, cost, and the command that does it again.
+    pub fn account(
+        &self,
+        system: &str,
+        recipe: &impl Serialize,
+        images: usize,
+        iterations: u64,
+    ) -> serde_json::Value {
+        let State { preset, set, .. } = &self.state;
+        let data = self.request.data;
+        let mut command = format!("mixwell train {system} --data {data} --preset {preset}");
+        for item in set {
+            command.push_str(&format!(" --set '{item}'"));
+        }
+        serde_json::json!({
+            "recipe": recipe,
+            "preset": preset,
+            "images": images,
+            "iterations": iterations,
+            "seconds": self.seconds(),
+            "device": self.state.device,
+            "commit": self.state.commit,
+            "command": command,
+        })
     }
 
     /// Training seconds so far, earlier sessions included.

@@ -200,7 +200,6 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     )?;
     let accuracy = accuracy(&stored, &test, classes, &device)?;
     let dataset = request.data.spec();
-    let preset = &request.preset;
     let card = Card {
         format: 1,
         name: name.clone(),
@@ -218,15 +217,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         },
         architecture: serde_json::to_value(Architecture { encoder: config })
             .map_err(|e| Error::model(&name, e, "report this as a bug"))?,
-        training: serde_json::json!({
-            "recipe": recipe,
-            "preset": preset,
-            "images": data.count,
-            "seconds": session.seconds(),
-            "device": session.state.device,
-            "commit": session.state.commit,
-            "command": format!("mixwell train {NAME} --data {} --preset {preset}", request.data),
-        }),
+        training: session.account(NAME, &recipe, data.count, recipe.iterations),
         metrics: BTreeMap::from([
             ("test_accuracy".to_owned(), serde_json::json!(accuracy)),
             ("test_images".to_owned(), serde_json::json!(test.count)),

@@ -436,7 +436,6 @@ fn export(
     let energies = pollster::block_on(artifact::start_energies(&stored, 0, 1.0, 4))?;
     let dataset = session.request.data.spec();
     let value = |v: f64| serde_json::json!(v);
-    let preset = &session.request.preset;
     let card = Card {
         format: 1,
         name: name.into(),
@@ -455,15 +454,7 @@ fn export(
         },
         architecture: serde_json::to_value(&architecture)
             .map_err(|e| Error::model(name, e, "report this as a bug"))?,
-        training: serde_json::json!({
-            "recipe": recipe,
-            "preset": preset,
-            "images": data.count,
-            "seconds": session.seconds(),
-            "device": session.state.device,
-            "commit": session.state.commit,
-            "command": format!("mixwell train clel --data {} --preset {preset}", session.request.data),
-        }),
+        training: session.account("clel", recipe, data.count, training.iteration),
         metrics: BTreeMap::from([
             ("energy_of_samples".to_owned(), value(energy)),
             ("samples".to_owned(), serde_json::json!(64)),

@@ -580,15 +580,7 @@ fn export(
         },
         architecture: serde_json::to_value(&architecture)
             .map_err(|e| Error::model(name, e, "report this as a bug"))?,
-        training: serde_json::json!({
-            "recipe": recipe,
-            "preset": session.request.preset,
-            "images": train_data.count,
-            "seconds": session.seconds(),
-            "device": session.state.device,
-            "commit": session.state.commit,
-            "command": format!("mixwell train flow-ebm --data {} --preset {}", session.request.data, session.request.preset),
-        }),
+        training: session.account("flow-ebm", recipe, train_data.count, recipe.flow.iterations + training.iteration),
         metrics: acceptance
             .into_iter()
             .map(|(name, v)| (format!("acceptance_{name}"), value(v)))

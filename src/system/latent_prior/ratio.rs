@@ -189,8 +189,8 @@ pub struct StageRecord {
 pub struct Book {
     /// Stages so far, the present one last.
     pub stages: Vec<StageRecord>,
-    /// The smallest held-out loss of the present stage.
-    pub best: f64,
+    /// The smallest held-out loss of the present stage; none before its first check.
+    pub best: Option<f64>,
     /// Checks since it was last undercut.
     pub waited: u32,
     /// Whether the prior is finished.
@@ -203,7 +203,7 @@ impl Default for Book {
     fn default() -> Self {
         Self {
             stages: vec![StageRecord::default()],
-            best: f64::INFINITY,
+            best: None,
             waited: 0,
             finished: false,
             iteration: 0,
@@ -214,12 +214,14 @@ impl Default for Book {
 impl Book {
     /// Enters a check of the present stage; says why the stage is to end, if it is.
     pub fn enter(&mut self, check: Check, rule: &Rule) -> Option<&'static str> {
-        if check.loss < self.best - rule.tolerance {
+        let best = self.best.unwrap_or(f64::INFINITY);
+        if check.loss < best - rule.tolerance {
             self.waited = 0;
         } else {
             self.waited += 1;
         }
-        self.best = self.best.min(check.loss);
+        let best = best.min(check.loss);
+        self.best = Some(best);
         if let Some(stage) = self.stages.last_mut() {
             stage.checks.push(check);
         }
@@ -230,7 +232,7 @@ impl Book {
         } else {
             return None;
         };
-        Some(if self.best >= rule.chance {
+        Some(if best >= rule.chance {
             "at chance"
         } else {
             ended
@@ -248,7 +250,7 @@ impl Book {
         if !self.finished {
             self.stages.push(StageRecord::default());
         }
-        (self.best, self.waited) = (f64::INFINITY, 0);
+        (self.best, self.waited) = (None, 0);
     }
 
     /// Ratios that were multiplied in.
@@ -530,7 +532,7 @@ impl RatioTraining {
     /// [`Error::Device`] when the device cannot be read.
     pub async fn finish(&mut self) -> Result<()> {
         if self.config.arm == Arm::Adaptive && !self.book.finished {
-            let useful = self.book.best < self.config.rule.chance;
+            let useful = self.book.best.is_some_and(|b| b < self.config.rule.chance);
             let why = if useful {
                 "end of training"
             } else {

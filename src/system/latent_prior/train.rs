@@ -53,13 +53,13 @@ pub(super) fn cpu() -> Recipe {
         seed: 1,
         checkpoint_seconds: 60.0,
         latent: LatentStage {
-            iterations: 6000,
+            iterations: 5000,
             seconds: 0.0,
             batch: 64,
             learning_rate: 5e-4,
             ema_half_life: 6400.0,
             sigma: 0.3,
-            warmup: 2000,
+            warmup: 1500,
             held_out: 500,
             posterior: Posterior {
                 kind: PosteriorKind::Langevin,
@@ -71,7 +71,7 @@ pub(super) fn cpu() -> Recipe {
                 arm: Arm::Adaptive,
                 hidden: 100,
                 layers: 2,
-                learning_rate: 2e-4,
+                learning_rate: 1e-3,
                 ema_decay: 0.99,
                 chains: 256,
                 transitions: 5,
@@ -80,14 +80,14 @@ pub(super) fn cpu() -> Recipe {
                 bridges: 4,
                 rule: Rule {
                     check_every: 50,
-                    tolerance: 0.003,
-                    patience: 4,
-                    longest: 1500,
+                    tolerance: 0.005,
+                    patience: 3,
+                    longest: 800,
                     chance: 0.685,
                     stages: 8,
                 },
             },
-            generator: GeneratorConfig::grey28(16, 16),
+            generator: GeneratorConfig::grey28(16, 12),
         },
     }
 }
@@ -101,6 +101,7 @@ fn gpu() -> Recipe {
     r.latent.ema_half_life = 20_000.0;
     r.latent.prior.hidden = 200;
     r.latent.prior.chains = 512;
+    r.latent.prior.learning_rate = 2e-4;
     r.latent.prior.rule.longest = 10_000;
     r.latent.generator = GeneratorConfig::grey28(32, 64);
     r
@@ -509,7 +510,6 @@ fn export(
     }
     let energies = pollster::block_on(artifact::start_energies(&*model, 0, 1.0, 4))?;
     let dataset = session.request.data.spec();
-    let preset = &session.request.preset;
     let value = |v: f64| serde_json::json!(v);
     let book = &training.prior.book;
     let card = Card {
@@ -530,16 +530,7 @@ fn export(
         },
         architecture: serde_json::to_value(&architecture)
             .map_err(|e| Error::model(name, e, "report this as a bug"))?,
-        training: serde_json::json!({
-            "recipe": recipe,
-            "preset": preset,
-            "images": train.count,
-            "iterations": training.iteration,
-            "seconds": session.seconds(),
-            "device": session.state.device,
-            "commit": session.state.commit,
-            "command": format!("mixwell train {NAME} --data {} --preset {preset}", session.request.data),
-        }),
+        training: session.account(NAME, recipe, train.count, training.iteration),
         metrics: acceptance
             .into_iter()
             .map(|(name, v)| (name, value(v)))
