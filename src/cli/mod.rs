@@ -2,9 +2,11 @@
 
 mod chains;
 mod device;
+mod doctor;
 mod eval;
 mod info;
 mod prior;
+mod runs;
 mod train;
 
 use std::process::ExitCode;
@@ -54,6 +56,10 @@ enum Command {
     Anomaly(prior::AnomalyArgs),
     /// Show a model's card and test it on a device.
     Info(info::InfoArgs),
+    /// List training runs, or compare some.
+    Runs(runs::RunsArgs),
+    /// Look at the machine: devices, driver, limits, speed.
+    Doctor(doctor::DoctorArgs),
     /// Rewrite models/manifest.json from the model folders.
     Manifest(info::ManifestArgs),
 }
@@ -92,6 +98,8 @@ fn run(command: Command) -> Result<Outcome> {
         Command::Toys(args) => args.run(),
         Command::Anomaly(args) => args.run(),
         Command::Info(args) => args.run(),
+        Command::Runs(args) => args.run(),
+        Command::Doctor(args) => args.run(),
         Command::Manifest(args) => args.run(),
     }
 }

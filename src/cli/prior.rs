@@ -292,6 +292,9 @@ pub struct AnomalyArgs {
     /// Epochs of every run.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(10..))]
     epochs: u64,
+    /// Iterations of every run instead; judged at ten moments of the second half.
+    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(20..))]
+    iterations: Option<u64>,
     /// Seconds of learning of every run instead, whatever each arm makes of them: equal wall-clock.
     #[arg(long)]
     seconds: Option<f64>,
@@ -334,9 +337,9 @@ impl AnomalyArgs {
     /// # Errors
     /// Whatever reading, learning or writing reports.
     pub fn run(self) -> Result<Outcome> {
-        let budget = match self.seconds {
-            Some(seconds) if seconds.is_finite() && seconds > 0.0 => Budget::Seconds(seconds),
-            Some(seconds) => {
+        let budget = match (self.seconds, self.iterations) {
+            (Some(seconds), _) if seconds.is_finite() && seconds > 0.0 => Budget::Seconds(seconds),
+            (Some(seconds), _) => {
                 let fix = "give a positive number";
                 return Err(Error::invalid(
                     "--seconds",
@@ -345,7 +348,8 @@ impl AnomalyArgs {
                     fix,
                 ));
             }
-            None => Budget::Epochs(self.epochs),
+            (None, Some(n)) => Budget::Iterations(n),
+            (None, None) => Budget::Epochs(self.epochs),
         };
         let preset = PRESETS.iter().find(|(name, _)| *name == self.preset);
         let (_, preset) = preset.ok_or_else(|| {

@@ -116,6 +116,8 @@ impl Pool {
 pub enum Budget {
     /// So many epochs; judged after each of the last ten.
     Epochs(u64),
+    /// So many iterations; judged as by seconds.
+    Iterations(u64),
     /// So many seconds of learning, whatever the arm makes of them; judged at ten equidistant moments
     /// of the second half.
     Seconds(f64),
@@ -179,7 +181,7 @@ pub fn run(
     // Judgement k of ten is due at this share of the budget.
     let due = |k: usize| match budget {
         Budget::Epochs(n) => 1.0 - (JUDGEMENTS - 1 - k) as f64 / n as f64,
-        Budget::Seconds(_) => 0.55 + 0.05 * k as f64,
+        Budget::Iterations(_) | Budget::Seconds(_) => 0.55 + 0.05 * k as f64,
     };
     while precision.len() < JUDGEMENTS {
         let began = std::time::Instant::now();
@@ -189,6 +191,7 @@ pub fn run(
         seconds += began.elapsed().as_secs_f64();
         let share = match budget {
             Budget::Epochs(n) => training.iteration as f64 / (n * per_epoch) as f64,
+            Budget::Iterations(n) => training.iteration as f64 / n as f64,
             Budget::Seconds(s) => seconds / s,
         };
         while precision.len() < JUDGEMENTS && share >= due(precision.len()) - 1e-9 {
