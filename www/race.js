@@ -21,7 +21,7 @@ const CALM_EVERY_MS = 600;
 /** @type {Record<string, [label: string, text: string]>} */
 const QUANTITIES = {
   energy: ["energy E", "The energy that each chain walks on; low is likely. In latent space it is U(g(z)) + ‖z‖²/2, in pixel space U(x) − log q(x), so the two scales differ."],
-  tilt: ["tilt U(x)", "What the energy-based model adds to the flow. The same function of the image on both sides, on the same scale."],
+  tilt: ["tilt U(x)", "What the energy-based model adds to the flow, or to the bell-shaped cloud of latents. The same function on both sides, on the same scale."],
 };
 
 /**

@@ -551,6 +551,7 @@ impl RatioTraining {
     ///
     /// # Errors
     /// [`Error::Invalid`] when their number is not the book's.
+    #[cfg(feature = "native")]
     pub(super) fn restored(&mut self, frozen: Vec<Tilt>, book: Book) -> Result<()> {
         let kept = match self.config.arm {
             Arm::Adaptive => book.kept(),
@@ -572,6 +573,7 @@ impl RatioTraining {
     }
 
     /// A network of the present architecture, to be filled from a checkpoint.
+    #[cfg(feature = "native")]
     pub(super) fn blank(&self) -> Bank {
         Bank::new(&self.config, self.dim, 0, &self.device)
     }
