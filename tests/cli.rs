@@ -393,3 +393,62 @@ fn stages_toys_and_anomalies() {
     fails(&["anomaly", "--set", "latent.widths=3"], &["latent.widths"]);
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn runs_are_listed_compared_and_watched() {
+    let folder = scratch("runs");
+    let runs = folder.to_string_lossy().into_owned();
+    for (name, rate) in [("a", 0.1), ("b", 0.2)] {
+        let run = folder.join(name);
+        std::fs::create_dir_all(run.join("checkpoint")).unwrap();
+        let config = format!("seed = 1\n[net]\nrate = {rate}\n");
+        std::fs::write(run.join("config.toml"), config).unwrap();
+        let state = r#"{"phase":"net","iteration":40,"seconds":90.0,"commit":"c","device":"CPU","preset":"cpu"}"#;
+        std::fs::write(run.join("checkpoint/state.json"), state).unwrap();
+        // The last line was cut short by a kill.
+        let line = |i: u64, v: f64| {
+            format!(
+                r#"{{"event":"metrics","phase":"net","iteration":{i},"seconds":1.0,"values":{{"loss":{v}}}}}"#
+            )
+        };
+        let metrics = format!(
+            "{}\n{}\n{{\"event\":\"met",
+            line(20, 2.0 + rate),
+            line(40, 1.0 + rate)
+        );
+        std::fs::write(run.join("metrics.jsonl"), metrics).unwrap();
+    }
+    let text = |args: &[&str]| {
+        let out = mixwell(args);
+        assert_eq!(
+            out.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let listed = text(&["runs", "--runs", &runs]);
+    assert!(
+        listed.contains("loss 1.1000") && listed.contains("loss 1.2000"),
+        "{listed}"
+    );
+    let compared = text(&["runs", "a", "b", "--runs", &runs]);
+    assert!(
+        compared.contains("net.rate") && !compared.contains("seed"),
+        "{compared}"
+    );
+    let watched = text(&["watch", "a", "--once", "--runs", &runs]);
+    assert!(
+        watched.contains("iteration 40") && watched.contains("█▁"),
+        "{watched}"
+    );
+    fails(&["watch", "c", "--once", "--runs", &runs], &["a, b"]);
+    fails(
+        &["watch", "a", "--every", "0", "--runs", &runs],
+        &["positive"],
+    );
+    let doctor: serde_json::Value = serde_json::from_str(&text(&["doctor", "--json"])).unwrap();
+    assert!(doctor["speeds"][0]["matrix_gflops"].as_f64().unwrap() > 0.0);
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -552,6 +552,7 @@ fn eval_measures_writes_and_replays() {
                 classifier: None,
                 against: None,
                 inception: None,
+                kept_samples: Some(root.join("kept.samples")),
                 load: &load,
                 device: (device.clone(), "CPU".into()),
                 note: &mut |text| notes.push(text.to_owned()),
@@ -594,8 +595,13 @@ fn eval_measures_writes_and_replays() {
     let p = score.percentiles[0].energy;
     assert!(score.percentiles.len() == 5 && (0.0..=1.0).contains(&p.below) && p.low <= p.below);
     // The same seed, the same report; only the time differs.
-    let (again, _) = measure();
+    // The second time its samples are taken from where the first kept them.
+    let (again, notes) = measure();
     let again = again.unwrap();
+    assert!(
+        notes.iter().any(|n| n.contains("kept samples")),
+        "{notes:?}"
+    );
     assert_eq!(
         Report {
             seconds: 0.0,
@@ -606,6 +612,27 @@ fn eval_measures_writes_and_replays() {
             ..report
         }
     );
+    // Kept samples of another plan are refused, and so is a file that holds none.
+    let kept = |plan: &Plan| {
+        let setting = Setting {
+            model: folder.to_str().unwrap(),
+            classifier: None,
+            against: None,
+            inception: None,
+            kept_samples: Some(root.join("kept.samples")),
+            load: &load,
+            device: (device.clone(), "CPU".into()),
+            note: &mut |_| (),
+        };
+        evaluate(plan, setting).unwrap_err().to_string()
+    };
+    let other = Plan {
+        seed: 5,
+        ..plan.clone()
+    };
+    assert!(kept(&other).contains("seed: 5"));
+    std::fs::write(root.join("kept.samples"), b"no samples").unwrap();
+    assert!(kept(&plan).contains("kept.samples"));
     // A baseline measured by the same plan goes onto the card; by another plan, it is refused.
     let with = |plan: &Plan| {
         let setting = Setting {
@@ -613,6 +640,7 @@ fn eval_measures_writes_and_replays() {
             classifier: None,
             against: folder.to_str(),
             inception: None,
+            kept_samples: None,
             load: &load,
             device: (device.clone(), "CPU".into()),
             note: &mut |_| (),
@@ -645,6 +673,7 @@ fn eval_measures_writes_and_replays() {
         classifier: None,
         against: None,
         inception: None,
+        kept_samples: None,
         load: &load,
         device: (device.clone(), "CPU".into()),
         note: &mut |_| (),

@@ -58,6 +58,8 @@ enum Command {
     Info(info::InfoArgs),
     /// List training runs, or compare some.
     Runs(runs::RunsArgs),
+    /// Watch a run from another terminal.
+    Watch(runs::WatchArgs),
     /// Look at the machine: devices, driver, limits, speed.
     Doctor(doctor::DoctorArgs),
     /// Rewrite models/manifest.json from the model folders.
@@ -99,6 +101,7 @@ fn run(command: Command) -> Result<Outcome> {
         Command::Anomaly(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Runs(args) => args.run(),
+        Command::Watch(args) => args.run(),
         Command::Doctor(args) => args.run(),
         Command::Manifest(args) => args.run(),
     }

@@ -1,9 +1,11 @@
-//! `mixwell runs`: what was trained, how far, and what differed.
+//! `mixwell runs` and `mixwell watch`: what was trained, how far, what differed, and how it goes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::IsTerminal as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -219,5 +221,172 @@ fn compare(found: &[Found]) {
         if values.windows(2).any(|pair| pair[0] != pair[1]) {
             row(key, values);
         }
+    }
+}
+
+/// Watch a run from another terminal: its metrics as they come, each with its course and its range.
+#[derive(clap::Args)]
+pub struct WatchArgs {
+    /// The run.
+    name: String,
+    /// Folder of all runs.
+    #[arg(long, default_value = "runs")]
+    runs: PathBuf,
+    /// Seconds between two looks.
+    #[arg(long, default_value_t = 2.0)]
+    every: f64,
+    /// Look once.
+    #[arg(long)]
+    once: bool,
+}
+
+/// One metric over a run.
+type Course = Vec<(u64, f64)>;
+
+/// Points of a course in a terminal.
+const COLUMNS: usize = 48;
+
+impl WatchArgs {
+    /// Shows the run until Ctrl-C.
+    ///
+    /// # Errors
+    /// As [`RunsArgs::run`].
+    pub fn run(self) -> Result<Outcome> {
+        if !(self.every.is_finite() && self.every > 0.0) {
+            let fix = "give a positive number";
+            return Err(Error::invalid("--every", "seconds", self.every, fix));
+        }
+        let terminal = std::io::stdout().is_terminal();
+        let mut shown = String::new();
+        loop {
+            let found = read(&self.runs, &self.name)?;
+            let text = dashboard(&found, &courses(&self.runs.join(&self.name)), &self.runs);
+            if text != shown {
+                if terminal && !self.once {
+                    // Clear, and begin at the top.
+                    print!("\x1b[2J\x1b[H");
+                }
+                println!("{text}");
+                shown = text;
+            }
+            if self.once {
+                return Ok(Outcome::Done);
+            }
+            std::thread::sleep(Duration::from_secs_f64(self.every));
+        }
+    }
+}
+
+/// Every metric of a run's file, by phase and name.
+fn courses(folder: &Path) -> BTreeMap<(String, String), Course> {
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+    let mut courses: BTreeMap<(String, String), Course> = BTreeMap::new();
+    for line in text.lines() {
+        // The line that is being written is looked at next time.
+        if let Ok(Event::Metrics {
+            phase,
+            iteration,
+            values,
+            ..
+        }) = serde_json::from_str(line)
+        {
+            for (name, value) in values {
+                courses
+                    .entry((phase.clone(), name))
+                    .or_default()
+                    .push((iteration, value));
+            }
+        }
+    }
+    courses
+}
+
+fn dashboard(found: &Found, courses: &BTreeMap<(String, String), Course>, runs: &Path) -> String {
+    let mut lines = Vec::new();
+    match &found.state {
+        Some(s) => lines.push(format!(
+            "{}: {} {} (checkpoint), {:.2} h, {}, preset {}",
+            found.name,
+            s.phase,
+            s.iteration,
+            s.seconds / 3600.0,
+            s.device,
+            s.preset
+        )),
+        None => lines.push(format!("{}: no checkpoint yet", found.name)),
+    }
+    let width = courses.keys().map(|(_, n)| n.len()).max().unwrap_or(0);
+    let mut phase = "";
+    for ((of, name), course) in courses {
+        if of != phase {
+            let last = course.last().map_or(0, |p| p.0);
+            lines.push(format!("\n{of}, iteration {last}"));
+            phase = of;
+        }
+        let values: Vec<f64> = course.iter().map(|p| p.1).collect();
+        let (low, high) = range(&values);
+        let last = values.last().copied().unwrap_or(f64::NAN);
+        lines.push(format!(
+            "  {name:width$} {last:>12.5}  {}  {low:.4} … {high:.4}",
+            sparkline(&values)
+        ));
+    }
+    let pictures = fs::read_dir(runs.join(&found.name))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let newest = pictures
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "png"))
+        .max_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok());
+    if let Some(path) = newest {
+        lines.push(format!("\nnewest picture: {}", path.display()));
+    }
+    lines.join("\n")
+}
+
+fn range(values: &[f64]) -> (f64, f64) {
+    let finite = values.iter().copied().filter(|v| v.is_finite());
+    finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+        (low.min(v), high.max(v))
+    })
+}
+
+/// Means over as many equal parts as there are columns, as bars of eight heights; what is no number is
+/// marked.
+fn sparkline(values: &[f64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let columns = COLUMNS.min(values.len());
+    let means: Vec<f64> = (0..columns)
+        .map(|k| {
+            let part = &values[k * values.len() / columns..(k + 1) * values.len() / columns];
+            part.iter().sum::<f64>() / part.len() as f64
+        })
+        .collect();
+    let (low, high) = range(&means);
+    let bars: String = means
+        .iter()
+        .map(|v| match v.is_finite() {
+            true if high > low => BARS[((v - low) / (high - low) * 7.0).round() as usize],
+            true => BARS[0],
+            false => '!',
+        })
+        .collect();
+    format!("{bars:<COLUMNS$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparklines_show_rise_fall_and_what_is_no_number() {
+        let rising: Vec<f64> = (0..480).map(f64::from).collect();
+        let line: Vec<char> = sparkline(&rising).chars().collect();
+        assert_eq!((line.len(), line[0], line[47]), (48, '▁', '█'));
+        assert!(line.is_sorted());
+        assert_eq!(sparkline(&[1.0, f64::NAN, 3.0]).trim_end(), "▁!█");
+        assert_eq!(sparkline(&[2.0, 2.0]).trim_end(), "▁▁");
+        assert_eq!(sparkline(&[]).trim_end(), "");
     }
 }
