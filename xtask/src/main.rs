@@ -145,6 +145,7 @@ fn fixtures() -> Result {
         "augment.py",
         "clel_objective.py",
         "clel_nets.py",
+        "latent_prior.py",
     ] {
         run(Command::new("python3").arg(format!("tests/fixtures/{script}")))?;
     }
