@@ -36,13 +36,15 @@ export function showModel({ info, files, report, cached, forget }) {
 }
 
 /**
- * Rows of name and text; a group of metrics gives a row for each of its own.
+ * Rows of name and text; a group of metrics gives a row for each of its own, a list of numbers one.
  * @param {Record<string, unknown>} metrics
  * @param {string} [prefix]
  * @returns {string[][]}
  */
 function flat(metrics, prefix = "") {
   return Object.entries(metrics).flatMap(([name, value]) => {
+    // Numbers in a row; records, such as the checks of every stage, have a chart in a room of their own.
+    if (Array.isArray(value)) return value.every((item) => typeof item === "number") ? [[prefix + name, value.map((item) => compact(item, 4)).join(", ")]] : [];
     if (value !== null && typeof value === "object") return flat(/** @type {Record<string, unknown>} */ (value), `${prefix}${name} `);
     return [[prefix + name, typeof value === "number" ? compact(value, 4) : String(value)]];
   });

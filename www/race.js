@@ -20,7 +20,7 @@ const CALM_EVERY_MS = 600;
 
 /** @type {Record<string, [label: string, text: string]>} */
 const QUANTITIES = {
-  energy: ["energy E", "The energy that each chain walks on; low is likely. In latent space it is U(g(z)) + ‖z‖²/2, in pixel space U(x) − log q(x), so the two scales differ."],
+  energy: ["energy E", "The energy that each chain walks on; low is likely. Each space has an energy of its own for the same model, so the two scales differ."],
   tilt: ["tilt U(x)", "What the energy-based model adds to the flow, or to the bell-shaped cloud of latents. The same function on both sides, on the same scale."],
 };
 
