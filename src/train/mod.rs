@@ -4,6 +4,7 @@
 mod batches;
 mod run_folder;
 mod session;
+mod steps;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +25,8 @@ pub use run_folder::RunFolder;
 pub use session::{
     Preset, Session, State, choose_recipe, commit, read_json, record_error, write_json,
 };
+
+pub use steps::adapted_steps;
 
 /// What the command line asks for.
 pub struct Request {

@@ -32,9 +32,9 @@ use crate::{
 
 pub use learn::{FlowStage, FlowTraining, TiltStage, TiltStep, TiltTraining};
 #[cfg(feature = "native")]
-pub use train::{PRESETS, Recipe, train_flow, train_tilt};
+pub(super) use train::principal_components;
 #[cfg(feature = "native")]
-pub(super) use train::{principal_components, round};
+pub use train::{PRESETS, Recipe, train_flow, train_tilt};
 
 /// This system's entry in the registry.
 pub const REGISTRATION: Registration = Registration {

@@ -27,10 +27,10 @@ use crate::{
         tilt::TiltConfig,
     },
     rng::{Purpose, Rng},
-    sampler::{Run, SamplerConfig, SavedRun, Trace},
+    sampler::{Run, SamplerConfig, SavedRun},
     train::{
-        Batches, Event, Preset, Request, RunFolder, Session, Sink, choose_recipe, dequantised,
-        read_json, record_error, write_json,
+        Batches, Event, Preset, Request, RunFolder, Session, Sink, adapted_steps, choose_recipe,
+        dequantised, read_json, record_error, write_json,
     },
 };
 
@@ -530,31 +530,9 @@ fn export(
     );
     let tilt = tilt_statistics(&stored, test_data, recipe, device);
 
-    let mut step_sizes: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-    let mut acceptance = BTreeMap::new();
-    for space in model.spaces() {
-        let of_space = step_sizes.entry(space.into()).or_default();
-        for sampler in ["mala", "hmc"] {
-            let config = SamplerConfig {
-                sampler: sampler.into(),
-                step_size: Some(if space == "latent" { 0.15 } else { 0.01 }),
-                warmup: 80,
-                ..SamplerConfig::default()
-            };
-            let x = model.starts(space, &Rng::new(recipe.seed), 16, 1.0)?;
-            let mut run = Run::new(model.target(space)?, &config, Rng::new(recipe.seed), x)?;
-            let mut trace = Trace::new(model.target(space)?.observables(), 16);
-            for draw in pollster::block_on(run.advance(100))? {
-                trace.push(&draw);
-            }
-            acceptance.insert(format!("{space}_{sampler}"), trace.acceptance());
-            of_space.insert(sampler.into(), round(run.step_sizes()[0]));
-        }
-        // Half of MALA's step: a quarter of its drift, where the bias of the unadjusted chain is
-        // small and it does not leave.
-        let ula = of_space["mala"] / 2.0;
-        of_space.insert("ula".into(), round(ula));
-    }
+    let (step_sizes, acceptance) = adapted_steps(&*model, recipe.seed, |space| {
+        if space == "latent" { 0.15 } else { 0.01 }
+    })?;
     let energies = pollster::block_on(artifact::start_energies(&*model, 0, 1.0, 4))?;
     let data_name = request_name(session);
     let dataset = session.request.data.spec();
@@ -583,7 +561,7 @@ fn export(
         training: session.account("flow-ebm", recipe, train_data.count, recipe.flow.iterations + training.iteration),
         metrics: acceptance
             .into_iter()
-            .map(|(name, v)| (format!("acceptance_{name}"), value(v)))
+            .map(|(name, v)| (name, value(v)))
             .chain([
             ("flow_test_bits_per_dimension".into(), value(bpd)),
             ("flow_test_images".into(), serde_json::json!(count)),
@@ -615,12 +593,6 @@ fn export(
 
 fn request_name(session: &Session<'_, '_, '_>) -> String {
     session.request.data.to_string()
-}
-
-/// Three significant digits: a recommendation, not a measurement.
-pub(in crate::system) fn round(v: f64) -> f64 {
-    let scale = 10f64.powf(2.0 - v.abs().log10().floor());
-    (v * scale).round() / scale
 }
 
 struct TiltStatistics {

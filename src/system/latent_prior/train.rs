@@ -27,11 +27,11 @@ use crate::{
     nn::{dict::Dict, ema::Ema, generator::GeneratorConfig},
     prior::STEPS,
     rng::Rng,
-    sampler::{Run, SamplerConfig, SavedRun, Trace},
-    system::flow_ebm::{principal_components, round},
+    sampler::SavedRun,
+    system::flow_ebm::principal_components,
     train::{
-        Batches, Event, Preset, Request, RunFolder, Session, Sink, choose_recipe, read_json,
-        record_error, write_json,
+        Batches, Event, Preset, Request, RunFolder, Session, Sink, adapted_steps, choose_recipe,
+        read_json, record_error, write_json,
     },
 };
 
@@ -484,30 +484,9 @@ fn export(
         ))?;
         sir_ess.push(drawn.ess);
     }
-    let mut step_sizes: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-    let mut acceptance = BTreeMap::new();
-    for space in model.spaces() {
-        let of_space = step_sizes.entry(space.into()).or_default();
-        for sampler in ["mala", "hmc"] {
-            let config = SamplerConfig {
-                sampler: sampler.into(),
-                step_size: Some(if space == "latent" { 0.3 } else { 0.02 }),
-                warmup: 80,
-                ..SamplerConfig::default()
-            };
-            let x = model.starts(space, &Rng::new(recipe.seed), 16, 1.0)?;
-            let mut run = Run::new(model.target(space)?, &config, Rng::new(recipe.seed), x)?;
-            let mut trace = Trace::new(model.target(space)?.observables(), 16);
-            for draw in pollster::block_on(run.advance(100))? {
-                trace.push(&draw);
-            }
-            acceptance.insert(format!("acceptance_{space}_{sampler}"), trace.acceptance());
-            of_space.insert(sampler.into(), round(run.step_sizes()[0]));
-        }
-        // Half of MALA's step: a quarter of its drift, where the bias is small.
-        let ula = of_space["mala"] / 2.0;
-        of_space.insert("ula".into(), round(ula));
-    }
+    let (step_sizes, acceptance) = adapted_steps(&*model, recipe.seed, |space| {
+        if space == "latent" { 0.3 } else { 0.02 }
+    })?;
     let energies = pollster::block_on(artifact::start_energies(&*model, 0, 1.0, 4))?;
     let dataset = session.request.data.spec();
     let value = |v: f64| serde_json::json!(v);
