@@ -101,6 +101,21 @@ impl Error {
         }
     }
 
+    /// Checks that settings of a recipe, by name, are finite and above 0.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first that is not.
+    #[cfg(feature = "native")]
+    pub fn unless_positive(settings: &[(&str, f64)]) -> Result<()> {
+        match settings.iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
+            Some((what, v)) => {
+                let fix = "change the recipe";
+                Err(Self::invalid(what, "a positive number", v, fix))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Checks that a number lies in `low..=high`.
     ///
     /// # Errors

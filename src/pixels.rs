@@ -9,6 +9,12 @@ pub fn tensor(bytes: &[u8], dim: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [n, dim]), device)
 }
 
+/// Flattened images `[B, D]` → `[B, C, H, W]`.
+pub fn as_images(x: Tensor<2>, [c, h, w]: [usize; 3]) -> Tensor<4> {
+    let [batch, _] = x.dims();
+    x.reshape([batch, c, h, w])
+}
+
 /// (v + ½)/256: the middle of byte v's bin, the mean of what dequantisation makes of it.
 pub fn centre(v: u8) -> f32 {
     (f32::from(v) + 0.5) / 256.0

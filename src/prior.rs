@@ -225,6 +225,8 @@ struct Work {
     target: Arc<StageEnergy>,
     run: Run,
     trace: Trace,
+    /// Log ratios of the stage's classifier at the training images' latents; none at stage 0.
+    posterior: Option<Vec<f32>>,
 }
 
 /// A session on a device.
@@ -367,18 +369,15 @@ impl Prior {
             ("start scale", config.start_scale, 1e-3, 3.0),
             ("temperature", config.temperature, 0.05, 20.0),
         ] {
-            if !(low..=high).contains(&value) {
-                return Err(Error::invalid(
-                    what,
-                    format!("a number from {low} to {high}"),
-                    value,
-                    "give a value in that range",
-                ));
-            }
+            Error::unless_within(what, value, low, high)?;
         }
         let target = Arc::new(StageEnergy::new(loaded.model.clone(), config.stage, true)?);
+        let latents = loaded.model.reference.latents.clone();
         if config.sampler == "sir" {
-            let frame = self.resampled(&config, &target).await?;
+            let posterior = log_ratios(&target, latents).await?;
+            let frame = self
+                .resampled(&config, &target, posterior.as_deref())
+                .await?;
             (self.work, self.drawn) = (None, Some(frame.clone()));
             return Ok(frame);
         }
@@ -406,12 +405,14 @@ impl Prior {
             * config.start_scale;
         let trace = Trace::new(crate::energy::Energy::observables(&*target), config.count);
         let run = Run::new(target.clone(), &sampler, rng, z)?;
+        let posterior = log_ratios(&target, latents).await?;
         self.drawn = None;
         self.work = Some(Work {
             config,
             target,
             run,
             trace,
+            posterior,
         });
         self.advance(0).await
     }
@@ -492,8 +493,9 @@ impl Prior {
             ..PriorFrame::blank(&work.config)
         };
         let (z, energy) = (work.run.states(), work.run.point().energy.clone());
-        let target = work.target.clone();
-        self.seen(frame, &target, z, energy).await
+        let (target, posterior) = (work.target.clone(), work.posterior.clone());
+        self.seen(frame, &target, z, energy, posterior.as_deref())
+            .await
     }
 
     /// A frame with what is seen of its states.
@@ -503,20 +505,14 @@ impl Prior {
         target: &StageEnergy,
         z: Tensor<2>,
         energy: Tensor<1>,
+        posterior: Option<&[f32]>,
     ) -> Result<PriorFrame> {
         let model = &self.loaded()?.model;
         let images: Vec<f32> = read(model.decode(z.clone())).await?;
         let plane: Vec<f32> = read(model.reference.project(z.clone())).await?;
         let energies: Vec<f32> = read(energy).await?;
-        let ratio = match target.last() {
-            Some(ratio) => {
-                let f = |z: Tensor<2>| ratio.forward(z).neg();
-                let prior: Vec<f32> = read(f(z)).await?;
-                let posterior: Vec<f32> = read(f(model.reference.latents.clone())).await?;
-                Some(histogram(&prior, &posterior))
-            }
-            None => None,
-        };
+        let ratio = log_ratios(target, z).await?.zip(posterior);
+        let ratio = ratio.map(|(prior, posterior)| histogram(&prior, posterior));
         Ok(PriorFrame {
             images: Bytes(images.into_iter().map(pixels::byte).collect()),
             plane: plane.into(),
@@ -526,7 +522,12 @@ impl Prior {
         })
     }
 
-    async fn resampled(&self, config: &PriorConfig, target: &StageEnergy) -> Result<PriorFrame> {
+    async fn resampled(
+        &self,
+        config: &PriorConfig,
+        target: &StageEnergy,
+        posterior: Option<&[f32]>,
+    ) -> Result<PriorFrame> {
         let model = &self.loaded()?.model;
         let Resampled {
             z,
@@ -552,7 +553,7 @@ impl Prior {
             temperature: config.temperature,
             ..PriorFrame::blank(config)
         };
-        self.seen(frame, target, z, energy).await
+        self.seen(frame, target, z, energy, posterior).await
     }
 
     fn image(&self, bytes: &[u8]) -> Result<Tensor<2>> {
@@ -676,6 +677,14 @@ impl PriorFrame {
             gradients: 0.0,
             sir: None,
         }
+    }
+}
+
+/// f = −U of a stage's classifier at latents; none at stage 0.
+async fn log_ratios(target: &StageEnergy, z: Tensor<2>) -> Result<Option<Vec<f32>>> {
+    match target.last() {
+        Some(ratio) => Ok(Some(read(ratio.forward(z).neg()).await?)),
+        None => Ok(None),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     artifact::Card,
     energy::Energy,
     error::{Error, Result},
-    rng::Rng,
+    rng::{Purpose, Rng},
 };
 
 /// Every system there is.
@@ -76,6 +76,24 @@ pub trait Model: Send + Sync {
     fn latent_prior(&self) -> Option<&Arc<latent_prior::LatentPrior>> {
         None
     }
+}
+
+/// z ~ N(0, scale²), `[chains, dim]`: over-dispersed starts in a latent space.
+fn latent_starts(
+    rng: &Rng,
+    [chains, dim]: [usize; 2],
+    scale: f64,
+    device: &Device,
+) -> Result<Tensor<2>> {
+    if !(scale.is_finite() && scale > 0.0 && scale <= 10.0) {
+        return Err(Error::invalid(
+            "start scale",
+            "a standard deviation in (0, 10]",
+            scale,
+            "1.5 gives over-dispersed starts",
+        ));
+    }
+    Ok(rng.normal_tensor(Purpose::Start, 0, chains, dim, device) * scale)
 }
 
 /// The registration of a name.

@@ -4,6 +4,7 @@
 // function of (seed, transition, chain), so that runs replay. Seed 666 panics after 20 transitions.
 
 import { summarise } from "./diagnostics.js";
+import { generator } from "./random.js";
 
 const LATENT = 8;
 const STAGES = 4;
@@ -32,26 +33,6 @@ const SETS = [
   { name: "flat", title: "Flat grey (mock)", images: 256, auroc: { value: 0.44, low: 0.39, high: 0.49 }, middle: 90 },
 ];
 const wait = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** @param {...number} keys */
-function generator(...keys) {
-  let state = 0x9e3779b9;
-  for (const key of keys) {
-    state = Math.imul(state ^ (key >>> 0), 0x85ebca6b);
-    state ^= state >>> 13;
-    state = Math.imul(state, 0xc2b2ae35);
-    state ^= state >>> 16;
-  }
-  const uniform = () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let mixed = state ^ (state >>> 16);
-    mixed = Math.imul(mixed, 0x21f0aaad);
-    mixed ^= mixed >>> 15;
-    mixed = Math.imul(mixed, 0x735a2d97);
-    return (((mixed ^ (mixed >>> 15)) >>> 0) + 0.5) / 2 ** 32;
-  };
-  return { uniform, normal: () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()) };
-}
 
 /** What all classifiers together say, and its gradient. */
 function tilt(z) {

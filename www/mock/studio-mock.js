@@ -2,25 +2,7 @@
 // build: blobs that grow out of noise, each number a function of (seed, step, image), so that runs
 // replay. Its "classes" are blobs at places of their own. Seed 666 panics after 20 steps.
 
-/** @param {...number} keys */
-function generator(...keys) {
-  let state = 0x9e3779b9;
-  for (const key of keys) {
-    state = Math.imul(state ^ (key >>> 0), 0x85ebca6b);
-    state ^= state >>> 13;
-    state = Math.imul(state, 0xc2b2ae35);
-    state ^= state >>> 16;
-  }
-  const uniform = () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let mixed = state ^ (state >>> 16);
-    mixed = Math.imul(mixed, 0x21f0aaad);
-    mixed ^= mixed >>> 15;
-    mixed = Math.imul(mixed, 0x735a2d97);
-    return (((mixed ^ (mixed >>> 15)) >>> 0) + 0.5) / 2 ** 32;
-  };
-  return { uniform, normal: () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()) };
-}
+import { generator } from "./random.js";
 
 const CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 const SETS = [

@@ -30,6 +30,7 @@ use crate::{
         encoder::{EncoderConfig, FrozenEncoder},
         resnet::{EnergyNetConfig, FrozenEnergyNet, energy_of},
     },
+    pixels::as_images,
     rng::{Purpose, Rng},
 };
 
@@ -239,12 +240,6 @@ fn pixel_space(shape: [usize; 3]) -> Space {
         dim: shape.iter().product(),
         image: Some(shape),
     }
-}
-
-/// Flattened images `[B, D]` → `[B, C, H, W]`.
-fn as_images(x: Tensor<2>, [c, h, w]: [usize; 3]) -> Tensor<4> {
-    let [batch, _] = x.dims();
-    x.reshape([batch, c, h, w])
 }
 
 /// An energy of f(x) with its gradient at states `[B, D]`.

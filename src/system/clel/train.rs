@@ -239,7 +239,7 @@ fn check(recipe: &Recipe) -> Result<()> {
     stage.energy.check()?;
     stage.encoder.check()?;
     stage.augment.check()?;
-    let positive = [
+    Error::unless_positive(&[
         ("clel.iterations", stage.iterations as f64),
         ("clel.batch", stage.batch as f64),
         ("clel.learning_rate", stage.learning_rate),
@@ -249,13 +249,7 @@ fn check(recipe: &Recipe) -> Result<()> {
         ("clel.chains.steps", stage.chains.steps as f64),
         ("clel.chains.drift", stage.chains.drift),
         ("clel.chains.noise", stage.chains.noise),
-    ];
-    for (what, v) in positive {
-        if !(v.is_finite() && v > 0.0) {
-            let fix = "change the recipe";
-            return Err(Error::invalid(what, "a positive number", v, fix));
-        }
-    }
+    ])?;
     if stage.chains.buffer < stage.batch || !(0.0..=1.0).contains(&stage.chains.reinit) {
         return Err(Error::invalid(
             "clel.chains",

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use burn::{module::Module, tensor::Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Model, Registration};
+use super::{Model, Registration, latent_starts};
 use crate::{
     artifact::Card,
     energy::{Energy, Evaluation, Space},
@@ -27,7 +27,8 @@ use crate::{
         flow::{Flow, FlowConfig},
         tilt::{Tilt, TiltConfig},
     },
-    rng::{Purpose, Rng},
+    pixels::as_images,
+    rng::Rng,
 };
 
 pub use learn::{FlowStage, FlowTraining, TiltStage, TiltStep, TiltTraining};
@@ -182,7 +183,10 @@ impl Energy for LatentEnergy {
     }
 
     fn to_image(&self, z: Tensor<2>) -> Option<Tensor<4>> {
-        Some(images(self.0.flow.inverse(z), self.0.flow.config().shape))
+        Some(as_images(
+            self.0.flow.inverse(z),
+            self.0.flow.config().shape,
+        ))
     }
 }
 
@@ -212,13 +216,8 @@ impl Energy for PixelEnergy {
     }
 
     fn to_image(&self, x: Tensor<2>) -> Option<Tensor<4>> {
-        Some(images(x, self.0.flow.config().shape))
+        Some(as_images(x, self.0.flow.config().shape))
     }
-}
-
-fn images(x: Tensor<2>, [c, h, w]: [usize; 3]) -> Tensor<4> {
-    let [batch, _] = x.dims();
-    x.reshape([batch, c, h, w])
 }
 
 struct Loaded(Arc<FlowEbm>);
@@ -243,17 +242,9 @@ impl Model for Loaded {
 
     fn starts(&self, space: &str, rng: &Rng, chains: usize, scale: f64) -> Result<Tensor<2>> {
         self.target(space)?;
-        if !(scale.is_finite() && scale > 0.0 && scale <= 10.0) {
-            return Err(Error::invalid(
-                "start scale",
-                "a standard deviation in (0, 10]",
-                scale,
-                "1.5 gives over-dispersed starts",
-            ));
-        }
         let dim = self.0.flow.config().dim();
         let device = self.0.projection.mean.device();
-        let z = rng.normal_tensor(Purpose::Start, 0, chains, dim, &device) * scale;
+        let z = latent_starts(rng, [chains, dim], scale, &device)?;
         Ok(if space == "latent" {
             z
         } else {

@@ -452,7 +452,7 @@ fn snapshot(session: &mut Session<'_, '_, '_>, flow: &Flow, recipe: &Recipe) -> 
 
 fn check(recipe: &Recipe) -> Result<()> {
     recipe.flow.architecture.check()?;
-    let positive = [
+    Error::unless_positive(&[
         ("batch", recipe.batch as f64),
         ("flow.iterations", recipe.flow.iterations as f64),
         ("flow.learning_rate", recipe.flow.learning_rate),
@@ -462,17 +462,7 @@ fn check(recipe: &Recipe) -> Result<()> {
         ("tilt.chains", recipe.tilt.chains as f64),
         ("tilt.transitions", recipe.tilt.transitions as f64),
         ("tilt.step_size", recipe.tilt.step_size),
-    ];
-    for (what, v) in positive {
-        if !(v.is_finite() && v > 0.0) {
-            return Err(Error::invalid(
-                what,
-                "a positive number",
-                v,
-                "change the recipe",
-            ));
-        }
-    }
+    ])?;
     if !(1..=8).contains(&recipe.bits) || !(0.0..1.0).contains(&recipe.ema_decay) {
         return Err(Error::invalid(
             "recipe",

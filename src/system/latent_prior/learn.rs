@@ -86,28 +86,17 @@ impl LatentStage {
     pub fn check(&self) -> Result<()> {
         self.generator.check()?;
         self.prior.check()?;
-        let positive = [
-            ("iterations", self.iterations as f64),
-            ("batch", self.batch as f64),
-            ("learning_rate", self.learning_rate),
-            ("ema_half_life", self.ema_half_life),
-            ("sigma", self.sigma),
-            ("held_out", self.held_out as f64),
-            ("posterior.steps", self.posterior.steps as f64),
-            ("posterior.step_size", self.posterior.step_size),
-            ("posterior.width", self.posterior.width as f64),
-        ];
-        for (what, v) in positive {
-            if !(v.is_finite() && v > 0.0) {
-                let what = format!("latent.{what}");
-                return Err(Error::invalid(
-                    what,
-                    "a positive number",
-                    v,
-                    "change the recipe",
-                ));
-            }
-        }
+        Error::unless_positive(&[
+            ("latent.iterations", self.iterations as f64),
+            ("latent.batch", self.batch as f64),
+            ("latent.learning_rate", self.learning_rate),
+            ("latent.ema_half_life", self.ema_half_life),
+            ("latent.sigma", self.sigma),
+            ("latent.held_out", self.held_out as f64),
+            ("latent.posterior.steps", self.posterior.steps as f64),
+            ("latent.posterior.step_size", self.posterior.step_size),
+            ("latent.posterior.width", self.posterior.width as f64),
+        ])?;
         if !(self.seconds.is_finite() && self.seconds >= 0.0) {
             let found = self.seconds;
             let fix = "give 0 for no bound";
@@ -217,10 +206,7 @@ impl Training {
         let prior = if self.iteration >= stage.warmup {
             self.prior.step(plain.clone()).await?
         } else {
-            RatioStep {
-                loss: f64::NAN,
-                acceptance: f64::NAN,
-            }
+            RatioStep::NONE
         };
         let error = (self.nets.generator.forward(latents) - image)
             .powi_scalar(2)

@@ -29,7 +29,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 use self::infer::PosteriorEnergy;
-use super::{Model, Registration, flow_ebm::Projection};
+use super::{Model, Registration, flow_ebm::Projection, latent_starts};
 use crate::{
     artifact::Card,
     energy::{Energy, Evaluation, Point, Space},
@@ -39,7 +39,8 @@ use crate::{
         generator::{Generator, GeneratorConfig},
         tilt::{Tilt, TiltConfig},
     },
-    rng::{Purpose, Rng},
+    pixels::as_images,
+    rng::Rng,
 };
 
 #[cfg(feature = "native")]
@@ -413,11 +414,6 @@ impl Energy for StageEnergy {
     }
 }
 
-fn as_images(x: Tensor<2>, [c, h, w]: [usize; 3]) -> Tensor<4> {
-    let [batch, _] = x.dims();
-    x.reshape([batch, c, h, w])
-}
-
 /// The same model in data space: a state is an image and its latent, (x, z), with
 /// E(x, z) = ‖x − g(z)‖²/(2σ²) + E_K(z). Its marginal in x is the model's p(x) and its marginal in z the
 /// prior, exactly; x given z is the posterior-predictive law. Values of x in [0, 1].
@@ -525,17 +521,9 @@ impl Model for Loaded {
     /// z ~ N(0, scale²), in every space; in "pixel" with the image that z decodes to.
     fn starts(&self, space: &str, rng: &Rng, chains: usize, scale: f64) -> Result<Tensor<2>> {
         self.target(space)?;
-        if !(scale.is_finite() && scale > 0.0 && scale <= 10.0) {
-            return Err(Error::invalid(
-                "start scale",
-                "a standard deviation in (0, 10]",
-                scale,
-                "1.5 gives over-dispersed starts",
-            ));
-        }
         let n = self.0.architecture.generator.latent;
         let device = self.0.reference.mean.device();
-        let z = rng.normal_tensor(Purpose::Start, 0, chains, n, &device) * scale;
+        let z = latent_starts(rng, [chains, n], scale, &device)?;
         Ok(if space == "pixel" {
             Tensor::cat(vec![self.0.decode(z.clone()), z], 1)
         } else {

@@ -124,30 +124,20 @@ impl RatioConfig {
     /// # Errors
     /// [`Error::Invalid`] naming the first number out of its domain.
     pub fn check(&self) -> Result<()> {
-        let positive = [
-            ("hidden", self.hidden as f64),
-            ("layers", self.layers as f64),
-            ("learning_rate", self.learning_rate),
-            ("chains", self.chains as f64),
-            ("transitions", self.transitions as f64),
-            ("step_size", self.step_size),
-            ("bridges", self.bridges as f64),
-            ("rule.check_every", self.rule.check_every as f64),
-            ("rule.patience", f64::from(self.rule.patience)),
-            ("rule.longest", self.rule.longest as f64),
-            ("rule.stages", self.rule.stages as f64),
-            ("rule.chance", self.rule.chance),
-        ];
-        for (what, v) in positive {
-            if !(v.is_finite() && v > 0.0) {
-                return Err(Error::invalid(
-                    format!("prior.{what}"),
-                    "a positive number",
-                    v,
-                    "change the recipe",
-                ));
-            }
-        }
+        Error::unless_positive(&[
+            ("prior.hidden", self.hidden as f64),
+            ("prior.layers", self.layers as f64),
+            ("prior.learning_rate", self.learning_rate),
+            ("prior.chains", self.chains as f64),
+            ("prior.transitions", self.transitions as f64),
+            ("prior.step_size", self.step_size),
+            ("prior.bridges", self.bridges as f64),
+            ("prior.rule.check_every", self.rule.check_every as f64),
+            ("prior.rule.patience", f64::from(self.rule.patience)),
+            ("prior.rule.longest", self.rule.longest as f64),
+            ("prior.rule.stages", self.rule.stages as f64),
+            ("prior.rule.chance", self.rule.chance),
+        ])?;
         if !(0.0..1.0).contains(&self.ema_decay) || !self.rule.tolerance.is_finite() {
             return Err(Error::invalid(
                 "prior",
@@ -283,12 +273,20 @@ impl Bank {
 }
 
 /// What one iteration of the prior saw.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct RatioStep {
     /// The objective: logistic loss, or for maximum likelihood the difference of mean energies.
     pub loss: f64,
     /// Mean acceptance of the prior's chains; not-a-number where there were none.
     pub acceptance: f64,
+}
+
+impl RatioStep {
+    /// Where the prior does not learn.
+    pub const NONE: Self = Self {
+        loss: f64::NAN,
+        acceptance: f64::NAN,
+    };
 }
 
 /// Learns the prior from draws of the latents' distribution, `[B, n]` an iteration.
@@ -395,10 +393,7 @@ impl RatioTraining {
     /// read.
     pub async fn step(&mut self, latents: Tensor<2>) -> Result<RatioStep> {
         if self.config.arm == Arm::Gaussian || self.book.finished {
-            return Ok(RatioStep {
-                loss: f64::NAN,
-                acceptance: f64::NAN,
-            });
+            return Ok(RatioStep::NONE);
         }
         let (negatives, acceptance) = self.negatives(0, self.config.transitions).await?;
         let loss = match self.config.arm {
