@@ -74,6 +74,18 @@ pub enum Error {
         /// What the user can do.
         fix: String,
     },
+    /// A training run ended before its time, with its last checkpoint intact.
+    #[error("{source}\ntraining stopped at iteration {iteration} of {phase}; {resume}")]
+    Interrupted {
+        /// What happened.
+        source: Box<Error>,
+        /// The phase under way.
+        phase: String,
+        /// Iterations of it done.
+        iteration: u64,
+        /// What is kept, and how to go on.
+        resume: String,
+    },
     /// The user asked to stop.
     #[error("stopped on request; {resume}")]
     Cancelled {
@@ -105,7 +117,6 @@ impl Error {
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the first that is not.
-    #[cfg(feature = "native")]
     pub fn unless_positive(settings: &[(&str, f64)]) -> Result<()> {
         match settings.iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
             Some((what, v)) => {

@@ -62,6 +62,10 @@ pub enum Purpose {
     AugmentOrder = 21,
     /// Inference of latents.
     Posterior = 23,
+    /// Seeds of what a training does after an incident.
+    Healed = 24,
+    /// Chains that look at how negatives mix.
+    Health = 25,
 }
 
 const M0: u32 = 0xD251_1F53;

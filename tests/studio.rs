@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use common::{cpu, devices, host};
 use mixwell::{
     artifact::{self, Card, DataCard, KnownAnswer},
-    data::{Dataset, DatasetName, Split},
+    data::{DataRef, Dataset, DatasetName, Split},
     energy::{self, Energy, Inpainting},
     eval::report::{Plan, Report, Setting, evaluate},
     nn::{
@@ -515,21 +515,20 @@ fn eval_measures_writes_and_replays() {
             image::GrayImage::from_fn(30, 20, |x, y| image::Luma([(x as u8 * 8) ^ (y as u8 * i)]));
         image.save(pictures.join(format!("{i}.png"))).unwrap();
     }
-    let load = |_: DatasetName, split: Split| {
+    let load = |_: &DataRef, split: Split, _: [usize; 3]| {
         let (count, seed) = match split {
             Split::Train => (60, 1),
             Split::Test => (20, 2),
         };
         let words = Rng::new(seed).words(Purpose::Data, 0, count, DIM);
         Ok(Dataset {
-            name: "mnist".into(),
-            split,
             images: words.iter().map(|w| (w >> 25) as u8).collect(),
             labels: vec![0; count],
             count,
             height: 12,
             width: 12,
             channels: 1,
+            ..Dataset::empty("mnist", split)
         })
     };
     let plan = Plan {
@@ -553,6 +552,7 @@ fn eval_measures_writes_and_replays() {
                 against: None,
                 inception: None,
                 kept_samples: Some(root.join("kept.samples")),
+                data: None,
                 load: &load,
                 device: (device.clone(), "CPU".into()),
                 note: &mut |text| notes.push(text.to_owned()),
@@ -590,7 +590,14 @@ fn eval_measures_writes_and_replays() {
     let mut studio = Studio::new(device.clone());
     let (card, bytes) = artifact::read_files(folder.to_str().unwrap()).unwrap();
     block_on(studio.load(card, &bytes, None, Some(&text))).unwrap();
-    let image = load(DatasetName::Mnist, Split::Test).unwrap().images[..DIM].to_vec();
+    let image = load(
+        &DataRef::Known(DatasetName::Mnist),
+        Split::Test,
+        [1, 12, 12],
+    )
+    .unwrap()
+    .images[..DIM]
+        .to_vec();
     let score = block_on(studio.score(&image)).unwrap();
     let p = score.percentiles[0].energy;
     assert!(score.percentiles.len() == 5 && (0.0..=1.0).contains(&p.below) && p.low <= p.below);
@@ -620,6 +627,7 @@ fn eval_measures_writes_and_replays() {
             against: None,
             inception: None,
             kept_samples: Some(root.join("kept.samples")),
+            data: None,
             load: &load,
             device: (device.clone(), "CPU".into()),
             note: &mut |_| (),
@@ -641,6 +649,7 @@ fn eval_measures_writes_and_replays() {
             against: folder.to_str(),
             inception: None,
             kept_samples: None,
+            data: None,
             load: &load,
             device: (device.clone(), "CPU".into()),
             note: &mut |_| (),
@@ -674,6 +683,7 @@ fn eval_measures_writes_and_replays() {
         against: None,
         inception: None,
         kept_samples: None,
+        data: None,
         load: &load,
         device: (device.clone(), "CPU".into()),
         note: &mut |_| (),

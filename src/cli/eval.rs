@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Outcome, device::DeviceName, print_json};
 use crate::{
     artifact,
-    data::{self, Source, folder},
+    data::{DataRef, Source, folder},
     error::{Error, Result},
     eval::report::{Plan, Setting, card_from_report, evaluate},
     image, pixels,
@@ -63,6 +63,9 @@ pub struct EvalArgs {
     /// models/classifier-DATA, where there is one].
     #[arg(long)]
     classifier: Option<String>,
+    /// The data set that the model learned from, where it is a folder of your own.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<DataRef>,
     /// Measure nothing: write the card again from eval.json (with --against, its baseline).
     #[arg(long)]
     card_only: bool,
@@ -127,7 +130,8 @@ impl EvalArgs {
                 against: self.against.as_deref(),
                 inception: self.inception,
                 kept_samples: self.keep_samples,
-                load: &|name, split| data::load(name, split, &source),
+                data: self.data,
+                load: &|data, split, shape| data.load(split, &source, shape),
                 device: self.device.open()?,
                 note: &mut |text| eprintln!("{text}"),
             },

@@ -9,9 +9,9 @@ mod prior;
 mod runs;
 mod train;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use serde::Serialize;
 
@@ -56,14 +56,45 @@ enum Command {
     Anomaly(prior::AnomalyArgs),
     /// Show a model's card and test it on a device.
     Info(info::InfoArgs),
+    /// Export a run's last checkpoint to a model folder, while it trains or after.
+    Export(train::ExportArgs),
     /// List training runs, or compare some.
     Runs(runs::RunsArgs),
     /// Watch a run from another terminal.
     Watch(runs::WatchArgs),
     /// Look at the machine: devices, driver, limits, speed.
     Doctor(doctor::DoctorArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
     /// Rewrite models/manifest.json from the model folders.
     Manifest(info::ManifestArgs),
+}
+
+/// Print a completion script for a shell.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Bash:  mixwell completions bash > ~/.local/share/bash-completion/completions/mixwell\n\
+Zsh:   mixwell completions zsh > \"${fpath[1]}/_mixwell\"\n\
+Fish:  mixwell completions fish > ~/.config/fish/completions/mixwell.fish"
+)]
+struct CompletionsArgs {
+    /// The shell.
+    shell: clap_complete::Shell,
+}
+
+impl CompletionsArgs {
+    fn run(self) -> Result<Outcome> {
+        // Into memory first: a closed pipe is no reason to panic.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "mixwell", &mut script);
+        let mut out = std::io::stdout().lock();
+        match out.write_all(&script) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::io("write", "standard output")(e))
+            }
+            _ => Ok(Outcome::Done),
+        }
+    }
 }
 
 /// What a command that ran has to say.
@@ -99,6 +130,8 @@ fn run(command: Command) -> Result<Outcome> {
         Command::Stages(args) => args.run(),
         Command::Toys(args) => args.run(),
         Command::Anomaly(args) => args.run(),
+        Command::Export(args) => args.run(),
+        Command::Completions(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Runs(args) => args.run(),
         Command::Watch(args) => args.run(),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Outcome, print_json};
 use crate::{
     error::{Error, Result},
-    train::{Event, State, read_json},
+    train::{Event, Incident, State, read_json},
 };
 
 /// List training runs, or compare some: their last metrics and the settings that differ.
@@ -39,6 +39,8 @@ struct Found {
     state: Option<State>,
     /// The last line of metrics: phase, iteration, values.
     last: Option<(String, u64, BTreeMap<String, f64>)>,
+    /// Divergences, and what was done about them.
+    incidents: Vec<Incident>,
 }
 
 impl RunsArgs {
@@ -104,25 +106,38 @@ fn read(runs: &Path, name: &str) -> Result<Found> {
     flatten("", &toml::Value::Table(table), &mut config);
     let state = folder.join("checkpoint/state.json");
     let state = state.is_file().then(|| read_json(&state)).transpose()?;
-    // A line that a kill cut short is none.
+    // The newest value of every metric of the newest phase; a line that a kill cut short is none.
     let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
-    let last = metrics
+    let mut last: Option<(String, u64, BTreeMap<String, f64>)> = None;
+    for line in metrics.lines() {
+        let Ok(Event::Metrics {
+            phase,
+            iteration,
+            values,
+            ..
+        }) = serde_json::from_str(line)
+        else {
+            continue;
+        };
+        match &mut last {
+            Some((of, at, all)) if *of == phase => {
+                *at = iteration;
+                all.extend(values);
+            }
+            _ => last = Some((phase, iteration, values)),
+        }
+    }
+    let incidents = fs::read_to_string(folder.join("incidents.jsonl")).unwrap_or_default();
+    let incidents = incidents
         .lines()
-        .rev()
-        .find_map(|line| match serde_json::from_str(line) {
-            Ok(Event::Metrics {
-                phase,
-                iteration,
-                values,
-                ..
-            }) if !values.contains_key("held_out_loss") => Some((phase, iteration, values)),
-            _ => None,
-        });
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
     Ok(Found {
         name: name.into(),
         config,
         state,
         last,
+        incidents,
     })
 }
 
@@ -172,6 +187,9 @@ fn table(found: &[Found], runs: &Path) {
         if let Some((_, _, values)) = &run.last {
             let text: Vec<String> = values.iter().map(|(k, v)| format!("{k} {v:.4}")).collect();
             println!("{:width$}  {}", "", text.join("  "));
+        }
+        if !run.incidents.is_empty() {
+            println!("{:width$}  healed {} time(s)", "", run.incidents.len());
         }
     }
 }
@@ -314,6 +332,9 @@ fn dashboard(found: &Found, courses: &BTreeMap<(String, String), Course>, runs: 
             s.preset
         )),
         None => lines.push(format!("{}: no checkpoint yet", found.name)),
+    }
+    for incident in &found.incidents {
+        lines.push(incident.to_string());
     }
     let width = courses.keys().map(|(_, n)| n.len()).max().unwrap_or(0);
     let mut phase = "";

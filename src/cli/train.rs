@@ -1,32 +1,49 @@
-//! `mixwell train`.
+//! `mixwell train` and `mixwell export`.
 
 use std::{
-    path::PathBuf,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 
 use super::{Outcome, device::DeviceName};
 use crate::{
-    data::{DatasetName, Source},
+    artifact::write_atomically,
+    data::{DataRef, Source},
     error::{Error, Result},
     system,
-    train::{Event, Request},
+    train::{Event, Intent, Request, Sink, commit, read_json},
 };
+
+const TRAIN_HELP: &str = "\
+Examples:
+  mixwell train flow-ebm --data mnist                      about an hour on two cores
+  mixwell train clel --data cifar-10 --preset base --device gpu
+  mixwell train latent-prior --data ./my-photos --set latent.iterations=2000
+  mixwell train clel --data fashion-mnist --resume         goes on where it was
+
+A run's folder, RUNS/NAME, holds config.toml, metrics.jsonl, grids, log.txt, incidents.jsonl, checkpoints,
+and event files: tensorboard --logdir RUNS. Ctrl-C writes a checkpoint and ends; a second one ends at once.
+A training that diverges goes back to a kept checkpoint by itself, with other random numbers and smaller
+steps ([guard] in config.toml).";
 
 /// Train a system; the finished model goes to MODELS/NAME with its card.
 #[derive(clap::Args)]
+#[command(after_help = TRAIN_HELP)]
 pub struct Args {
     /// What to train.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(system::REGISTRY.iter().map(|r| r.name)))]
     system: String,
-    /// Data set: mnist, fashion-mnist or cifar-10.
+    /// What to learn: mnist, fashion-mnist, cifar-10, or a folder of your own with images (folders in it
+    /// are classes; `train` and `test` are splits) or with parquet files as Hugging Face has them.
     #[arg(long)]
-    data: DatasetName,
+    data: DataRef,
     /// Recipe: "smoke" (seconds, a test), "cpu" (about an hour on 2 cores), and the large ones: flow-ebm
-    /// "gpu"; clel "small", "base", "large" (CIFAR-10).
+    /// "gpu"; clel "small", "base", "large" (CIFAR-10); latent-prior "gpu", "cifar10".
     #[arg(long, default_value = "cpu")]
     preset: String,
     /// Override a setting of the recipe, e.g. --set tilt.iterations=500.
@@ -55,7 +72,70 @@ pub struct Args {
     json: bool,
 }
 
+/// Export a run's last checkpoint to a model folder, with its card: while it trains, or after it was
+/// stopped.
+#[derive(clap::Args)]
+pub struct ExportArgs {
+    /// The run.
+    run: String,
+    /// Folder with the data set's files [default: as the run was begun].
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Folder of all runs.
+    #[arg(long, default_value = "runs")]
+    runs: PathBuf,
+    /// Folder of finished models.
+    #[arg(long, default_value = "models")]
+    models: PathBuf,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceName,
+}
+
+/// `run.json`: what a run was begun with, beside its recipe.
+#[derive(Serialize, Deserialize)]
+struct About {
+    system: String,
+    data: String,
+    data_dir: Option<PathBuf>,
+    preset: String,
+    set: Vec<String>,
+    version: String,
+    commit: String,
+}
+
 static CANCEL: AtomicBool = AtomicBool::new(false);
+
+fn on_ctrl_c() -> Result<()> {
+    // A second Ctrl-C ends the program at once.
+    ctrlc::set_handler(|| {
+        if CANCEL.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    })
+    .map_err(|e| {
+        let fix = "report this as a bug";
+        Error::invalid("Ctrl-C handler", "to be set once", e, fix)
+    })
+}
+
+/// Runs a recipe; a panic of a library (a GPU that is lost, say) is told as an error of the device.
+fn guarded(request: &Request, system: &str, sink: &mut Sink<'_>) -> Result<PathBuf> {
+    let train = system::find(system)?.train;
+    catch_unwind(AssertUnwindSafe(|| train(request, sink))).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason given");
+        Err(Error::Device {
+            problem: format!("{} stopped computing ({text})", request.device_name),
+            fix: "look with `mixwell doctor`; the run's last checkpoint is whole: go on with --resume, with \
+                  --device cpu if need be"
+                .into(),
+        })
+    })
+}
 
 impl Args {
     /// Trains.
@@ -63,20 +143,7 @@ impl Args {
     /// # Errors
     /// Whatever the recipe reports.
     pub fn run(self) -> Result<Outcome> {
-        // A second Ctrl-C ends the program at once.
-        ctrlc::set_handler(|| {
-            if CANCEL.swap(true, Ordering::Relaxed) {
-                std::process::exit(1);
-            }
-        })
-        .map_err(|e| {
-            Error::invalid(
-                "Ctrl-C handler",
-                "to be set once",
-                e,
-                "report this as a bug",
-            )
-        })?;
+        on_ctrl_c()?;
         let (device, device_name) = self.device.open()?;
         let request = Request {
             preset: self.preset,
@@ -88,23 +155,121 @@ impl Args {
             set: self.set,
             runs: self.runs,
             name: self.name,
-            resume: self.resume,
+            intent: if self.resume {
+                Intent::Resume
+            } else {
+                Intent::Begin
+            },
             models: self.models,
             device,
             device_name,
             cancel: &CANCEL,
         };
-        let train = system::find(&self.system)?.train;
-        if self.json {
-            train(&request, &mut |event| {
-                if let Ok(line) = serde_json::to_string(event) {
-                    println!("{line}");
-                }
-            })?;
-        } else {
-            let mut bars = Bars::default();
-            train(&request, &mut |event| bars.show(event))?;
+        let mut request = request;
+        let mut about = About {
+            system: self.system.clone(),
+            data: request.data.to_string(),
+            data_dir: request.source.data_dir.clone(),
+            preset: request.preset.clone(),
+            set: request.set.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            commit: commit(),
+        };
+        if self.resume
+            && let Some(name) = &request.name
+            && let Some(begun) = agree(&request.runs.join(name), &about)?
+        {
+            // A run that was killed before its first checkpoint knows its overrides from here only.
+            request.preset.clone_from(&begun.preset);
+            if !request.runs.join(name).join("checkpoint").is_dir() {
+                request.set.splice(0..0, begun.set.iter().cloned());
+            }
+            about = begun;
         }
+        let mut bars = Bars::default();
+        let runs = request.runs.clone();
+        let mut problem = None;
+        let json = self.json;
+        let done = guarded(&request, &self.system, &mut |event| {
+            if let Event::Started { run, .. } = event {
+                problem = write_about(&runs.join(run), &about).err();
+            }
+            match json {
+                true => {
+                    if let Ok(line) = serde_json::to_string(event) {
+                        println!("{line}");
+                    }
+                }
+                false => bars.show(event),
+            }
+        });
+        done?;
+        problem.map_or(Ok(Outcome::Done), Err)
+    }
+}
+
+fn write_about(folder: &Path, about: &About) -> Result<()> {
+    let text = serde_json::to_vec_pretty(about)
+        .map_err(|e| Error::model("run", e, "report this as a bug"))?;
+    write_atomically(&folder.join("run.json"), &text)
+}
+
+/// A run is gone on with as it was begun: with another system or other data it would be another run.
+fn agree(folder: &Path, now: &About) -> Result<Option<About>> {
+    let path = folder.join("run.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let begun: About = read_json(&path)?;
+    if begun.system == now.system && begun.data == now.data {
+        return Ok(Some(begun));
+    }
+    Err(Error::invalid(
+        "run",
+        format!("{} on {}, as it was begun", begun.system, begun.data),
+        format!("{} on {}", now.system, now.data),
+        "give these to --resume, or begin another run under another --name",
+    ))
+}
+
+impl ExportArgs {
+    /// Exports.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a run that there is not or that has no checkpoint; whatever the recipe
+    /// reports.
+    pub fn run(self) -> Result<Outcome> {
+        let folder = self.runs.join(&self.run);
+        let path = folder.join("run.json");
+        if !path.is_file() {
+            return Err(Error::invalid(
+                "run",
+                format!("{}, which `mixwell train` writes", path.display()),
+                "none",
+                "`mixwell runs` lists the runs; one that is older than this file is exported by \
+                 `mixwell train SYSTEM --resume --set …iterations=N` with the N it has",
+            ));
+        }
+        let about: About = read_json(&path)?;
+        let (device, device_name) = self.device.open()?;
+        let request = Request {
+            preset: String::new(),
+            data: about.data.parse()?,
+            source: Source {
+                data_dir: self.data_dir.or(about.data_dir),
+                ..Source::default()
+            },
+            set: Vec::new(),
+            runs: self.runs,
+            name: Some(self.run),
+            intent: Intent::Export,
+            models: self.models,
+            device,
+            device_name,
+            cancel: &CANCEL,
+        };
+        let mut bars = Bars::default();
+        guarded(&request, &about.system, &mut |event| bars.show(event))?;
         Ok(Outcome::Done)
     }
 }
@@ -172,6 +337,7 @@ impl Bars {
                 }
             }
             Event::Snapshot { .. } => {}
+            Event::Incident { incident } => self.line(&incident.to_string()),
             Event::Note { text } => self.line(text),
             Event::Done { model } => self.line(&format!("done: {}", model.display())),
         }

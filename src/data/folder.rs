@@ -4,9 +4,13 @@
 //! square and scaled to the wanted size; transparent parts on black; colour to grey by luma where one
 //! channel is wanted. There are no labels.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Cursor,
+    path::{Path, PathBuf},
+};
 
 use image::{DynamicImage, ImageReader, Limits, imageops::FilterType};
+use rayon::prelude::*;
 
 use super::{Dataset, Split};
 use crate::error::{Error, Result};
@@ -37,26 +41,28 @@ pub fn load(folder: &Path, shape: [usize; 3], most: usize) -> Result<Dataset> {
         });
     }
     let [channels, height, width] = shape;
-    let mut images = Vec::with_capacity(files.len() * channels * height * width);
-    for file in &files {
-        images.extend(decode(file, shape)?);
-    }
+    let images: Vec<Vec<u8>> = files
+        .par_iter()
+        .map(|file| decode(file, shape))
+        .collect::<Result<_>>()?;
+    let images = images.concat();
+    let name = folder.file_name().map_or_else(
+        || folder.display().to_string(),
+        |n| n.to_string_lossy().into_owned(),
+    );
     Ok(Dataset {
-        name: folder.file_name().map_or_else(
-            || folder.display().to_string(),
-            |n| n.to_string_lossy().into_owned(),
-        ),
-        split: Split::Test,
         images,
         labels: vec![0; files.len()],
         count: files.len(),
         height,
         width,
         channels,
+        ..Dataset::empty(name, Split::Test)
     })
 }
 
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// Image files below a folder, in no order.
+pub(super) fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let path = entry.map_err(Error::io("list", folder))?.path();
         let known = path.extension().is_some_and(|e| {
@@ -76,15 +82,28 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn decode(path: &Path, [channels, height, width]: [usize; 3]) -> Result<Vec<u8>> {
+pub fn decode(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    decode_bytes(&bytes, path, shape)
+}
+
+/// The same of a file's bytes; `path` is told where they are wrong.
+///
+/// # Errors
+/// As [`load`].
+pub fn decode_bytes(
+    bytes: &[u8],
+    path: &Path,
+    [channels, height, width]: [usize; 3],
+) -> Result<Vec<u8>> {
     let bad = |problem: String| Error::Data {
         path: path.into(),
         problem,
         fix: "bring a PNG, JPEG, GIF, WebP or BMP of at most 40 megapixels".into(),
     };
     let open = || {
-        ImageReader::open(path)
-            .and_then(ImageReader::with_guessed_format)
+        ImageReader::new(Cursor::new(bytes))
+            .with_guessed_format()
             .map_err(Error::io("read", path))
     };
     // The header first: what is too large is never decoded.

@@ -5,6 +5,7 @@
 
 pub mod folder;
 pub mod idx;
+mod own;
 mod registry;
 mod source;
 
@@ -14,6 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+pub use own::DataRef;
 pub use registry::{ArchiveSpec, DatasetName, DatasetSpec, FileSpec, Files, GzSpec, SplitSpec};
 pub use source::{DownloadProgress, Source};
 
@@ -41,11 +43,18 @@ impl fmt::Display for Split {
 pub struct Dataset {
     /// The data set's name, as [`DatasetName`] displays it.
     pub name: String,
+    /// Its name for people.
+    pub title: String,
+    /// Names of its classes, by label.
+    pub classes: Vec<String>,
+    /// What was done to the images before they became bytes; empty for sets that are published as they
+    /// are.
+    pub preprocessing: String,
     /// Which split this is.
     pub split: Split,
     /// Intensities 0–255, `count × channels × height × width`, row by row from the top left.
     pub images: Vec<u8>,
-    /// One class per image, each below the length of [`DatasetSpec::class_names`].
+    /// One class per image, each below the number of classes.
     pub labels: Vec<u8>,
     /// Number of images.
     pub count: usize,
@@ -58,6 +67,38 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// A data set of no images and one class.
+    pub fn empty(name: impl Into<String>, split: Split) -> Self {
+        let name = name.into();
+        Self {
+            title: name.clone(),
+            name,
+            classes: vec!["image".into()],
+            preprocessing: String::new(),
+            split,
+            images: Vec::new(),
+            labels: Vec::new(),
+            count: 0,
+            height: 0,
+            width: 0,
+            channels: 0,
+        }
+    }
+
+    /// What is done to its images before a model sees them, for the card: `bits` bits are kept of each
+    /// value.
+    pub fn preparation(&self, bits: u32) -> String {
+        let first = match self.preprocessing.as_str() {
+            "" => String::new(),
+            text => format!("{text}; "),
+        };
+        let reduced = match bits {
+            8 => String::new(),
+            bits => format!(" reduced to {bits} bits"),
+        };
+        format!("{first}8-bit values{reduced}, uniformly dequantised, scaled to [0, 1)")
+    }
+
     /// `[channels, height, width]`
     pub fn shape(&self) -> [usize; 3] {
         [self.channels, self.height, self.width]
@@ -141,6 +182,9 @@ pub fn load_with(
         ));
     }
     Ok(Dataset {
+        title: spec.title.to_owned(),
+        classes: spec.class_names.iter().map(|&c| c.to_owned()).collect(),
+        preprocessing: String::new(),
         name: spec.name.to_owned(),
         split,
         images: pixels,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     artifact::{self, Card},
-    data::{self, Dataset, DatasetName, Split},
+    data::{self, DataRef, Dataset, DatasetName, Split},
     device::read,
     error::{Error, Result},
     image, pixels,
@@ -148,8 +148,10 @@ pub struct Setting<'a> {
     pub inception: Option<PathBuf>,
     /// Where samples are kept: read where they were made by the same plan, written otherwise.
     pub kept_samples: Option<PathBuf>,
-    /// Reads a split of a known data set.
-    pub load: &'a dyn Fn(DatasetName, Split) -> Result<Dataset>,
+    /// The data the model was trained on, where its card's name is none of a known set.
+    pub data: Option<DataRef>,
+    /// Reads a split of a data set, in a shape.
+    pub load: &'a dyn Fn(&DataRef, Split, [usize; 3]) -> Result<Dataset>,
     /// Device and its name for people.
     pub device: (Device, String),
     /// Told what is going on.
@@ -173,21 +175,19 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
     let folder = artifact::find_model(setting.model)?;
     let (mut card, weights) = artifact::read_files(setting.model)?;
     let model = card.load(&weights, &device)?;
-    let name: DatasetName = card.data.name.parse()?;
-    let train = (setting.load)(name, Split::Train)?;
-    let test = (setting.load)(name, Split::Test)?;
+    let known = || card.data.name.parse::<DatasetName>().map(DataRef::Known);
+    let data = setting.data.clone().map_or_else(known, Ok).map_err(|_| {
+        Error::invalid(
+            "data set",
+            "--data, since the model learned from a set of its maker's own",
+            "none",
+            format!("give the folder that {} is called after", card.data.name),
+        )
+    })?;
     let shape = model.shape();
+    let train = (setting.load)(&data, Split::Train, shape)?;
+    let test = (setting.load)(&data, Split::Test, shape)?;
     let dim: usize = shape.iter().product();
-    if train.shape() != shape {
-        return Err(Error::model(
-            &card.name,
-            format!(
-                "expected images {:?} as its data has, found {shape:?}",
-                train.shape()
-            ),
-            "use a card and weights that belong together",
-        ));
-    }
     let judge = match setting.classifier {
         Some(name) => {
             let (card, weights) = artifact::read_files(name)?;
@@ -302,11 +302,7 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
     ]);
 
     let rng = Rng::new(plan.seed);
-    let mut sets = vec![set(
-        name.spec().name,
-        &format!("{} (test)", name.spec().title),
-        &inside,
-    )];
+    let mut sets = vec![set(&test.name, &format!("{} (test)", test.title), &inside)];
     let mut auroc = BTreeMap::new();
     let mut others = vec![
         (
@@ -324,7 +320,7 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
         let (short, title, set) = match other.parse::<DatasetName>() {
             Ok(name) => {
                 let spec = name.spec();
-                let data = (setting.load)(name, Split::Test)?;
+                let data = (setting.load)(&DataRef::Known(name), Split::Test, shape)?;
                 (spec.name.to_owned(), format!("{} (test)", spec.title), data)
             }
             Err(_) => {

@@ -7,6 +7,7 @@ pub mod ema;
 pub mod encoder;
 pub mod flow;
 pub mod generator;
+pub mod gradient;
 pub mod layers;
 pub mod resnet;
 pub mod spectral;

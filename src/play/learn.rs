@@ -256,7 +256,7 @@ impl Learning {
             match self.stage.take() {
                 Some(Stage::Flow(mut t)) => {
                     let x = self.batch(t.iteration);
-                    losses.push(t.step(&self.flow_stage, x).await? as f32);
+                    losses.push(t.step(&self.flow_stage, x).await?.loss as f32);
                     let last = t.iteration == self.config.flow_iterations;
                     let flow = if last || t.iteration % LOOK_EVERY == 0 {
                         let flow = t.frozen().await?;

@@ -585,6 +585,12 @@ impl Run {
         Ok(())
     }
 
+    /// Goes on with the random numbers of another source.
+    pub fn reseed(&mut self, rng: Rng) {
+        self.rng = rng;
+        self.before = None;
+    }
+
     /// Multiplies every step size by `factor`, outside warm-up adaptation.
     pub fn scale_steps(&mut self, factor: f64) {
         for step in &mut self.steps {

@@ -1,5 +1,13 @@
 //! Training data as batches on a device.
 
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
+    time::Instant,
+};
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{
@@ -7,28 +15,48 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// Batches of dequantised images: a pure function of seed and iteration.
-pub struct Batches<'a> {
-    data: &'a Dataset,
+/// Batches of dequantised images: a pure function of seed and iteration, made ahead by a thread of
+/// their own.
+pub struct Batches {
+    plan: Arc<Plan>,
+    device: Device,
+    feed: Option<Feed>,
+    waited: f64,
+}
+
+/// What makes a batch.
+struct Plan {
+    data: Arc<Dataset>,
     rng: Rng,
     batch: usize,
     bits: u32,
-    device: Device,
-    /// The last epoch's order, since consecutive batches share it.
-    order: (u32, Vec<usize>),
 }
 
-impl<'a> Batches<'a> {
+/// The thread's batches, from iteration `next` on.
+struct Feed {
+    next: u64,
+    made: Receiver<Batch>,
+}
+
+/// Which images are in it, and their values, `[B, D]`.
+type Batch = (Vec<usize>, Vec<f32>);
+
+/// Batches that may wait for the training, in host memory.
+const AHEAD: usize = 3;
+
+impl Batches {
     /// Batches of `batch` images reduced to `bits` bits, in an order and with noise of `seed`.
-    pub fn new(data: &'a Dataset, seed: u64, batch: usize, bits: u32, device: &Device) -> Self {
-        let rng = Rng::new(seed);
+    pub fn new(data: &Arc<Dataset>, seed: u64, batch: usize, bits: u32, device: &Device) -> Self {
         Self {
-            order: (0, rng.permutation(0, data.count)),
-            data,
-            rng,
-            batch,
-            bits,
+            plan: Arc::new(Plan {
+                data: data.clone(),
+                rng: Rng::new(seed),
+                batch,
+                bits,
+            }),
             device: device.clone(),
+            feed: None,
+            waited: 0.0,
         }
     }
 
@@ -39,26 +67,67 @@ impl<'a> Batches<'a> {
 
     /// Iteration's batch, `[B, D]`, and which images are in it.
     pub fn get_labelled(&mut self, iteration: u64) -> (Vec<usize>, Tensor<2>) {
+        let began = Instant::now();
+        let (indices, values) = self.batch(iteration);
+        self.waited += began.elapsed().as_secs_f64();
+        let shape = [indices.len(), self.plan.data.shape().iter().product()];
+        let x = Tensor::from_data(TensorData::new(values, shape), &self.device);
+        (indices, x)
+    }
+
+    /// Seconds that the training has waited for batches.
+    pub fn waited(&self) -> f64 {
+        self.waited
+    }
+
+    fn batch(&mut self, iteration: u64) -> Batch {
+        if self.feed.as_ref().is_none_or(|f| f.next != iteration) {
+            self.feed = self.plan.clone().feed(iteration);
+        }
+        if let Some(feed) = &mut self.feed {
+            feed.next += 1;
+            if let Ok(batch) = feed.made.recv() {
+                return batch;
+            }
+        }
+        // Without a thread they are made here: later, and the same.
+        self.feed = None;
+        self.plan.make(iteration, &mut None)
+    }
+}
+
+impl Plan {
+    /// A thread that makes batches from an iteration on, until nobody takes them; none where the system
+    /// gives no thread.
+    fn feed(self: Arc<Self>, from: u64) -> Option<Feed> {
+        let (give, made) = sync_channel(AHEAD);
+        let thread = std::thread::Builder::new().name("batches".into());
+        thread
+            .spawn(move || {
+                let mut order = None;
+                for iteration in from.. {
+                    if give.send(self.make(iteration, &mut order)).is_err() {
+                        return;
+                    }
+                }
+            })
+            .ok()?;
+        Some(Feed { next: from, made })
+    }
+
+    /// One batch. `order` keeps the last epoch's, since consecutive batches share it.
+    fn make(&self, iteration: u64, order: &mut Option<(u32, Vec<usize>)>) -> Batch {
         let per_epoch = (self.data.count / self.batch).max(1) as u64;
         let epoch = (iteration / per_epoch) as u32;
-        if self.order.0 != epoch {
-            self.order = (epoch, self.rng.permutation(epoch, self.data.count));
-        }
+        let order = match order {
+            Some(order) if order.0 == epoch => order,
+            other => other.insert((epoch, self.rng.permutation(epoch, self.data.count))),
+        };
         let start = (iteration % per_epoch) as usize * self.batch;
-        let indices: Vec<usize> = self.order.1[start..]
-            .iter()
-            .copied()
-            .take(self.batch)
-            .collect();
-        let x = dequantised(
-            self.data,
-            &indices,
-            self.bits,
-            &self.rng,
-            iteration as u32,
-            &self.device,
-        );
-        (indices, x)
+        let indices: Vec<usize> = order.1[start..].iter().copied().take(self.batch).collect();
+        let values =
+            dequantised_values(&self.data, &indices, self.bits, &self.rng, iteration as u32);
+        (indices, values)
     }
 }
 
@@ -71,14 +140,68 @@ pub fn dequantised(
     step: u32,
     device: &Device,
 ) -> Tensor<2> {
-    let dim = data.height * data.width * data.channels;
+    let values = dequantised_values(data, indices, bits, rng, step);
+    let shape = [indices.len(), data.shape().iter().product()];
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn dequantised_values(
+    data: &Dataset,
+    indices: &[usize],
+    bits: u32,
+    rng: &Rng,
+    step: u32,
+) -> Vec<f32> {
+    let dim: usize = data.shape().iter().product();
     let noise = rng.uniforms(Purpose::Dequantise, step, indices.len(), dim);
     let scale = 1.0 / f64::from(1u32 << bits) as f32;
-    let values: Vec<f32> = indices
+    indices
         .iter()
         .flat_map(|&i| &data.images[i * dim..(i + 1) * dim])
         .zip(noise)
         .map(|(&v, u)| (f32::from(v >> (8 - bits)) + u) * scale)
-        .collect();
-    Tensor::from_data(TensorData::new(values, [indices.len(), dim]), device)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Split;
+
+    #[test]
+    fn batches_made_ahead_are_those_of_their_iteration_in_any_order() {
+        let data = Arc::new(Dataset {
+            images: (0..10 * 4).map(|v| v as u8 * 6).collect(),
+            labels: vec![0; 10],
+            count: 10,
+            height: 2,
+            width: 2,
+            channels: 1,
+            ..Dataset::empty("test", Split::Train)
+        });
+        let device = Device::flex();
+        let mut batches = Batches::new(&data, 7, 3, 8, &device);
+        let mut get = |i| {
+            let (indices, x) = batches.get_labelled(i);
+            (indices, x.into_data().iter::<f32>().collect::<Vec<f32>>())
+        };
+        let straight: Vec<_> = (0..9).map(&mut get).collect();
+        for i in [5, 6, 2, 8, 0, 1] {
+            assert_eq!(get(i), straight[i as usize]);
+        }
+        let plan = Plan {
+            data: data.clone(),
+            rng: Rng::new(7),
+            batch: 3,
+            bits: 8,
+        };
+        for (i, expected) in straight.iter().enumerate() {
+            assert_eq!(&plan.make(i as u64, &mut None), expected);
+        }
+        // An epoch holds every image at most once.
+        let mut seen: Vec<usize> = straight[..3].iter().flat_map(|b| b.0.clone()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 9);
+    }
 }

@@ -2,9 +2,13 @@
 //! config, metrics (JSON lines), and checkpoint; it can be killed at any moment and resumed.
 
 mod batches;
+mod guard;
+mod health;
+mod learner;
 mod run_folder;
 mod session;
 mod steps;
+mod tensorboard;
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +20,15 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{DatasetName, Source},
+    data::{DataRef, Dataset, Source, Split},
     error::{Error, Result},
 };
 
 pub use batches::{Batches, dequantised};
-pub use run_folder::RunFolder;
+pub use guard::{Correction, GuardConfig, Incident, Memory, Sign, Signs};
+pub use health::{HealthConfig, Look, Negatives};
+pub use learner::{Learner, Watch};
+pub use run_folder::{Intent, Kept, RunFolder};
 pub use session::{
     Preset, Session, State, choose_recipe, commit, read_json, record_error, write_json,
 };
@@ -33,7 +40,7 @@ pub struct Request {
     /// Preset of the recipe: "cpu", "gpu", …
     pub preset: String,
     /// The data set.
-    pub data: DatasetName,
+    pub data: DataRef,
     /// Where it comes from.
     pub source: Source,
     /// `key=value` overrides of the recipe, as in its TOML.
@@ -42,8 +49,8 @@ pub struct Request {
     pub runs: PathBuf,
     /// Name of this run; the model's name if left out.
     pub name: Option<String>,
-    /// Go on from the run's checkpoint.
-    pub resume: bool,
+    /// Whether to begin, to go on from the run's checkpoint, or to export it.
+    pub intent: Intent,
     /// Folder of finished models.
     pub models: PathBuf,
     /// Where to compute.
@@ -55,6 +62,14 @@ pub struct Request {
 }
 
 impl Request {
+    /// One split of the data, `[channels, height, width]`.
+    ///
+    /// # Errors
+    /// As [`DataRef::load`].
+    pub fn load(&self, split: Split, shape: [usize; 3]) -> Result<Dataset> {
+        self.data.load(split, &self.source, shape)
+    }
+
     /// Whether the user asked to stop.
     pub fn cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
@@ -100,6 +115,11 @@ pub enum Event {
         path: PathBuf,
         /// What it shows.
         title: String,
+    },
+    /// A divergence, and what was done about it.
+    Incident {
+        /// What happened.
+        incident: Incident,
     },
     /// Something worth knowing that is not a number.
     Note {

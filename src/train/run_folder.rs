@@ -4,49 +4,95 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Event;
 use crate::{
     artifact::write_atomically,
     error::{Error, Result},
 };
 
-/// `runs/NAME/`: `config.toml`, `metrics.jsonl`, `checkpoint/`.
+/// `runs/NAME/`: `run.json`, `config.toml`, `metrics.jsonl`, `incidents.jsonl`, `log.txt`, `tensorboard/`,
+/// grids, `checkpoint/`, and `kept/` with older checkpoints to go back to.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Held for as long as the run is trained: two processes would mix their files.
+    _lock: Option<Arc<fs::File>>,
+}
+
+/// What a run's folder is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Intent {
+    /// A new run.
+    #[default]
+    Begin,
+    /// Going on with one.
+    Resume,
+    /// Making a model of its last checkpoint; another process may be training it.
+    Export,
+}
+
+/// A complete checkpoint that is kept to go back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its iteration.
+    pub iteration: u64,
+    /// Its folder.
+    pub path: PathBuf,
 }
 
 impl RunFolder {
-    /// Opens a new run's folder, or an old one to resume.
+    /// Opens a new run's folder, or an old one.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a run of this name exists and `resume` is off, or none does and it
-    /// is on; [`Error::Io`].
-    pub fn open(runs: &Path, name: &str, resume: bool) -> Result<Self> {
+    /// [`Error::Invalid`] when a run of this name exists and a new one is to begin, none exists and one
+    /// is to go on, or another process is training it; [`Error::Io`].
+    pub fn open(runs: &Path, name: &str, intent: Intent) -> Result<Self> {
         let path = runs.join(name);
         let exists = path.join("config.toml").is_file();
-        if exists != resume {
+        let begins = intent == Intent::Begin;
+        if exists == begins {
             return Err(Error::invalid(
                 "run",
-                if resume {
-                    "a run to resume"
-                } else {
-                    "a new name"
+                match intent {
+                    Intent::Begin => "a new name",
+                    Intent::Resume => "a run to resume",
+                    Intent::Export => "a run",
                 },
                 path.display(),
-                if resume {
-                    "leave --resume out to start it"
-                } else {
+                if begins {
                     "give --resume to go on with it, or another --name"
+                } else {
+                    "`mixwell runs` lists those there are; `mixwell train` begins one"
                 },
             ));
         }
+        if intent == Intent::Export {
+            return Ok(Self { path, _lock: None });
+        }
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-        Ok(Self { path })
+        let file = path.join("lock");
+        let lock = fs::File::create(&file).map_err(Error::io("create", &file))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::invalid(
+                    "run",
+                    "one process at a time",
+                    format!("another that is training {}", path.display()),
+                    "wait for it, stop it, or give another --name",
+                ));
+            }
+            // Some network file systems have no locks: then nobody holds one.
+            Err(fs::TryLockError::Error(_)) => {}
+        }
+        Ok(Self {
+            path,
+            _lock: Some(Arc::new(lock)),
+        })
     }
 
     /// The folder.
@@ -78,20 +124,28 @@ impl RunFolder {
         })
     }
 
-    /// Appends a line of metrics.
+    /// Appends a line of JSON to a file of the run.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn append_metrics(&self, event: &Event) -> Result<()> {
-        let path = self.path.join("metrics.jsonl");
-        let mut line = serde_json::to_vec(event)
-            .map_err(|e| Error::invalid("metrics", "finite numbers", e, "report this as a bug"))?;
-        line.push(b'\n');
+    pub fn append(&self, file: &str, value: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_string(value)
+            .map_err(|e| Error::invalid(file, "finite numbers", e, "report this as a bug"))?;
+        line.push('\n');
+        self.append_text(file, &line)
+    }
+
+    /// Appends text to a file of the run.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append_text(&self, file: &str, text: &str) -> Result<()> {
+        let path = self.path.join(file);
         fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&path)
-            .and_then(|mut f| f.write_all(&line))
+            .and_then(|mut f| f.write_all(text.as_bytes()))
             .map_err(Error::io("append to", path))
     }
 
@@ -117,35 +171,80 @@ impl RunFolder {
     }
 
     /// Writes a checkpoint: `fill` puts its files into an empty folder, which then takes the old
-    /// checkpoint's place. A kill at any moment leaves a complete one.
+    /// checkpoint's place; the old one is kept under its iteration, if that is given. A kill at any
+    /// moment leaves a complete one.
     ///
     /// # Errors
     /// [`Error::Io`], and whatever `fill` returns.
-    pub fn write_checkpoint(&self, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let (new, now, old) = (
+    pub fn write_checkpoint(
+        &self,
+        keep: Option<u64>,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        let (new, now) = (
             self.path.join("checkpoint.new"),
             self.path.join("checkpoint"),
-            self.path.join("checkpoint.old"),
         );
+        let old = match keep {
+            Some(iteration) => self.path.join(KEPT).join(format!("{iteration:09}")),
+            None => self.path.join("checkpoint.old"),
+        };
         remove(&new)?;
         fs::create_dir_all(&new).map_err(Error::io("create", &new))?;
         fill(&new)?;
         remove(&old)?;
         if now.is_dir() {
+            if let Some(parent) = old.parent() {
+                fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            }
             fs::rename(&now, &old).map_err(Error::io("rename", &now))?;
         }
         fs::rename(&new, &now).map_err(Error::io("rename", &new))?;
-        remove(&old)
+        if keep.is_none() {
+            remove(&old)?;
+        }
+        Ok(())
     }
 
     /// The newest complete checkpoint, if there is one.
     pub fn checkpoint(&self) -> Option<PathBuf> {
+        let newest = self.kept().pop().map(|k| k.path);
         ["checkpoint", "checkpoint.old"]
             .into_iter()
             .map(|name| self.path.join(name))
+            .chain(newest)
             .find(|p| p.join("state.json").is_file())
     }
+
+    /// The checkpoints that are kept to go back to, the newest last.
+    pub fn kept(&self) -> Vec<Kept> {
+        let entries = fs::read_dir(self.path.join(KEPT));
+        let mut found: Vec<Kept> = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| {
+                let iteration = e.file_name().to_str()?.parse().ok()?;
+                let path = e.path();
+                path.join("state.json")
+                    .is_file()
+                    .then_some(Kept { iteration, path })
+            })
+            .collect();
+        found.sort_by_key(|k| k.iteration);
+        found
+    }
+
+    /// Forgets one of them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn forget(&self, kept: &Kept) -> Result<()> {
+        remove(&kept.path)
+    }
 }
+
+const KEPT: &str = "kept";
 
 fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {

@@ -9,14 +9,17 @@ use std::{
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Request, RunFolder, Sink, override_config};
+use super::{
+    Correction, Event, Incident, Intent, Memory, Request, RunFolder, Sink, override_config,
+    tensorboard::EventFile,
+};
 use crate::{
     artifact,
     error::{Error, Result},
 };
 
 /// Where a run stands.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     /// The phase under way.
     pub phase: String,
@@ -41,6 +44,21 @@ pub struct State {
     /// Length of the metrics file, in bytes: lines of iterations that a kill undid are cut off.
     #[serde(default)]
     pub logged: Option<u64>,
+    /// Its length when the phase began.
+    #[serde(default)]
+    pub phase_logged: u64,
+    /// What the guard remembers.
+    #[serde(default)]
+    pub guard: Memory,
+    /// What incidents have changed.
+    #[serde(default)]
+    pub correction: Correction,
+    /// They themselves.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
+    /// The last look at the chains: its iteration and its numbers.
+    #[serde(default)]
+    pub health: Option<(u64, BTreeMap<String, f64>)>,
 }
 
 /// One session of a run: clock, checkpoints, metrics, snapshots, cancellation.
@@ -58,6 +76,9 @@ pub struct Session<'r, 's, 'f> {
     saved: Instant,
     checkpoint_seconds: f64,
     recent: Vec<BTreeMap<String, f64>>,
+    /// Phase and iteration of the checkpoint in `checkpoint/`.
+    last: Option<(String, u64)>,
+    events: Option<EventFile>,
 }
 
 /// Iterations between metrics lines.
@@ -82,53 +103,184 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             }
             None => None,
         };
+        if resumed.is_none() && request.intent == Intent::Export {
+            return Err(Error::invalid(
+                "run",
+                "a checkpoint to export",
+                format!("none in {}", folder.path().display()),
+                "wait for its first one",
+            ));
+        }
         // A run that was killed before its first checkpoint begins anew.
         let logged = match &resumed {
             Some((_, state)) => state.logged,
             None => Some(0),
         };
-        if let Some(bytes) = logged {
+        let exported = request.intent == Intent::Export;
+        if let Some(bytes) = logged.filter(|_| !exported) {
             folder.cut_metrics(bytes)?;
         }
-        let mut set = resumed
-            .as_ref()
-            .map_or_else(Vec::new, |(_, s)| s.set.clone());
-        set.extend(request.set.iter().cloned());
-        let begun = resumed.as_ref().map(|(_, s)| &s.preset);
-        let preset = begun.filter(|p| !p.is_empty()).unwrap_or(&request.preset);
-        let session = Self {
+        let last = resumed.as_ref().map(|(_, s)| s.clone());
+        let mut state = last.unwrap_or_default();
+        // Before the first phase begins, a fresh run's phase is a name to begin with.
+        if resumed.is_none() {
+            state.phase = first_phase.into();
+        }
+        state.set.extend(request.set.iter().cloned());
+        if state.preset.is_empty() {
+            state.preset.clone_from(&request.preset);
+        }
+        if !exported {
+            state.commit = commit();
+            state.device.clone_from(&request.device_name);
+        }
+        let mut session = Self {
             request,
-            state: State {
-                preset: preset.clone(),
-                set,
-                phase: first_phase.into(),
-                iteration: 0,
-                seconds: 0.0,
-                commit: commit(),
-                device: request.device_name.clone(),
-                recent: Vec::new(),
-                logged: None,
-            },
-            recent: resumed
+            recent: std::mem::take(&mut state.recent),
+            before: state.seconds,
+            last: resumed
                 .as_ref()
-                .map_or_else(Vec::new, |(_, s)| s.recent.clone()),
-            before: resumed.as_ref().map_or(0.0, |(_, s)| s.seconds),
+                .map(|(_, s)| (s.phase.clone(), s.iteration)),
+            events: None,
+            state,
             folder,
             sink,
             began: Instant::now(),
             saved: Instant::now(),
             checkpoint_seconds,
         };
+        if !exported {
+            let step = session.state.iteration;
+            let to = session.folder.path().join("tensorboard");
+            session.events = Some(EventFile::create(&to, now(), step)?);
+        }
         Ok((session, resumed))
     }
 
+    /// Tells an event: to the log, to TensorBoard's file, and to whoever listens.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn tell(&mut self, event: &Event) -> Result<()> {
+        let line = match event {
+            Event::Started {
+                phases, resumed_at, ..
+            } => Some(match resumed_at {
+                Some((phase, iteration)) => format!(
+                    "resumed {phase} at iteration {iteration}, on {}, commit {}",
+                    self.state.device, self.state.commit
+                ),
+                None => format!(
+                    "began {phases:?}, on {}, commit {}",
+                    self.state.device, self.state.commit
+                ),
+            }),
+            Event::Incident { incident } => Some(incident.to_string()),
+            Event::Note { text } => Some(text.clone()),
+            Event::Snapshot { path, .. } => path
+                .file_name()
+                .map(|name| format!("wrote {}", name.to_string_lossy())),
+            Event::Done { model } => Some(format!("exported to {}", model.display())),
+            Event::Progress { .. } | Event::Metrics { .. } => None,
+        };
+        if let Some(line) = line.filter(|_| self.request.intent != Intent::Export) {
+            let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+            self.folder
+                .append_text("log.txt", &format!("{time} {line}\n"))?;
+        }
+        if let Some(events) = &mut self.events {
+            match event {
+                Event::Metrics {
+                    phase,
+                    iteration,
+                    values,
+                    ..
+                } => {
+                    let tagged = values
+                        .iter()
+                        .map(|(name, v)| (format!("{phase}/{name}"), v));
+                    events.scalars(now(), *iteration, tagged)?;
+                }
+                Event::Snapshot { path, title } => {
+                    events.picture(now(), self.state.iteration, title.clone(), path)?;
+                }
+                _ => {}
+            }
+        }
+        (self.sink)(event);
+        Ok(())
+    }
+
+    /// Tells something worth knowing that is not a number.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn note(&mut self, text: impl Into<String>) -> Result<()> {
+        self.tell(&Event::Note { text: text.into() })
+    }
+
     /// Tells that the run begins, or goes on from a checkpoint's state.
-    pub fn started(&mut self, run: String, phases: &[(&str, u64)], resumed: Option<&State>) {
-        (self.sink)(&Event::Started {
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn started(
+        &mut self,
+        run: String,
+        phases: &[(&str, u64)],
+        resumed: Option<&State>,
+    ) -> Result<()> {
+        if self.request.intent == Intent::Export {
+            return Ok(());
+        }
+        self.tell(&Event::Started {
             run,
             phases: phases.iter().map(|&(name, n)| (name.into(), n)).collect(),
             resumed_at: resumed.map(|s| (s.phase.clone(), s.iteration)),
-        });
+        })
+    }
+
+    /// Begins a phase, unless it goes on from a checkpoint.
+    pub(super) fn begin_phase(&mut self, phase: &str, resumed: bool) -> Result<()> {
+        if resumed {
+            return Ok(());
+        }
+        for kept in self.folder.kept() {
+            self.folder.forget(&kept)?;
+        }
+        self.state.phase = phase.into();
+        self.state.iteration = 0;
+        self.state.phase_logged = self.folder.metrics_bytes();
+        self.state.guard = Memory::default();
+        Ok(())
+    }
+
+    /// Puts back what a checkpoint's state holds of the log, the guard and the chains.
+    pub(super) fn return_to(&mut self, old: State) -> Result<()> {
+        if let Some(bytes) = old.logged {
+            self.folder.cut_metrics(bytes)?;
+        }
+        self.recent = old.recent;
+        self.state.guard = old.guard;
+        self.state.health = old.health;
+        self.state.iteration = old.iteration;
+        self.restart_events()
+    }
+
+    /// The same for the phase's beginning.
+    pub(super) fn return_to_beginning(&mut self) -> Result<()> {
+        self.folder.cut_metrics(self.state.phase_logged)?;
+        self.recent.clear();
+        self.state.guard = Memory::default();
+        self.state.health = None;
+        self.state.iteration = 0;
+        self.restart_events()
+    }
+
+    /// A new event file, which undoes what the old one told of later iterations.
+    fn restart_events(&mut self) -> Result<()> {
+        let to = self.folder.path().join("tensorboard");
+        self.events = Some(EventFile::create(&to, now(), self.state.iteration)?);
+        Ok(())
     }
 
     /// What a card says of the training: recipe, cost, and the command that does it again.
@@ -140,7 +292,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         iterations: u64,
     ) -> serde_json::Value {
         let State { preset, set, .. } = &self.state;
-        let data = self.request.data;
+        let data = &self.request.data;
         let mut command = format!("mixwell train {system} --data {data} --preset {preset}");
         for item in set {
             command.push_str(&format!(" --set '{item}'"));
@@ -154,12 +306,32 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             "device": self.state.device,
             "commit": self.state.commit,
             "command": command,
+            "incidents": self.state.incidents,
+            "chain_health": self.state.health.as_ref().map(|(iteration, values)| serde_json::json!({
+                "iteration": iteration,
+                "values": values,
+            })),
+        })
+    }
+
+    /// Seconds of this session.
+    pub fn session_seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    /// Tells that the model is in its folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn done(&mut self, model: &Path) -> Result<()> {
+        self.tell(&Event::Done {
+            model: model.into(),
         })
     }
 
     /// Training seconds so far, earlier sessions included.
     pub fn seconds(&self) -> f64 {
-        self.before + self.began.elapsed().as_secs_f64()
+        self.before + self.session_seconds()
     }
 
     /// Called after every iteration; averages what was logged since the last line.
@@ -173,11 +345,11 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         values: &[(&'static str, f64)],
     ) -> Result<()> {
         self.state.iteration = iteration;
-        (self.sink)(&Event::Progress {
+        self.tell(&Event::Progress {
             phase: self.state.phase.clone(),
             iteration,
             total,
-        });
+        })?;
         let line = values.iter().map(|&(key, v)| (key.to_owned(), v));
         self.recent.push(line.collect());
         if iteration.is_multiple_of(LOG_EVERY) || iteration == total {
@@ -206,9 +378,8 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             seconds: self.seconds(),
             values,
         };
-        self.folder.append_metrics(&event)?;
-        (self.sink)(&event);
-        Ok(())
+        self.folder.append("metrics.jsonl", &event)?;
+        self.tell(&event)
     }
 
     /// Whether a checkpoint is to be written now.
@@ -218,22 +389,30 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             || self.saved.elapsed().as_secs_f64() >= self.checkpoint_seconds
     }
 
-    /// Writes a checkpoint: `save` fills its folder. Ends the session where a stop was asked for.
+    /// Writes a checkpoint: `save` fills its folder. The one before is kept to go back to, if it is
+    /// `apart` iterations and more from the last that was. Ends the session where a stop was asked for.
     ///
     /// # Errors
     /// [`Error::Io`], whatever `save` returns, and [`Error::Cancelled`].
-    pub fn checkpoint(&mut self, save: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        self.state.seconds = self.seconds();
-        let state = State {
-            recent: self.recent.clone(),
-            logged: Some(self.folder.metrics_bytes()),
-            ..self.state.clone()
+    pub fn checkpoint(&mut self, apart: u64, save: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let kept = self.folder.kept();
+        let keep = match &self.last {
+            Some((phase, iteration)) if *phase == self.state.phase => {
+                let newest = kept.last().map(|k| k.iteration);
+                newest
+                    .is_none_or(|n| *iteration >= n + apart)
+                    .then_some(*iteration)
+            }
+            _ => None,
         };
-        self.folder.write_checkpoint(|to| {
-            save(to)?;
-            write_json(&to.join("state.json"), &state)
-        })?;
-        self.saved = Instant::now();
+        self.write_checkpoint(keep, save)?;
+        // Three are enough: they are a window apart, so that one of the last two is older than any sign,
+        // and there is one more for when that one proves to be sick already.
+        if keep.is_some() {
+            for old in kept.iter().rev().skip(2) {
+                self.folder.forget(old)?;
+            }
+        }
         if self.request.cancelled() {
             return Err(Error::Cancelled {
                 resume: format!(
@@ -242,6 +421,32 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
                 ),
             });
         }
+        Ok(())
+    }
+
+    /// The checkpoint right after an incident: what was corrected must survive a kill, and what is
+    /// replaced is not to be gone back to.
+    pub(super) fn checkpoint_anew(&mut self, save: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        self.write_checkpoint(None, save)
+    }
+
+    fn write_checkpoint(
+        &mut self,
+        keep: Option<u64>,
+        save: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        self.state.seconds = self.seconds();
+        let state = State {
+            recent: self.recent.clone(),
+            logged: Some(self.folder.metrics_bytes()),
+            ..self.state.clone()
+        };
+        self.folder.write_checkpoint(keep, |to| {
+            save(to)?;
+            write_json(&to.join("state.json"), &state)
+        })?;
+        self.last = Some((self.state.phase.clone(), self.state.iteration));
+        self.saved = Instant::now();
         Ok(())
     }
 
@@ -257,12 +462,18 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         let [n, _] = x.dims();
         let values: Vec<f32> = pollster::block_on(crate::device::read(x))?;
         crate::image::write_grid(&path, &values, n, shape)?;
-        (self.sink)(&Event::Snapshot {
+        self.tell(&Event::Snapshot {
             path,
             title: title.into(),
-        });
-        Ok(())
+        })
     }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0.0, |d| d.as_secs_f64())
 }
 
 /// Writes JSON beside a checkpoint's other files, atomically.
@@ -312,7 +523,7 @@ pub fn choose_recipe<R: Serialize + serde::de::DeserializeOwned>(
     folder: &RunFolder,
     presets: &[Preset<R>],
 ) -> Result<R> {
-    if request.resume {
+    if request.intent != Intent::Begin {
         return override_config(&folder.read_config::<R>()?, &request.set);
     }
     let preset = presets.iter().find(|(n, _)| *n == request.preset);
@@ -338,16 +549,16 @@ pub fn commit() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{data::DatasetName, data::Source};
+    use crate::data::{DataRef, DatasetName, Source};
     use std::sync::atomic::AtomicBool;
 
     static CANCEL: AtomicBool = AtomicBool::new(false);
 
     /// Iterations `from` to `to` of a run whose values are a function of the iteration, with a
     /// checkpoint after `saved`.
-    fn run(request: &Request, resume: bool, to: u64, saved: u64) {
-        let folder = RunFolder::open(&request.runs, "r", resume).unwrap();
-        if !resume {
+    fn run(request: &Request, to: u64, saved: u64) {
+        let folder = RunFolder::open(&request.runs, "r", request.intent).unwrap();
+        if request.intent == Intent::Begin {
             folder.write_config(&BTreeMap::from([("seed", 1)])).unwrap();
         }
         let mut sink = |_: &Event| {};
@@ -356,7 +567,7 @@ mod tests {
         for i in from + 1..=to {
             session.tick(i, 120, &[("v", (i * i) as f64)]).unwrap();
             if i == saved {
-                session.checkpoint(|_| Ok(())).unwrap();
+                session.checkpoint(20, |_| Ok(())).unwrap();
             }
         }
     }
@@ -365,21 +576,24 @@ mod tests {
     fn a_killed_run_logs_what_an_uninterrupted_one_does() {
         let root = std::env::temp_dir().join(format!("mixwell-session-{}", std::process::id()));
         let lines = |name: &str, sessions: &[(u64, u64)]| {
-            let request = Request {
+            let mut request = Request {
                 preset: "p".into(),
-                data: DatasetName::Mnist,
+                data: DataRef::Known(DatasetName::Mnist),
                 source: Source::default(),
                 set: Vec::new(),
                 runs: root.join(name),
                 name: None,
-                resume: false,
+                intent: Intent::Begin,
                 models: root.clone(),
                 device: burn::tensor::Device::flex(),
                 device_name: "CPU".into(),
                 cancel: &CANCEL,
             };
             for (k, &(to, saved)) in sessions.iter().enumerate() {
-                run(&request, k > 0, to, saved);
+                if k > 0 {
+                    request.intent = Intent::Resume;
+                }
+                run(&request, to, saved);
             }
             let text = std::fs::read_to_string(root.join(name).join("r/metrics.jsonl")).unwrap();
             text.lines()

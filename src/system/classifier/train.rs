@@ -1,6 +1,10 @@
 //! How the classifier is trained: cross-entropy, Adam, horizontal flips for photographs and clothes.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use burn::{
     module::Module,
@@ -12,18 +16,20 @@ use serde::{Deserialize, Serialize};
 use super::{Architecture, NAME, verdict};
 use crate::{
     artifact::{self, Card, DataCard, KnownAnswer},
-    data::{self, Dataset, DatasetName, Split},
+    data::{self, DataRef, Dataset, DatasetName, Split},
     device::{read, scalar},
     error::{Error, Result},
     nn::{
         augment::{AugmentConfig, augment},
         dict::DictBuilder,
         encoder::{Encoder, EncoderConfig, FrozenEncoder},
+        gradient::gradient_norm,
         layers::Init,
     },
     rng::{Purpose, Rng},
     train::{
-        Batches, Event, Preset, Request, RunFolder, Session, Sink, choose_recipe, record_error,
+        Batches, Correction, GuardConfig, HealthConfig, Learner, Preset, Request, RunFolder,
+        Session, Signs, Sink, Watch, choose_recipe, record_error,
     },
 };
 
@@ -47,6 +53,16 @@ pub struct Recipe {
     pub hidden: usize,
     /// Probability of a horizontal flip. Digits have none: a mirrored 5 is no 5.
     pub flip: f64,
+    /// What is done about divergence.
+    #[serde(default)]
+    pub guard: GuardConfig,
+    /// `[channels, height, width]` that images of one's own are cut and scaled to.
+    #[serde(default = "grey28")]
+    pub shape: [usize; 3],
+}
+
+fn grey28() -> [usize; 3] {
+    [1, 28, 28]
 }
 
 fn cpu() -> Recipe {
@@ -59,6 +75,8 @@ fn cpu() -> Recipe {
         stages: vec![(16, 1), (32, 1), (64, 1), (64, 1)],
         hidden: 128,
         flip: 0.5,
+        guard: GuardConfig::default(),
+        shape: grey28(),
     }
 }
 
@@ -112,20 +130,128 @@ fn statistics(data: &Dataset) -> (Vec<f64>, Vec<f64>) {
     moments.unzip()
 }
 
+/// The training as the loop of every recipe sees it.
+struct Judging {
+    net: Encoder,
+    optimiser: ModuleOptimizer,
+    recipe: Recipe,
+    flips: AugmentConfig,
+    batches: Batches,
+    data: Arc<Dataset>,
+    rng: Rng,
+    device: Device,
+    iteration: u64,
+}
+
+impl Judging {
+    fn new(
+        recipe: &Recipe,
+        config: &EncoderConfig,
+        correction: &Correction,
+        data: &Arc<Dataset>,
+        device: &Device,
+    ) -> Result<Self> {
+        let tracked = device.clone().autodiff();
+        let seed = correction.seed(recipe.seed);
+        Ok(Self {
+            net: Encoder::new(config, &mut Init::new(recipe.seed, &tracked))?,
+            optimiser: AdamConfig::new().init(),
+            flips: AugmentConfig {
+                flip: recipe.flip,
+                ..AugmentConfig::none()
+            },
+            recipe: Recipe {
+                learning_rate: recipe.learning_rate * correction.learning_rate,
+                ..recipe.clone()
+            },
+            batches: Batches::new(data, seed, recipe.batch, 8, device),
+            data: data.clone(),
+            rng: Rng::new(seed),
+            device: device.clone(),
+            iteration: 0,
+        })
+    }
+}
+
+impl Learner for Judging {
+    const SIGNS: Signs = Signs {
+        energies: None,
+        gradient: Some("gradient_norm"),
+        saturated: None,
+    };
+
+    fn iteration(&self) -> u64 {
+        self.iteration
+    }
+
+    fn step(&mut self) -> Result<Vec<(&'static str, f64)>> {
+        let (indices, x) = self.batches.get_labelled(self.iteration);
+        let n = indices.len();
+        let [c, h, w] = self.data.shape();
+        let labels: Vec<i32> = indices
+            .iter()
+            .map(|&i| i32::from(self.data.labels[i]))
+            .collect();
+        let labels = Tensor::<1, Int>::from_ints(&labels[..], &self.device).reshape([n, 1]);
+        let source = self.rng.derived(Purpose::Data, self.iteration);
+        let x = augment(&self.flips, &source, 0, 0, x.reshape([n, c, h, w]));
+        let log_p = log_softmax(self.net.forward_train(x.reshape([n, c * h * w])), 1);
+        let loss = -log_p.gather(1, labels).mean();
+        let value = pollster::block_on(scalar(loss.clone().inner()))?;
+        if !value.is_finite() {
+            return Err(Error::Diverged {
+                problem: format!("at iteration {} the loss is {value}", self.iteration),
+                fix: "begin anew with a lower learning_rate".into(),
+            });
+        }
+        let grads = GradientsParams::from_grads(loss.backward(), &self.net);
+        let norm = pollster::block_on(gradient_norm(&self.net, &grads))?;
+        let t = self.iteration as f64 / self.recipe.iterations as f64;
+        let rate = self.recipe.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * t).cos());
+        self.net = self.optimiser.step(rate, self.net.clone(), grads);
+        self.iteration += 1;
+        Ok(vec![("cross_entropy", value), ("gradient_norm", norm)])
+    }
+
+    fn waited(&self) -> f64 {
+        self.batches.waited()
+    }
+
+    fn save(&self, to: &Path) -> Result<()> {
+        let fail = record_error("write");
+        self.net.clone().save_file(to.join("net")).map_err(&fail)?;
+        self.optimiser.save(to.join("optimiser")).map_err(&fail)
+    }
+
+    fn load(self, from: &Path, iteration: u64) -> Result<Self> {
+        let fail = record_error("read");
+        Ok(Self {
+            net: self.net.try_load_file(from.join("net")).map_err(&fail)?,
+            optimiser: self.optimiser.load(from.join("optimiser")).map_err(&fail)?,
+            iteration,
+            ..self
+        })
+    }
+}
+
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
-    let name = format!("{NAME}-{}", request.data);
+    let name = format!("{NAME}-{}", request.data.slug());
     let run = request.name.clone().unwrap_or_else(|| name.clone());
-    let folder = RunFolder::open(&request.runs, &run, request.resume)?;
+    let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let mut recipe = choose_recipe(request, &folder, PRESETS)?;
-    if request.data == DatasetName::Mnist {
-        recipe.flip = 0.0;
+    if let DataRef::Known(name) = request.data {
+        let spec = name.spec();
+        recipe.shape = [spec.channels, spec.height, spec.width];
+        if name == DatasetName::Mnist {
+            recipe.flip = 0.0;
+        }
     }
     check(&recipe)?;
-    let data = data::load(request.data, Split::Train, &request.source)?;
-    let test = data::load(request.data, Split::Test, &request.source)?;
+    let data = Arc::new(request.load(Split::Train, recipe.shape)?);
+    let test = request.load(Split::Test, recipe.shape)?;
     let (mean, std) = statistics(&data);
-    let classes = request.data.spec().class_names.len();
+    let classes = data.classes.len();
     let config = EncoderConfig {
         shape: data.shape(),
         stages: recipe.stages.clone(),
@@ -139,55 +265,21 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let (mut session, resumed) =
         Session::open(request, folder, sink, NAME, recipe.checkpoint_seconds)?;
     let state = resumed.as_ref().map(|(_, state)| state);
-    session.started(run, &[(NAME, recipe.iterations)], state);
-    let tracked = device.clone().autodiff();
-    let mut net = Encoder::new(&config, &mut Init::new(recipe.seed, &tracked))?;
-    let mut optimiser: ModuleOptimizer = AdamConfig::new().init();
-    let mut iteration = 0;
-    if let Some((path, state)) = &resumed {
-        let fail = record_error("read");
-        net = net.try_load_file(path.join("net")).map_err(&fail)?;
-        optimiser = optimiser.load(path.join("optimiser")).map_err(&fail)?;
-        iteration = state.iteration;
-    }
-    let flips = AugmentConfig {
-        flip: recipe.flip,
-        ..AugmentConfig::none()
+    session.started(run, &[(NAME, recipe.iterations)], state)?;
+    let watch = Watch {
+        guard: recipe.guard.clone(),
+        health: HealthConfig::default(),
+        seed: recipe.seed,
+        seconds: 0.0,
     };
-    let mut batches = Batches::new(&data, recipe.seed, recipe.batch, 8, &device);
-    let rng = Rng::new(recipe.seed);
-    let [c, h, w] = data.shape();
-    while iteration < recipe.iterations {
-        let (indices, x) = batches.get_labelled(iteration);
-        let n = indices.len();
-        let labels: Vec<i32> = indices.iter().map(|&i| i32::from(data.labels[i])).collect();
-        let labels = Tensor::<1, Int>::from_ints(&labels[..], &device).reshape([n, 1]);
-        let source = rng.derived(Purpose::Data, iteration);
-        let x = augment(&flips, &source, 0, 0, x.reshape([n, c, h, w])).reshape([n, c * h * w]);
-        let log_p = log_softmax(net.forward_train(x), 1);
-        let chosen = log_p.clone().gather(1, labels);
-        let loss = -chosen.mean();
-        let value = pollster::block_on(scalar(loss.clone().inner()))?;
-        if !value.is_finite() {
-            return Err(Error::Diverged {
-                problem: format!("at iteration {iteration} the loss is {value}"),
-                fix: "resume from the last checkpoint with a lower learning_rate".into(),
-            });
-        }
-        let grads = GradientsParams::from_grads(loss.backward(), &net);
-        let t = iteration as f64 / recipe.iterations as f64;
-        let rate = recipe.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * t).cos());
-        net = optimiser.step(rate, net, grads);
-        iteration += 1;
-        session.tick(iteration, recipe.iterations, &[("cross_entropy", value)])?;
-        if session.checkpoint_due(recipe.iterations) {
-            session.checkpoint(|to| {
-                let fail = record_error("write");
-                net.clone().save_file(to.join("net")).map_err(&fail)?;
-                optimiser.save(to.join("optimiser")).map_err(&fail)
-            })?;
-        }
-    }
+    let learner = session.drive(
+        NAME,
+        recipe.iterations,
+        resumed,
+        &watch,
+        &mut |correction| Judging::new(&recipe, &config, correction, &data, &device),
+    )?;
+    let net = learner.net;
 
     let frozen = net.frozen();
     let mut dict = DictBuilder::default();
@@ -199,21 +291,20 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         &config,
     )?;
     let accuracy = accuracy(&stored, &test, classes, &device)?;
-    let dataset = request.data.spec();
     let card = Card {
         format: 1,
         name: name.clone(),
-        title: format!("{} classifier", dataset.title),
+        title: format!("{} classifier", data.title),
         description: format!(
             "A small classifier of {}. It had no part in any energy: it judges samples.",
-            dataset.title
+            data.title
         ),
         system: NAME.into(),
         data: DataCard {
-            name: request.data.to_string(),
-            classes: dataset.class_names.iter().map(|&c| c.to_owned()).collect(),
+            name: data.name.clone(),
+            classes: data.classes.clone(),
             shape: data.shape(),
-            preprocessing: "8-bit values, uniformly dequantised, scaled to [0, 1)".into(),
+            preprocessing: data.preparation(8),
         },
         architecture: serde_json::to_value(Architecture { encoder: config })
             .map_err(|e| Error::model(&name, e, "report this as a bug"))?,
@@ -243,9 +334,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let model = request.models.join(&name);
     artifact::write_model(&model, &card, &weights)?;
     artifact::write_manifest(&request.models)?;
-    (session.sink)(&Event::Done {
-        model: model.clone(),
-    });
+    session.done(&model)?;
     Ok(model)
 }
 

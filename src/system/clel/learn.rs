@@ -26,6 +26,7 @@ use crate::{
         augment::{AugmentConfig, augment},
         ema::Ema,
         encoder::{Encoder, EncoderConfig},
+        gradient::gradient_norm,
         layers::Init,
         resnet::{EnergyNet, EnergyNetConfig, FrozenEnergyNet},
     },
@@ -124,6 +125,8 @@ pub struct Step {
     pub saturated: f64,
     /// Acceptance that a Metropolis test would have had.
     pub shadow: f64,
+    /// Norm of the gradient of the energy's objective.
+    pub gradient: f64,
 }
 
 /// CLEL under way.
@@ -194,6 +197,11 @@ impl Training {
             device: device.clone(),
             iteration: 0,
         })
+    }
+
+    /// Goes on with the random numbers of another seed.
+    pub fn reseeded(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// Decay of the moving average for one batch.
@@ -283,10 +291,13 @@ impl Training {
             displacement,
             saturated,
             shadow,
+            gradient: 0.0,
         };
         // Before either optimiser takes a step: no checkpoint may hold weights that are no numbers.
         self.check(&step)?;
         let grads = GradientsParams::from_grads(loss.total.backward(), &self.net);
+        step.gradient = gradient_norm(&self.net, &grads).await?;
+        self.check(&step)?;
         let warm = (self.iteration + 1) as f64 / stage.warmup.max(1) as f64;
         let rate = stage.learning_rate * warm.min(1.0);
         self.net = self.net_optimiser.step(rate, self.net.clone(), grads);
@@ -311,7 +322,13 @@ impl Training {
     }
 
     fn check(&self, step: &Step) -> Result<()> {
-        let numbers = [step.data, step.samples, step.guidance, step.contrastive];
+        let numbers = [
+            step.data,
+            step.samples,
+            step.guidance,
+            step.contrastive,
+            step.gradient,
+        ];
         if numbers.iter().all(|v| v.is_finite()) {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use burn::{
@@ -12,7 +13,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Architecture, Clel,
+    Architecture, Clel, MarginalEnergy,
     buffer::ReplayBuffer,
     learn::{ChainStage, Stage, Step, Training},
 };
@@ -32,7 +33,8 @@ use crate::{
     sampler::{Run, SamplerConfig},
     system::Model as _,
     train::{
-        Batches, Event, Preset, Request, RunFolder, Session, Sink, choose_recipe, record_error,
+        Batches, Correction, GuardConfig, HealthConfig, Learner, Negatives, Preset, Request,
+        RunFolder, Session, Signs, Sink, Watch, choose_recipe, record_error,
     },
 };
 
@@ -44,6 +46,12 @@ pub struct Recipe {
     pub seed: u64,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
+    /// What is done about divergence.
+    #[serde(default)]
+    pub guard: GuardConfig,
+    /// How the chains are looked at.
+    #[serde(default)]
+    pub health: HealthConfig,
     /// The objective and its networks.
     pub clel: Stage,
 }
@@ -56,6 +64,8 @@ fn published(energy: EnergyNetConfig, encoder: EncoderConfig, channels: usize) -
     Recipe {
         seed: 1,
         checkpoint_seconds: 60.0,
+        guard: GuardConfig::default(),
+        health: HealthConfig::default(),
         clel: Stage {
             iterations: 100_000,
             batch: 64,
@@ -220,18 +230,107 @@ impl Training {
     }
 }
 
-fn metrics(step: &Step) -> [(&'static str, f64); 9] {
-    [
-        ("energy_data", step.data),
-        ("energy_samples", step.samples),
-        ("energy_gap", step.data - step.samples),
-        ("guidance", step.guidance),
-        ("contrastive_loss", step.contrastive),
-        ("nearest_view", step.nearest),
-        ("displacement", step.displacement),
-        ("saturated", step.saturated),
-        ("shadow_acceptance", step.shadow),
-    ]
+/// The training as the loop of every recipe sees it.
+struct Guided {
+    training: Training,
+    stage: Stage,
+    batches: Batches,
+    device: Device,
+}
+
+impl Guided {
+    fn new(
+        recipe: &Recipe,
+        correction: &Correction,
+        data: &Arc<Dataset>,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut stage = recipe.clel.clone();
+        stage.learning_rate *= correction.learning_rate;
+        stage.encoder_learning_rate *= correction.learning_rate;
+        // a = ε²/2; T = σ²/(2a) stays.
+        stage.chains.drift *= correction.step_size.powi(2);
+        stage.chains.noise *= correction.step_size;
+        let seed = correction.seed(recipe.seed);
+        Ok(Self {
+            training: Training::new(&stage, recipe.seed, device)?.reseeded(seed),
+            batches: Batches::new(data, seed, stage.batch, 8, device),
+            stage,
+            device: device.clone(),
+        })
+    }
+
+    /// The first images of the buffer, `[n, D]`.
+    fn buffered(&self, most: usize) -> Tensor<2> {
+        let n = most.min(self.training.buffer().len());
+        let dim = self.stage.energy.dim();
+        let images = self.training.buffer().images()[..n * dim].to_vec();
+        Tensor::from_data(TensorData::new(images, [n, dim]), &self.device)
+    }
+}
+
+impl Learner for Guided {
+    const SIGNS: Signs = Signs {
+        energies: Some(["energy_data", "energy_samples"]),
+        gradient: Some("gradient_norm"),
+        saturated: Some("saturated"),
+    };
+
+    fn iteration(&self) -> u64 {
+        self.training.iteration
+    }
+
+    fn step(&mut self) -> Result<Vec<(&'static str, f64)>> {
+        let x = self.batches.get(self.training.iteration);
+        let step: Step = pollster::block_on(self.training.step(&self.stage, x))?;
+        Ok(vec![
+            ("energy_data", step.data),
+            ("energy_samples", step.samples),
+            ("energy_gap", step.data - step.samples),
+            ("guidance", step.guidance),
+            ("contrastive_loss", step.contrastive),
+            ("nearest_view", step.nearest),
+            ("displacement", step.displacement),
+            ("saturated", step.saturated),
+            ("shadow_acceptance", step.shadow),
+            ("gradient_norm", step.gradient),
+        ])
+    }
+
+    fn look(&mut self, session: &mut Session<'_, '_, '_>) -> Result<()> {
+        if self.training.iteration.is_multiple_of(250) {
+            session.grid("buffer", self.buffered(64), self.stage.energy.shape)?;
+        }
+        Ok(())
+    }
+
+    fn waited(&self) -> f64 {
+        self.batches.waited()
+    }
+
+    fn negatives(&self) -> Result<Option<Negatives>> {
+        let states = self.buffered(64);
+        let [n, dim] = states.dims();
+        let rng = Rng::new(self.training.iteration);
+        let net = self.training.net.frozen();
+        Ok(Some(Negatives {
+            target: Arc::new(MarginalEnergy::new(net, self.stage.energy.shape)),
+            sampler: self.stage.chains.sampler(),
+            starts: rng.uniform_rows(Purpose::Health, 0, 0, n, dim, &self.device),
+            states,
+        }))
+    }
+
+    fn save(&self, to: &Path) -> Result<()> {
+        self.training.save(to)
+    }
+
+    fn load(self, from: &Path, iteration: u64) -> Result<Self> {
+        Ok(Self {
+            training: self.training.load(&self.stage, from, iteration)?,
+            ..self
+        })
+    }
 }
 
 fn check(recipe: &Recipe) -> Result<()> {
@@ -283,59 +382,41 @@ fn check(recipe: &Recipe) -> Result<()> {
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let run = request.name.clone();
-    let run = run.unwrap_or_else(|| format!("clel-{}", request.data));
-    let folder = RunFolder::open(&request.runs, &run, request.resume)?;
+    let run = run.unwrap_or_else(|| format!("clel-{}", request.data.slug()));
+    let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let recipe = choose_recipe(request, &folder, PRESETS)?;
     check(&recipe)?;
     let stage = &recipe.clel;
     let arm = if stage.guided { "" } else { "-unguided" };
-    let name = format!("clel-{}{arm}", request.data);
-    let data = data::load(request.data, Split::Train, &request.source)?;
-    let found = [data.channels, data.height, data.width];
-    if found != stage.energy.shape {
-        return Err(Error::invalid(
-            "data set",
-            format!("images of the recipe's shape {:?}", stage.energy.shape),
-            format!("{found:?}"),
-            "choose a preset for this data set, or set clel.energy.shape and clel.encoder.shape",
-        ));
-    }
+    let name = format!("clel-{}{arm}", request.data.slug());
+    let data = request.load(Split::Train, stage.energy.shape)?;
     folder.write_config(&recipe)?;
     let device = request.device.clone();
     let (mut session, resumed) =
         Session::open(request, folder, sink, "clel", recipe.checkpoint_seconds)?;
     let state = resumed.as_ref().map(|(_, state)| state);
-    session.started(run, &[("clel", stage.iterations)], state);
-    let mut training = Training::new(stage, recipe.seed, &device)?;
-    if let Some((path, state)) = &resumed {
-        training = training.load(stage, path, state.iteration)?;
-    }
-    let mut batches = Batches::new(&data, recipe.seed, stage.batch, 8, &device);
-    while training.iteration < stage.iterations {
-        let x = batches.get(training.iteration);
-        let step = pollster::block_on(training.step(stage, x))?;
-        session.tick(training.iteration, stage.iterations, &metrics(&step))?;
-        if training.iteration.is_multiple_of(250) {
-            let n = 64.min(training.buffer().len());
-            let dim = stage.energy.dim();
-            let images = training.buffer().images()[..n * dim].to_vec();
-            let x = Tensor::from_data(TensorData::new(images, [n, dim]), &device);
-            session.grid("buffer", x, stage.energy.shape)?;
-        }
-        if session.checkpoint_due(stage.iterations) {
-            session.checkpoint(|to| training.save(to))?;
-        }
-    }
-    (session.sink)(&Event::Note {
-        text: "measuring and exporting".into(),
-    });
+    session.started(run, &[("clel", stage.iterations)], state)?;
+    let watch = Watch {
+        guard: recipe.guard.clone(),
+        health: recipe.health.clone(),
+        seed: recipe.seed,
+        seconds: 0.0,
+    };
+    let data = Arc::new(data);
+    let guided = session.drive(
+        "clel",
+        stage.iterations,
+        resumed,
+        &watch,
+        &mut |correction| Guided::new(&recipe, correction, &data, &device),
+    )?;
+    let training = guided.training;
+    session.note("measuring and exporting")?;
     let (card, weights) = export(&name, &training, &recipe, &data, &mut session, &device)?;
     let model = request.models.join(&name);
     artifact::write_model(&model, &card, &weights)?;
     artifact::write_manifest(&request.models)?;
-    (session.sink)(&Event::Done {
-        model: model.clone(),
-    });
+    session.done(&model)?;
     Ok(model)
 }
 
@@ -383,7 +464,7 @@ fn export(
     device: &Device,
 ) -> Result<(Card, Vec<u8>)> {
     let stage = &recipe.clel;
-    let classes = session.request.data.spec().class_names.len();
+    let classes = data.classes.len();
     let architecture = Architecture {
         energy: stage.energy.clone(),
         beta: if stage.guided { stage.beta } else { 0.0 },
@@ -428,23 +509,22 @@ fn export(
 
     let SamplerConfig { step_size, .. } = stage.chains.sampler();
     let energies = pollster::block_on(artifact::start_energies(&stored, 0, 1.0, 4))?;
-    let dataset = session.request.data.spec();
     let value = |v: f64| serde_json::json!(v);
     let card = Card {
         format: 1,
         name: name.into(),
-        title: format!("{} (CLEL)", dataset.title),
+        title: format!("{} (CLEL)", data.title),
         description: format!(
             "A contrastive-latent guided energy-based model of {}: p(x) ∝ exp(−½‖f(x)‖²) \
              (arXiv 2303.03023).",
-            dataset.title
+            data.title
         ),
         system: "clel".into(),
         data: DataCard {
-            name: session.request.data.to_string(),
-            classes: dataset.class_names.iter().map(|&c| c.to_owned()).collect(),
+            name: data.name.clone(),
+            classes: data.classes.clone(),
             shape: stage.energy.shape,
-            preprocessing: "8-bit grey values, uniformly dequantised, scaled to [0, 1)".into(),
+            preprocessing: data.preparation(8),
         },
         architecture: serde_json::to_value(&architecture)
             .map_err(|e| Error::model(name, e, "report this as a bug"))?,

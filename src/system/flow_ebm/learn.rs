@@ -18,6 +18,7 @@ use crate::{
     nn::{
         ema::Ema,
         flow::{Flow, FlowConfig, TrainableFlow, log_normal, to_channels_last},
+        gradient::gradient_norm,
         layers::Init,
         tilt::{Tilt, TiltConfig},
     },
@@ -94,6 +95,17 @@ pub struct FlowTraining {
     pub(super) optimiser: ModuleOptimizer,
     /// Iterations done.
     pub iteration: u64,
+    /// Whether the gradient's norm is measured: one more value to read.
+    pub watched: bool,
+}
+
+/// What one iteration of the flow saw.
+#[derive(Debug, Clone, Copy)]
+pub struct FlowStep {
+    /// −log q(x)/D in nats.
+    pub loss: f64,
+    /// Norm of its gradient; `None` unless watched.
+    pub gradient: Option<f64>,
 }
 
 impl FlowTraining {
@@ -113,19 +125,31 @@ impl FlowTraining {
             optimiser: adam(0.9, stage.clip_norm),
             config,
             iteration: 0,
+            watched: false,
         })
     }
 
-    /// One step of Adam on a batch `[B, D]`; returns −log q(x)/D in nats.
+    /// One step of Adam on a batch `[B, D]`.
     ///
     /// # Errors
-    /// [`Error::Device`] when the loss cannot be read.
-    pub async fn step(&mut self, stage: &FlowStage, x: Tensor<2>) -> Result<f64> {
+    /// [`Error::Diverged`] when the loss is not finite, and then no step is taken; [`Error::Device`] when
+    /// it cannot be read.
+    pub async fn step(&mut self, stage: &FlowStage, x: Tensor<2>) -> Result<FlowStep> {
         let dim = self.config.dim() as f64;
         let x = to_channels_last(x, self.config.shape);
         let loss = self.flow.log_prob(x).mean() / -dim;
         let value = scalar(loss.clone().inner()).await?;
+        if !value.is_finite() {
+            return Err(Error::Diverged {
+                problem: format!("the flow's loss is {value} at iteration {}", self.iteration),
+                fix: "begin anew with a lower flow.learning_rate".into(),
+            });
+        }
         let grads = GradientsParams::from_grads(loss.backward(), &self.flow);
+        let gradient = match self.watched {
+            true => Some(gradient_norm(&self.flow, &grads).await?),
+            false => None,
+        };
         let rate = schedule(
             stage.learning_rate,
             stage.warmup,
@@ -135,7 +159,10 @@ impl FlowTraining {
         self.flow = self.optimiser.step(rate, self.flow.clone(), grads);
         self.ema.update(&self.flow);
         self.iteration += 1;
-        Ok(value)
+        Ok(FlowStep {
+            loss: value,
+            gradient,
+        })
     }
 
     /// The averaged flow, frozen.
@@ -158,6 +185,8 @@ pub struct TiltTraining {
     pub(super) seed: u64,
     /// Iterations done.
     pub iteration: u64,
+    /// Whether the gradient's norm is measured: one more value to read.
+    pub watched: bool,
 }
 
 /// What one iteration of the tilt saw.
@@ -171,6 +200,8 @@ pub struct TiltStep {
     pub acceptance: f64,
     /// Step size ε.
     pub step_size: f64,
+    /// Norm of the objective's gradient; `None` unless watched.
+    pub gradient: Option<f64>,
 }
 
 impl TiltTraining {
@@ -208,6 +239,7 @@ impl TiltTraining {
             projection,
             seed,
             iteration: 0,
+            watched: false,
         })
     }
 
@@ -255,11 +287,12 @@ impl TiltTraining {
         let penalty = data.clone().powi_scalar(2).mean() + samples.clone().powi_scalar(2).mean();
         let (data, samples) = (data.mean(), samples.mean());
         let loss = data.clone() - samples.clone() + penalty * stage.l2;
-        let out = TiltStep {
+        let mut out = TiltStep {
             data: scalar(data.inner()).await?,
             samples: scalar(samples.inner()).await?,
             acceptance,
             step_size: self.chains.step_sizes()[0],
+            gradient: None,
         };
         if !(out.data.is_finite() && out.samples.is_finite()) {
             return Err(Error::Diverged {
@@ -271,6 +304,9 @@ impl TiltTraining {
             });
         }
         let grads = GradientsParams::from_grads(loss.backward(), &self.tilt);
+        if self.watched {
+            out.gradient = Some(gradient_norm(&self.tilt, &grads).await?);
+        }
         let rate = schedule(
             stage.learning_rate,
             stage.warmup,
@@ -281,6 +317,14 @@ impl TiltTraining {
         self.ema.update(&self.tilt);
         self.iteration += 1;
         Ok(out)
+    }
+
+    /// Goes on with the random numbers of another seed, and with smaller steps.
+    pub fn corrected(mut self, seed: u64, step_size: f64) -> Self {
+        self.seed = seed;
+        self.chains.reseed(Rng::new(seed));
+        self.chains.scale_steps(step_size);
+        self
     }
 
     /// The model with the averaged tilt.

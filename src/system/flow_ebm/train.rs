@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     artifact::{self, Card, DataCard, KnownAnswer},
-    data::{self, Dataset, Split},
+    data::{Dataset, Split},
     error::{Error, Result},
     nn::{
         ema::Ema,
@@ -29,8 +29,9 @@ use crate::{
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig, SavedRun},
     train::{
-        Batches, Event, Preset, Request, RunFolder, Session, Sink, adapted_steps, choose_recipe,
-        dequantised, read_json, record_error, write_json,
+        Batches, Correction, GuardConfig, HealthConfig, Intent, Learner, Negatives, Preset,
+        Request, RunFolder, Session, Signs, Sink, Watch, adapted_steps, choose_recipe, dequantised,
+        read_json, record_error, write_json,
     },
 };
 
@@ -48,6 +49,12 @@ pub struct Recipe {
     pub ema_decay: f64,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
+    /// What is done about divergence.
+    #[serde(default)]
+    pub guard: GuardConfig,
+    /// How the chains are looked at.
+    #[serde(default)]
+    pub health: HealthConfig,
     /// Stage 1.
     pub flow: FlowStage,
     /// Stage 2.
@@ -70,6 +77,8 @@ fn cpu() -> Recipe {
         bits: 4,
         ema_decay: 0.998,
         checkpoint_seconds: 60.0,
+        guard: GuardConfig::default(),
+        health: HealthConfig::default(),
         flow: FlowStage {
             iterations: 6000,
             learning_rate: 5e-4,
@@ -312,66 +321,242 @@ pub fn train_tilt(
     Ok(training.model())
 }
 
+/// Stage 1 as the loop of every recipe sees it.
+struct Density {
+    training: FlowTraining,
+    stage: FlowStage,
+    batches: Batches,
+    test: Arc<Dataset>,
+    recipe: Recipe,
+    device: Device,
+}
+
+impl Density {
+    fn new(
+        recipe: &Recipe,
+        correction: &Correction,
+        data: &Arc<Dataset>,
+        test: &Arc<Dataset>,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut stage = recipe.flow.clone();
+        stage.learning_rate *= correction.learning_rate;
+        let seed = correction.seed(recipe.seed);
+        let mut batches = Batches::new(data, seed, recipe.batch, recipe.bits, device);
+        let mut training =
+            FlowTraining::new(&stage, recipe.ema_decay, recipe.seed, batches.get(0))?;
+        training.watched = true;
+        Ok(Self {
+            training,
+            stage,
+            batches,
+            test: test.clone(),
+            recipe: recipe.clone(),
+            device: device.clone(),
+        })
+    }
+}
+
+impl Learner for Density {
+    const SIGNS: Signs = Signs {
+        energies: None,
+        gradient: Some("gradient_norm"),
+        saturated: None,
+    };
+
+    fn iteration(&self) -> u64 {
+        self.training.iteration
+    }
+
+    fn step(&mut self) -> Result<Vec<(&'static str, f64)>> {
+        let x = self.batches.get(self.training.iteration);
+        let step = pollster::block_on(self.training.step(&self.stage, x))?;
+        let bits = step.loss / std::f64::consts::LN_2 + f64::from(self.recipe.bits);
+        let norm = step.gradient.map(|v| ("gradient_norm", v));
+        Ok([("bits_per_dimension", bits)]
+            .into_iter()
+            .chain(norm)
+            .collect())
+    }
+
+    fn look(&mut self, session: &mut Session<'_, '_, '_>) -> Result<()> {
+        if !self.training.iteration.is_multiple_of(500) {
+            return Ok(());
+        }
+        let flow = pollster::block_on(self.training.frozen())?;
+        let Recipe { bits, seed, .. } = self.recipe;
+        let bpd = bits_per_dimension(&flow, &self.test, bits, 1000, seed, &self.device);
+        session.metrics(BTreeMap::from([("test_bits_per_dimension".into(), bpd)]))?;
+        snapshot(session, &flow, &self.recipe)
+    }
+
+    fn waited(&self) -> f64 {
+        self.batches.waited()
+    }
+
+    fn save(&self, to: &Path) -> Result<()> {
+        self.training.save(to)
+    }
+
+    fn load(self, from: &Path, iteration: u64) -> Result<Self> {
+        let decay = self.recipe.ema_decay;
+        let training = self.training.load(from, iteration, decay)?;
+        Ok(Self { training, ..self })
+    }
+}
+
+/// Stage 2 as the loop of every recipe sees it.
+struct Tilted {
+    training: TiltTraining,
+    stage: TiltStage,
+    batches: Batches,
+    recipe: Recipe,
+}
+
+impl Tilted {
+    fn new(
+        recipe: &Recipe,
+        correction: &Correction,
+        flow: &Flow,
+        projection: &Projection,
+        data: &Arc<Dataset>,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut stage = recipe.tilt.clone();
+        stage.learning_rate *= correction.learning_rate;
+        let seed = correction.seed(recipe.seed);
+        let (flow, projection) = (flow.clone(), projection.clone());
+        let (decay, begin) = (recipe.ema_decay, recipe.seed);
+        let mut training = TiltTraining::new(&stage, decay, begin, flow, projection, device)?
+            .corrected(seed, correction.step_size);
+        training.watched = true;
+        Ok(Self {
+            training,
+            stage,
+            batches: Batches::new(data, seed, recipe.batch, recipe.bits, device),
+            recipe: recipe.clone(),
+        })
+    }
+}
+
+impl Learner for Tilted {
+    const SIGNS: Signs = Signs {
+        energies: Some(["tilt_data", "tilt_samples"]),
+        gradient: Some("gradient_norm"),
+        saturated: None,
+    };
+
+    fn iteration(&self) -> u64 {
+        self.training.iteration
+    }
+
+    fn step(&mut self) -> Result<Vec<(&'static str, f64)>> {
+        let x = self.batches.get(self.training.iteration);
+        let step = pollster::block_on(self.training.step(&self.stage, x))?;
+        let norm = step.gradient.map(|v| ("gradient_norm", v));
+        Ok([
+            ("tilt_data", step.data),
+            ("tilt_samples", step.samples),
+            ("acceptance", step.acceptance),
+            ("step_size", step.step_size),
+        ]
+        .into_iter()
+        .chain(norm)
+        .collect())
+    }
+
+    fn look(&mut self, session: &mut Session<'_, '_, '_>) -> Result<()> {
+        if !self.training.iteration.is_multiple_of(100) {
+            return Ok(());
+        }
+        let x = self.training.chains.point().x.clone();
+        let x = x.narrow(0, 0, 64.min(self.stage.chains));
+        let x = self.training.flow.inverse(x);
+        session.grid("tilt", x, self.recipe.flow.architecture.shape)
+    }
+
+    fn waited(&self) -> f64 {
+        self.batches.waited()
+    }
+
+    fn negatives(&self) -> Result<Option<Negatives>> {
+        let chains = &self.training.chains;
+        let states = chains.states();
+        let [n, dim] = states.dims();
+        let rng = Rng::new(self.recipe.seed).derived(Purpose::Health, self.training.iteration);
+        Ok(Some(Negatives {
+            target: chains.target().clone(),
+            sampler: SamplerConfig {
+                sampler: "mala".into(),
+                step_size: chains.step_sizes().first().copied(),
+                warmup: 0,
+                ..SamplerConfig::default()
+            },
+            starts: rng.normal_tensor(Purpose::Start, 0, n, dim, &states.device()) * 1.5,
+            states,
+        }))
+    }
+
+    fn save(&self, to: &Path) -> Result<()> {
+        self.training.save(to)
+    }
+
+    fn load(self, from: &Path, iteration: u64) -> Result<Self> {
+        let training = self.training.load(from, iteration, self.recipe.ema_decay)?;
+        Ok(Self { training, ..self })
+    }
+}
+
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
-    let name = format!("flow-ebm-{}", request.data);
+    let name = format!("flow-ebm-{}", request.data.slug());
     let run = request.name.clone().unwrap_or_else(|| name.clone());
-    let folder = RunFolder::open(&request.runs, &run, request.resume)?;
+    let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let recipe = choose_recipe(request, &folder, PRESETS)?;
     check(&recipe)?;
-    let train_data = data::load(request.data, Split::Train, &request.source)?;
-    let test_data = data::load(request.data, Split::Test, &request.source)?;
+    let shape = recipe.flow.architecture.shape;
+    let train_data = Arc::new(request.load(Split::Train, shape)?);
+    let test_data = Arc::new(request.load(Split::Test, shape)?);
     // Only now is it a run: one that has no data can be started again under its name.
     folder.write_config(&recipe)?;
 
     let device = request.device.clone();
     let (mut session, resumed) =
         Session::open(request, folder, sink, "flow", recipe.checkpoint_seconds)?;
-    let (checkpoint, mut resumed) = resumed.unzip();
+    let (checkpoint, resumed) = resumed.unzip();
     let phases = [
         ("flow", recipe.flow.iterations),
         ("tilt", recipe.tilt.iterations),
     ];
-    session.started(run, &phases, resumed.as_ref());
+    session.started(run, &phases, resumed.as_ref())?;
 
-    let mut batches = Batches::new(&train_data, recipe.seed, recipe.batch, recipe.bits, &device);
     let frozen = session.folder.path().join("flow.safetensors");
 
+    let watch = Watch {
+        guard: recipe.guard.clone(),
+        health: recipe.health.clone(),
+        seed: recipe.seed,
+        seconds: 0.0,
+    };
+    let resumed = checkpoint.zip(resumed);
+
     // Stage 1, unless a checkpoint is already past it.
-    let in_flow = resumed.as_ref().is_none_or(|s| s.phase == "flow");
-    let flow = if in_flow {
-        let mut training =
-            FlowTraining::new(&recipe.flow, recipe.ema_decay, recipe.seed, batches.get(0))?;
-        if let (Some(path), Some(state)) = (&checkpoint, resumed.take()) {
-            training = training.load(path, state.iteration, recipe.ema_decay)?;
+    let (in_flow, in_tilt) = match resumed {
+        Some((path, state)) if state.phase == "tilt" => (None, Some((path, state))),
+        other => (other, None),
+    };
+    let flow = if in_tilt.is_none() {
+        let make = &mut |c: &Correction| Density::new(&recipe, c, &train_data, &test_data, &device);
+        let learner = session.drive("flow", recipe.flow.iterations, in_flow, &watch, make)?;
+        let flow = pollster::block_on(learner.training.frozen())?;
+        if request.intent == Intent::Export {
+            return Err(Error::invalid(
+                "run",
+                "a checkpoint of the tilt",
+                format!("the flow, at iteration {}", learner.training.iteration),
+                "train on: a flow alone is no model of this system",
+            ));
         }
-        let total = recipe.flow.iterations;
-        while training.iteration < total {
-            let loss =
-                pollster::block_on(training.step(&recipe.flow, batches.get(training.iteration)))?;
-            if !loss.is_finite() {
-                return Err(Error::Diverged {
-                    problem: format!(
-                        "the flow's loss is {loss} at iteration {}",
-                        training.iteration
-                    ),
-                    fix: "resume from the last checkpoint with a lower flow.learning_rate".into(),
-                });
-            }
-            let bpd = loss / std::f64::consts::LN_2 + f64::from(recipe.bits);
-            session.tick(training.iteration, total, &[("bits_per_dimension", bpd)])?;
-            if training.iteration.is_multiple_of(500) {
-                let flow = pollster::block_on(training.frozen())?;
-                let bpd =
-                    bits_per_dimension(&flow, &test_data, recipe.bits, 1000, recipe.seed, &device);
-                session.metrics(BTreeMap::from([("test_bits_per_dimension".into(), bpd)]))?;
-                snapshot(&mut session, &flow, &recipe)?;
-            }
-            if session.checkpoint_due(total) {
-                session.checkpoint(|to| training.save(to))?;
-            }
-        }
-        let flow = pollster::block_on(training.frozen())?;
         let mut dict = crate::nn::dict::DictBuilder::default();
         flow.save(&mut dict);
         artifact::write_atomically(&frozen, &dict.finish()?)?;
@@ -383,48 +568,13 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     };
 
     // Stage 2.
-    session.state.phase = "tilt".into();
     let projection = principal_components(&train_data, recipe.bits, &device);
-    let mut training = TiltTraining::new(
-        &recipe.tilt,
-        recipe.ema_decay,
-        recipe.seed,
-        flow,
-        projection,
-        &device,
-    )?;
-    if let (Some(path), Some(state)) = (&checkpoint, resumed.take()) {
-        training = training.load(path, state.iteration, recipe.ema_decay)?;
-    }
-    let total = recipe.tilt.iterations;
-    while training.iteration < total {
-        let step =
-            pollster::block_on(training.step(&recipe.tilt, batches.get(training.iteration)))?;
-        session.tick(
-            training.iteration,
-            total,
-            &[
-                ("tilt_data", step.data),
-                ("tilt_samples", step.samples),
-                ("acceptance", step.acceptance),
-                ("step_size", step.step_size),
-            ],
-        )?;
-        if training.iteration.is_multiple_of(100) {
-            let x = training.chains.point().x.clone();
-            let x = training
-                .flow
-                .inverse(x.narrow(0, 0, 64.min(recipe.tilt.chains)));
-            session.grid("tilt", x, recipe.flow.architecture.shape)?;
-        }
-        if session.checkpoint_due(total) {
-            session.checkpoint(|to| training.save(to))?;
-        }
-    }
+    let learner = session.drive("tilt", recipe.tilt.iterations, in_tilt, &watch, &mut |c| {
+        Tilted::new(&recipe, c, &flow, &projection, &train_data, &device)
+    })?;
+    let training = learner.training;
 
-    (session.sink)(&Event::Note {
-        text: "measuring and exporting".into(),
-    });
+    session.note("measuring and exporting")?;
     let model = request.models.join(&name);
     let (card, weights) = export(
         &name,
@@ -437,9 +587,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     )?;
     artifact::write_model(&model, &card, &weights)?;
     artifact::write_manifest(&request.models)?;
-    (session.sink)(&Event::Done {
-        model: model.clone(),
-    });
+    session.done(&model)?;
     Ok(model)
 }
 
@@ -524,27 +672,22 @@ fn export(
         if space == "latent" { 0.15 } else { 0.01 }
     })?;
     let energies = pollster::block_on(artifact::start_energies(&*model, 0, 1.0, 4))?;
-    let data_name = request_name(session);
-    let dataset = session.request.data.spec();
     let value = |v: f64| serde_json::json!(v);
     let card = Card {
         format: 1,
         name: name.into(),
-        title: dataset.title.to_owned(),
+        title: train_data.title.clone(),
         description: format!(
             "A Glow-type flow of {}, tilted by a small energy network: p(x) ∝ exp(−U(x)) q(x), the \
              neural-transport EBM of \"MCMC Should Mix\" (arXiv 2006.06897).",
-            dataset.title
+            train_data.title
         ),
         system: "flow-ebm".into(),
         data: DataCard {
-            name: data_name,
-            classes: dataset.class_names.iter().map(|&c| c.to_owned()).collect(),
+            name: train_data.name.clone(),
+            classes: train_data.classes.clone(),
             shape: recipe.flow.architecture.shape,
-            preprocessing: format!(
-                "8-bit grey values reduced to {0} bits, uniformly dequantised, scaled to [0, 1)",
-                recipe.bits
-            ),
+            preprocessing: train_data.preparation(recipe.bits),
         },
         architecture: serde_json::to_value(&architecture)
             .map_err(|e| Error::model(name, e, "report this as a bug"))?,
@@ -579,10 +722,6 @@ fn export(
         ],
     };
     Ok((card, weights))
-}
-
-fn request_name(session: &Session<'_, '_, '_>) -> String {
-    session.request.data.to_string()
 }
 
 struct TiltStatistics {
@@ -685,7 +824,7 @@ mod tests {
             let mut losses = Vec::new();
             while t.iteration < until {
                 let x = data(t.iteration, &device);
-                losses.push(pollster::block_on(t.step(&flow_stage, x)).unwrap());
+                losses.push(pollster::block_on(t.step(&flow_stage, x)).unwrap().loss);
             }
             losses
         };
@@ -759,14 +898,13 @@ mod tests {
     fn dequantised_values_fall_into_their_bins() {
         let device = Device::flex();
         let data = Dataset {
-            name: "test".into(),
-            split: Split::Train,
             images: (0..=255).collect(),
             labels: vec![0],
             count: 1,
             height: 16,
             width: 16,
             channels: 1,
+            ..Dataset::empty("test", Split::Train)
         };
         for bits in [1, 4, 8] {
             let x = dequantised(&data, &[0], bits, &Rng::new(1), 0, &device);

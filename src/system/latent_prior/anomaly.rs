@@ -171,6 +171,7 @@ pub fn run(
     told: &mut dyn FnMut(f64, f64),
 ) -> Result<(Vec<f64>, Vec<f64>, Training, f64)> {
     let (train, held_out) = split(pool.train.clone(), stage.held_out)?;
+    let train = std::sync::Arc::new(train);
     let order: Vec<usize> = (0..held_out.count).collect();
     let held_out = data::images(&held_out, &order, device);
     let mut training = Training::new(stage, seed, device)?;
@@ -256,14 +257,13 @@ mod tests {
     #[test]
     fn the_pool_is_split_as_the_protocol_says() {
         let set = |split, labels: Vec<u8>| Dataset {
-            name: "digits".into(),
-            split,
             images: labels.clone(),
             count: labels.len(),
             labels,
             height: 1,
             width: 1,
             channels: 1,
+            ..Dataset::empty("digits", split)
         };
         let first = set(Split::Train, (0..60).map(|i| i % 10).collect());
         let second = set(Split::Test, (0..40).map(|i| i % 10).collect());

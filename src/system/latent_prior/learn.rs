@@ -21,6 +21,7 @@ use crate::{
     nn::{
         ema::Ema,
         generator::{Generator, GeneratorConfig, LatentEncoder},
+        gradient::gradient_norm,
         layers::Init,
         tilt::Tilt,
     },
@@ -123,6 +124,8 @@ pub struct Step {
     pub shadow: f64,
     /// The prior's.
     pub prior: RatioStep,
+    /// Norm of the gradient of the generator's objective.
+    pub gradient: f64,
 }
 
 /// The generator and the amortised posterior, which learn together.
@@ -169,6 +172,13 @@ impl Training {
         })
     }
 
+    /// Goes on with the random numbers of another seed.
+    pub fn reseeded(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self.prior.reseed(seed);
+        self
+    }
+
     /// The averaged generator.
     pub fn generator(&self) -> &Generator {
         &self.average.average().generator
@@ -212,11 +222,12 @@ impl Training {
             .powi_scalar(2)
             .sum()
             / batch as f64;
-        let step = Step {
+        let mut step = Step {
             mse: scalar(error.clone().inner()).await? / (4.0 * dim as f64),
             norm: scalar(plain.powi_scalar(2).mean()).await?,
             shadow,
             prior,
+            gradient: 0.0,
         };
         if !(step.mse.is_finite() && step.norm.is_finite()) {
             return Err(Error::Diverged {
@@ -232,6 +243,7 @@ impl Training {
             loss = loss + penalty;
         }
         let grads = GradientsParams::from_grads(loss.backward(), &self.nets);
+        step.gradient = gradient_norm(&self.nets, &grads).await?;
         self.nets = self
             .optimiser
             .step(stage.learning_rate, self.nets.clone(), grads);

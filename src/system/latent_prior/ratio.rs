@@ -341,6 +341,14 @@ impl RatioTraining {
         })
     }
 
+    /// Goes on with the random numbers of another seed.
+    pub fn reseed(&mut self, seed: u64) {
+        self.seed = seed;
+        for (which, chains) in self.chains.iter_mut().enumerate() {
+            chains.reseed(Rng::new(seed).derived(Purpose::Proposal, which as u64));
+        }
+    }
+
     /// The prior that posteriors are taken under now.
     pub fn prior(&self) -> Vec<Tilt> {
         match self.config.arm {

@@ -14,7 +14,7 @@ use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Architecture, LatentPrior, NAME, Reference, into_model,
+    Architecture, LatentPrior, NAME, PriorEnergy, Reference, into_model,
     learn::{LatentStage, Posterior, PosteriorKind, Step, Training},
     ratio::{Arm, Book, RatioConfig, Rule},
     sir,
@@ -26,12 +26,13 @@ use crate::{
     error::{Error, Result},
     nn::{dict::Dict, ema::Ema, generator::GeneratorConfig},
     prior::STEPS,
-    rng::Rng,
-    sampler::SavedRun,
+    rng::{Purpose, Rng},
+    sampler::{SamplerConfig, SavedRun},
     system::flow_ebm::principal_components,
     train::{
-        Batches, Event, Preset, Request, RunFolder, Session, Sink, adapted_steps, choose_recipe,
-        read_json, record_error, write_json,
+        Batches, Correction, GuardConfig, HealthConfig, Learner, Negatives, Preset, Request,
+        RunFolder, Session, Signs, Sink, Watch, adapted_steps, choose_recipe, read_json,
+        record_error, write_json,
     },
 };
 
@@ -43,6 +44,12 @@ pub struct Recipe {
     pub seed: u64,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
+    /// What is done about divergence.
+    #[serde(default)]
+    pub guard: GuardConfig,
+    /// How the chains are looked at.
+    #[serde(default)]
+    pub health: HealthConfig,
     /// The objective and its networks.
     pub latent: LatentStage,
 }
@@ -52,6 +59,8 @@ pub(super) fn cpu() -> Recipe {
     Recipe {
         seed: 1,
         checkpoint_seconds: 60.0,
+        guard: GuardConfig::default(),
+        health: HealthConfig::default(),
         latent: LatentStage {
             iterations: 5000,
             seconds: 0.0,
@@ -241,99 +250,181 @@ impl Training {
 
 const CHAINS: [&str; 2] = ["chains.json", "held_out_chains.json"];
 
-/// Numbers that there are; a phase without chains has no acceptance.
-fn metrics(step: &Step, stage: usize) -> Vec<(&'static str, f64)> {
-    [
-        ("reconstruction_mse", step.mse),
-        ("latent_norm", step.norm),
-        ("posterior_shadow_acceptance", step.shadow),
-        ("prior_loss", step.prior.loss),
-        ("prior_acceptance", step.prior.acceptance),
-        ("stage", stage as f64),
-    ]
-    .into_iter()
-    .filter(|(_, v)| v.is_finite())
-    .collect()
+/// The training as the loop of every recipe sees it.
+struct Staged {
+    training: Training,
+    stage: LatentStage,
+    batches: Batches,
+    held_out: Tensor<2>,
+    /// The stage that the last iteration belonged to.
+    number: usize,
+}
+
+impl Staged {
+    fn new(
+        recipe: &Recipe,
+        correction: &Correction,
+        data: &Arc<Dataset>,
+        held_out: &Tensor<2>,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut stage = recipe.latent.clone();
+        stage.learning_rate *= correction.learning_rate;
+        stage.prior.learning_rate *= correction.learning_rate;
+        stage.posterior.step_size *= correction.step_size;
+        let seed = correction.seed(recipe.seed);
+        let training = Training::new(&stage, recipe.seed, device)?.reseeded(seed);
+        Ok(Self {
+            number: training.prior.stage(),
+            training,
+            batches: Batches::new(data, seed, stage.batch, 8, device),
+            held_out: held_out.clone(),
+            stage,
+        })
+    }
+}
+
+impl Learner for Staged {
+    const SIGNS: Signs = Signs {
+        energies: None,
+        gradient: Some("gradient_norm"),
+        saturated: None,
+    };
+
+    fn iteration(&self) -> u64 {
+        self.training.iteration
+    }
+
+    fn finished(&self) -> bool {
+        self.training.prior.book.finished
+    }
+
+    fn step(&mut self) -> Result<Vec<(&'static str, f64)>> {
+        let x = self.batches.get(self.training.iteration);
+        self.number = self.training.prior.stage();
+        let step: Step = pollster::block_on(self.training.step(&self.stage, x))?;
+        // Numbers that there are; a phase without chains has no acceptance.
+        let numbers = [
+            ("reconstruction_mse", step.mse),
+            ("latent_norm", step.norm),
+            ("posterior_shadow_acceptance", step.shadow),
+            ("prior_loss", step.prior.loss),
+            ("prior_acceptance", step.prior.acceptance),
+        ];
+        Ok(numbers
+            .into_iter()
+            .filter(|(_, v)| v.is_finite())
+            .chain([
+                ("gradient_norm", step.gradient),
+                ("stage", self.number as f64),
+            ])
+            .collect())
+    }
+
+    fn look(&mut self, session: &mut Session<'_, '_, '_>) -> Result<()> {
+        let due = pollster::block_on(self.training.check(&self.stage, &self.held_out))?;
+        if let Some((check, ended)) = due {
+            session.metrics(BTreeMap::from([
+                ("held_out_loss".to_owned(), check.loss),
+                ("held_out_accuracy".to_owned(), check.accuracy),
+                ("stage".to_owned(), self.number as f64),
+            ]))?;
+            if let Some(why) = ended {
+                session.note(format!(
+                    "stage {} ended after {} iterations ({why}): held-out loss {:.4}, accuracy {:.3}",
+                    self.number, check.iteration, check.loss, check.accuracy
+                ))?;
+                grid(session, &self.training, &self.stage)?;
+            }
+        }
+        if self.training.iteration.is_multiple_of(500) {
+            grid(session, &self.training, &self.stage)?;
+        }
+        Ok(())
+    }
+
+    fn waited(&self) -> f64 {
+        self.batches.waited()
+    }
+
+    fn negatives(&self) -> Result<Option<Negatives>> {
+        let prior = &self.training.prior;
+        // N(0, I) is drawn from exactly: until there is a stage there are no chains to look at.
+        let ratios = prior.learned();
+        if ratios.is_empty() {
+            return Ok(None);
+        }
+        let latent = self.stage.generator.latent;
+        let chains = &prior.chains[0];
+        let states = chains.states();
+        let [n, dim] = states.dims();
+        let rng = Rng::new(self.training.iteration);
+        Ok(Some(Negatives {
+            target: Arc::new(PriorEnergy { latent, ratios }),
+            sampler: SamplerConfig {
+                step_size: chains.step_sizes().first().copied(),
+                warmup: 0,
+                ..SamplerConfig::default()
+            },
+            starts: rng.normal_tensor(Purpose::Health, 0, n, dim, &states.device()) * 1.5,
+            states,
+        }))
+    }
+
+    fn save(&self, to: &Path) -> Result<()> {
+        self.training.save(to)
+    }
+
+    fn load(self, from: &Path, iteration: u64) -> Result<Self> {
+        let training = self.training.load(&self.stage, from, iteration)?;
+        Ok(Self {
+            number: training.prior.stage(),
+            training,
+            ..self
+        })
+    }
 }
 
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let run = request.name.clone();
-    let run = run.unwrap_or_else(|| format!("{NAME}-{}", request.data));
-    let folder = RunFolder::open(&request.runs, &run, request.resume)?;
+    let run = run.unwrap_or_else(|| format!("{NAME}-{}", request.data.slug()));
+    let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let recipe = choose_recipe(request, &folder, PRESETS)?;
     let stage = &recipe.latent;
     stage.check()?;
-    let all = data::load(request.data, Split::Train, &request.source)?;
-    let test = data::load(request.data, Split::Test, &request.source)?;
-    if all.shape() != stage.generator.shape {
-        return Err(Error::invalid(
-            "data set",
-            format!("images of the recipe's shape {:?}", stage.generator.shape),
-            format!("{:?}", all.shape()),
-            "choose a preset for this data set, or set latent.generator",
-        ));
-    }
+    let all = request.load(Split::Train, stage.generator.shape)?;
+    let test = request.load(Split::Test, stage.generator.shape)?;
     let (train, held_out) = split(all, stage.held_out)?;
     folder.write_config(&recipe)?;
     let device = request.device.clone();
     let (mut session, resumed) =
         Session::open(request, folder, sink, "latent", recipe.checkpoint_seconds)?;
     let state = resumed.as_ref().map(|(_, state)| state);
-    session.started(run, &[("latent", stage.iterations)], state);
-    let mut training = Training::new(stage, recipe.seed, &device)?;
-    if let Some((path, state)) = &resumed {
-        training = training.load(stage, path, state.iteration)?;
-    }
+    session.started(run, &[("latent", stage.iterations)], state)?;
     let order: Vec<usize> = (0..held_out.count).collect();
     let held_out = data::images(&held_out, &order, &device);
-    let mut batches = Batches::new(&train, recipe.seed, stage.batch, 8, &device);
-    let out_of_time =
-        |session: &Session<'_, '_, '_>| stage.seconds > 0.0 && session.seconds() >= stage.seconds;
-    while training.iteration < stage.iterations
-        && !training.prior.book.finished
-        && !out_of_time(&session)
-    {
-        let x = batches.get(training.iteration);
-        let number = training.prior.stage();
-        let step = pollster::block_on(training.step(stage, x))?;
-        if let Some((check, ended)) = pollster::block_on(training.check(stage, &held_out))? {
-            session.state.iteration = training.iteration;
-            session.metrics(BTreeMap::from([
-                ("stage".to_owned(), number as f64),
-                ("held_out_loss".to_owned(), check.loss),
-                ("held_out_accuracy".to_owned(), check.accuracy),
-            ]))?;
-            if let Some(why) = ended {
-                (session.sink)(&Event::Note {
-                    text: format!(
-                        "stage {number} ended after {} iterations ({why}): held-out loss {:.4}, accuracy {:.3}",
-                        check.iteration, check.loss, check.accuracy
-                    ),
-                });
-                grid(&mut session, &training, stage)?;
-            }
-        }
-        session.tick(
-            training.iteration,
-            stage.iterations,
-            &metrics(&step, number),
-        )?;
-        if training.iteration.is_multiple_of(500) {
-            grid(&mut session, &training, stage)?;
-        }
-        if session.checkpoint_due(stage.iterations) {
-            session.checkpoint(|to| training.save(to))?;
-        }
-    }
+    let train = Arc::new(train);
+    let watch = Watch {
+        guard: recipe.guard.clone(),
+        health: recipe.health.clone(),
+        seed: recipe.seed,
+        seconds: stage.seconds,
+    };
+    let staged = session.drive(
+        "latent",
+        stage.iterations,
+        resumed,
+        &watch,
+        &mut |correction| Staged::new(&recipe, correction, &train, &held_out, &device),
+    )?;
+    // After the last checkpoint: a run that goes on with more iterations goes on with its stage.
+    let mut training = staged.training;
     pollster::block_on(training.prior.finish())?;
-    session.checkpoint(|to| training.save(to))?;
-    (session.sink)(&Event::Note {
-        text: "measuring and exporting".into(),
-    });
+    session.note("measuring and exporting")?;
     let name = match stage.prior.arm {
-        Arm::Adaptive => format!("{NAME}-{}", request.data),
-        arm => format!("{NAME}-{}-{}", request.data, arm.name()),
+        Arm::Adaptive => format!("{NAME}-{}", request.data.slug()),
+        arm => format!("{NAME}-{}-{}", request.data.slug(), arm.name()),
     };
     let (card, weights) = export(
         &name,
@@ -346,9 +437,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let model = request.models.join(&name);
     artifact::write_model(&model, &card, &weights)?;
     artifact::write_manifest(&request.models)?;
-    (session.sink)(&Event::Done {
-        model: model.clone(),
-    });
+    session.done(&model)?;
     Ok(model)
 }
 
@@ -488,24 +577,26 @@ fn export(
         if space == "latent" { 0.3 } else { 0.02 }
     })?;
     let energies = pollster::block_on(artifact::start_energies(&*model, 0, 1.0, 4))?;
-    let dataset = session.request.data.spec();
     let value = |v: f64| serde_json::json!(v);
     let book = &training.prior.book;
     let card = Card {
         format: 1,
         name: name.into(),
-        title: format!("{} (latent prior)", dataset.title),
+        title: format!("{} (latent prior)", train.title),
         description: format!(
             "A generator of {} whose latent prior was learned in {} stage(s) by density-ratio \
              estimation (arXiv 2209.08739): p(z) ∝ N(z; 0, I) exp(f₁(z) + f₂(z) + …).",
-            dataset.title, architecture.stages
+            train.title, architecture.stages
         ),
         system: NAME.into(),
         data: DataCard {
-            name: session.request.data.to_string(),
-            classes: dataset.class_names.iter().map(|&c| c.to_owned()).collect(),
+            name: train.name.clone(),
+            classes: train.classes.clone(),
             shape: stage.generator.shape,
-            preprocessing: "8-bit values, uniformly dequantised, scaled to [0, 1); the generator's own range is (−1, 1)".into(),
+            preprocessing: format!(
+                "{}; the generator's own range is (−1, 1)",
+                train.preparation(8)
+            ),
         },
         architecture: serde_json::to_value(&architecture)
             .map_err(|e| Error::model(name, e, "report this as a bug"))?,

@@ -1,0 +1,384 @@
+//! Self-healing: the signs by which a training of an energy announces that it diverges, and the rule by
+//! which the run goes back and changes.
+//!
+//! The signs are those that people watch for by hand: losses that are no numbers, a gap between the
+//! energies of data and samples that grows away, gradient norms that do, samples that stand at the edges
+//! of the image cube. The rule is written down in [`GuardConfig`] and is ours: back to the newest kept
+//! checkpoint that is at least a window older than the sign; other random numbers; lower learning rates;
+//! smaller steps of the chains where it was they that showed the sign.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rng::{Purpose, Rng};
+
+/// What counts as a sign, and what an incident changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardConfig {
+    /// Incidents that a run may heal from; the next one ends it. 0 ends it at the first.
+    pub attempts: u32,
+    /// Iterations of a phase before growth is judged: what a network learns first is all growth.
+    pub settle: usize,
+    /// Iterations whose mean is judged.
+    pub window: usize,
+    /// Iterations before those, at most, whose median it is compared with.
+    pub memory: usize,
+    /// Times the median that a mean may reach.
+    pub growth: f64,
+    /// Mean |E(data) − E(samples)|, in nats, below which a gap is never a sign.
+    pub gap: f64,
+    /// Mean share of values at the edges 0 and 1 above which samples count as saturated.
+    pub saturated: f64,
+    /// Factor of all learning rates after an incident.
+    pub learning_rate: f64,
+    /// Factor of the chains' step size after an incident that the chains showed.
+    pub step_size: f64,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self {
+            attempts: 6,
+            settle: 200,
+            window: 20,
+            memory: 500,
+            growth: 50.0,
+            gap: 10.0,
+            saturated: 0.995,
+            learning_rate: 0.5,
+            step_size: 0.7,
+        }
+    }
+}
+
+/// The metrics, by name, in which a system shows signs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Signs {
+    /// Mean energies of data and samples.
+    pub energies: Option<[&'static str; 2]>,
+    /// Norm of the gradient.
+    pub gradient: Option<&'static str>,
+    /// Share of the samples' values at the edges.
+    pub saturated: Option<&'static str>,
+}
+
+/// What the guard remembers; a part of every checkpoint, so that a resumed run judges as an
+/// uninterrupted one would.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    gap: VecDeque<f64>,
+    gradient: VecDeque<f64>,
+    saturated: VecDeque<f64>,
+}
+
+/// A sign of divergence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sign {
+    /// What was seen, with numbers.
+    pub seen: String,
+    /// Whether it was the chains that showed it.
+    pub chains: bool,
+}
+
+impl Memory {
+    /// Takes an iteration's metrics in; returns a sign, if they give one.
+    pub fn judge(
+        &mut self,
+        config: &GuardConfig,
+        signs: &Signs,
+        values: &[(&'static str, f64)],
+    ) -> Option<Sign> {
+        let find = |name: &str| values.iter().find(|(n, _)| *n == name).map(|&(_, v)| v);
+        let sign = |seen: String, chains| Some(Sign { seen, chains });
+        let watched = signs.energies.iter().flatten().copied();
+        for name in watched.chain(signs.gradient).chain(signs.saturated) {
+            if let Some(v) = find(name).filter(|v| !v.is_finite()) {
+                return sign(format!("{name} is {v}"), false);
+            }
+        }
+        if let Some([data, samples]) = signs.energies
+            && let (Some(data), Some(samples)) = (find(data), find(samples))
+        {
+            let gap = (data - samples).abs();
+            if let Some((mean, median)) = grown(&mut self.gap, gap, config)
+                && mean > config.gap
+            {
+                let seen = format!(
+                    "the gap between the energies of data and samples grew to {mean:.3} nats (mean of {} \
+                     iterations; the median before was {median:.3})",
+                    config.window
+                );
+                return sign(seen, true);
+            }
+        }
+        if let Some(norm) = signs.gradient.and_then(find)
+            && let Some((mean, median)) = grown(&mut self.gradient, norm, config)
+        {
+            let seen = format!(
+                "the gradient's norm grew to {mean:.3} (mean of {} iterations; the median before was \
+                 {median:.3})",
+                config.window
+            );
+            return sign(seen, false);
+        }
+        if let Some(share) = signs.saturated.and_then(find) {
+            keep(&mut self.saturated, share, config.window);
+            let mean = mean(self.saturated.iter());
+            if self.saturated.len() >= config.window && mean > config.saturated {
+                let seen = format!(
+                    "{:.1} % of the samples' values stand at 0 or 1 (mean of {} iterations)",
+                    mean * 100.0,
+                    config.window
+                );
+                return sign(seen, true);
+            }
+        }
+        None
+    }
+}
+
+fn keep(values: &mut VecDeque<f64>, value: f64, most: usize) {
+    values.push_back(value);
+    while values.len() > most.max(1) {
+        values.pop_front();
+    }
+}
+
+fn mean<'a>(values: impl ExactSizeIterator<Item = &'a f64>) -> f64 {
+    let n = values.len().max(1) as f64;
+    values.sum::<f64>() / n
+}
+
+/// Takes a value in; the mean of the window and the median before it, where the one outgrew the other.
+fn grown(values: &mut VecDeque<f64>, value: f64, config: &GuardConfig) -> Option<(f64, f64)> {
+    keep(values, value, config.window + config.memory);
+    if values.len() < config.settle.max(2 * config.window) {
+        return None;
+    }
+    let cut = values.len() - config.window;
+    let recent = mean(values.range(cut..));
+    let mut before: Vec<f64> = values.range(..cut).copied().collect();
+    let middle = before.len() / 2;
+    let median = *before.select_nth_unstable_by(middle, f64::total_cmp).1;
+    (recent > config.growth * median.max(f64::MIN_POSITIVE)).then_some((recent, median))
+}
+
+/// What incidents have changed so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Correction {
+    /// Incidents so far; they number the streams of random numbers.
+    pub incidents: u32,
+    /// Factor of the recipe's learning rates.
+    pub learning_rate: f64,
+    /// Factor of the chains' step size.
+    pub step_size: f64,
+}
+
+impl Default for Correction {
+    fn default() -> Self {
+        Self {
+            incidents: 0,
+            learning_rate: 1.0,
+            step_size: 1.0,
+        }
+    }
+}
+
+impl Correction {
+    /// The rule: what comes after one more incident.
+    pub fn after(&self, sign: &Sign, config: &GuardConfig) -> Self {
+        Self {
+            incidents: self.incidents + 1,
+            learning_rate: self.learning_rate * config.learning_rate,
+            step_size: self.step_size * if sign.chains { config.step_size } else { 1.0 },
+        }
+    }
+
+    /// The seed of what comes: the recipe's own before any incident.
+    pub fn seed(&self, seed: u64) -> u64 {
+        match self.incidents {
+            0 => seed,
+            n => Rng::new(seed).derived(Purpose::Healed, u64::from(n)).seed(),
+        }
+    }
+}
+
+/// A divergence and what was done about it: a line of `incidents.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// The phase.
+    pub phase: String,
+    /// The iteration at which the sign was seen.
+    pub iteration: u64,
+    /// What was seen.
+    pub sign: Sign,
+    /// The iteration the run went back to; 0 is the phase's beginning.
+    pub back_to: u64,
+    /// What holds from there on.
+    pub correction: Correction,
+}
+
+impl std::fmt::Display for Incident {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "incident {} at iteration {} of {}: {}; back to iteration {}, other random numbers, learning \
+             rates × {}, step sizes × {}",
+            self.correction.incidents,
+            self.iteration,
+            self.phase,
+            self.sign.seen,
+            self.back_to,
+            self.correction.learning_rate,
+            self.correction.step_size
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNS: Signs = Signs {
+        energies: Some(["data", "samples"]),
+        gradient: Some("norm"),
+        saturated: Some("edge"),
+    };
+
+    /// The iteration at which a course of (gap, norm, edge) gives a sign, and the sign.
+    fn first(course: impl Iterator<Item = (f64, f64, f64)>) -> Option<(usize, Sign)> {
+        let config = GuardConfig {
+            settle: 60,
+            ..GuardConfig::default()
+        };
+        let mut memory = Memory::default();
+        course.enumerate().find_map(|(i, (gap, norm, edge))| {
+            let values = [
+                ("data", 1.0 + gap),
+                ("samples", 1.0),
+                ("norm", norm),
+                ("edge", edge),
+            ];
+            memory
+                .judge(&config, &SIGNS, &values)
+                .map(|sign| (i + 1, sign))
+        })
+    }
+
+    /// Calm noise: a sine is as good as any.
+    fn calm(i: usize) -> f64 {
+        0.3 * (i as f64 * 1.7).sin()
+    }
+
+    #[test]
+    fn calm_courses_and_short_spikes_give_no_sign() {
+        assert_eq!(
+            first((0..2000).map(|i| (calm(i), 2.0 + calm(i), 0.5))),
+            None
+        );
+        // One iteration's gradient of 20 windows' worth is no growth of the mean by fifty.
+        let spike = |i| if i == 700 { 900.0 } else { 2.0 };
+        assert_eq!(first((0..2000).map(|i| (calm(i), spike(i), 0.5))), None);
+        // A gap that begins at nothing and grows to one nat is learning.
+        let learning = |i: usize| 1.0 - (-(i as f64) / 300.0).exp();
+        assert_eq!(first((0..2000).map(|i| (learning(i), 1.0, 0.5))), None);
+    }
+
+    #[test]
+    fn each_sign_is_seen_soon_after_it_begins() {
+        let cases: [(&str, bool, &dyn Fn(usize) -> (f64, f64, f64)); 4] = [
+            ("gap", true, &|i| {
+                (
+                    if i < 500 {
+                        calm(i)
+                    } else {
+                        -1.3f64.powi(i as i32 - 500)
+                    },
+                    1.0,
+                    0.5,
+                )
+            }),
+            ("gradient", false, &|i| {
+                (
+                    0.0,
+                    if i < 500 {
+                        1.0
+                    } else {
+                        1.3f64.powi(i as i32 - 500)
+                    },
+                    0.5,
+                )
+            }),
+            ("values", true, &|i| {
+                (0.0, 1.0, if i < 500 { 0.6 } else { 1.0 })
+            }),
+            ("NaN", false, &|i| {
+                (0.0, if i < 500 { 1.0 } else { f64::NAN }, 0.5)
+            }),
+        ];
+        for (what, chains, course) in cases {
+            let (at, sign) = first((0..1000).map(course)).unwrap();
+            assert!((501..=535).contains(&at), "{what} at {at}");
+            assert!(sign.seen.contains(what), "{}", sign.seen);
+            assert_eq!(sign.chains, chains, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_memory_that_was_saved_judges_on() {
+        let config = GuardConfig::default();
+        let course = |i: usize| {
+            [(
+                "norm",
+                if i < 500 {
+                    1.0
+                } else {
+                    1.2f64.powi(i as i32 - 500)
+                },
+            )]
+        };
+        let signs = Signs {
+            gradient: Some("norm"),
+            ..Signs::default()
+        };
+        let run = |cut: Option<usize>| {
+            let mut memory = Memory::default();
+            (0..800).find(|&i| {
+                if cut == Some(i) {
+                    let text = serde_json::to_string(&memory).unwrap();
+                    memory = serde_json::from_str(&text).unwrap();
+                }
+                memory.judge(&config, &signs, &course(i)).is_some()
+            })
+        };
+        let whole = run(None);
+        assert!(whole.is_some());
+        assert_eq!(run(Some(510)), whole);
+    }
+
+    #[test]
+    fn the_rule_changes_what_it_says() {
+        let config = GuardConfig::default();
+        let sign = |chains| Sign {
+            seen: String::new(),
+            chains,
+        };
+        let none = Correction::default();
+        assert_eq!(none.seed(7), 7);
+        let first = none.after(&sign(false), &config);
+        assert_eq!(
+            (first.incidents, first.learning_rate, first.step_size),
+            (1, 0.5, 1.0)
+        );
+        let second = first.after(&sign(true), &config);
+        assert_eq!(
+            (second.incidents, second.learning_rate, second.step_size),
+            (2, 0.25, 0.7)
+        );
+        let seeds = [7, first.seed(7), second.seed(7)];
+        assert!(seeds[0] != seeds[1] && seeds[1] != seeds[2] && seeds[0] != seeds[2]);
+    }
+}

@@ -1,0 +1,141 @@
+//! Data sets of the user's own: folders of images, and parquet files as Hugging Face's library writes them.
+
+use std::path::{Path, PathBuf};
+
+use mixwell::data::{DataRef, Source, Split};
+
+fn scratch(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("mixwell-own-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn picture(path: &Path, colour: [u8; 3]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::RgbImage::from_pixel(20, 12, image::Rgb(colour))
+        .save(path)
+        .unwrap();
+}
+
+fn load(
+    path: &Path,
+    split: Split,
+    shape: [usize; 3],
+) -> mixwell::error::Result<mixwell::data::Dataset> {
+    path.to_str()
+        .unwrap()
+        .parse::<DataRef>()?
+        .load(split, &Source::default(), shape)
+}
+
+#[test]
+fn folders_are_classes_and_a_tenth_is_held_out_for_good() {
+    let root = scratch("Flat Pets 2");
+    for k in 0..60u8 {
+        picture(&root.join(format!("cats/{k:03}.png")), [k, 0, 0]);
+        picture(&root.join(format!("dogs/{k:03}.png")), [0, k, 200]);
+    }
+    let of = |split| load(&root, split, [3, 4, 4]).unwrap();
+    let (train, test) = (of(Split::Train), of(Split::Test));
+    assert_eq!(train.classes, ["cats", "dogs"]);
+    assert_eq!(train.count + test.count, 120);
+    assert!((4..=24).contains(&test.count), "{}", test.count);
+    assert!(
+        train.name.starts_with("mixwell-own-flat-pets-2"),
+        "{}",
+        train.name
+    );
+    assert!(train.preprocessing.contains("4 × 4"));
+    // An image is its class's colour, whole and in order of channels.
+    for (image, label) in train.images.chunks(48).zip(&train.labels) {
+        let (red, green, blue) = (&image[..16], &image[16..32], &image[32..]);
+        for plane in [red, green, blue] {
+            assert!(plane.iter().all(|v| v == &plane[0]));
+        }
+        let expected: [bool; 2] = if *label == 0 {
+            [true, false]
+        } else {
+            [false, true]
+        };
+        assert_eq!([blue[0] == 0, blue[0] == 200], expected);
+    }
+    // More images move none of those that there were.
+    for k in 60..90u8 {
+        picture(&root.join(format!("cats/{k:03}.png")), [k, 0, 0]);
+    }
+    let more = load(&root, Split::Test, [3, 4, 4]).unwrap();
+    for image in test.images.chunks(48) {
+        assert!(more.images.chunks(48).any(|m| m == image));
+    }
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn split_folders_are_splits() {
+    let root = scratch("splits");
+    for k in 0..5u8 {
+        picture(&root.join(format!("train/{k}.png")), [k, k, k]);
+    }
+    picture(&root.join("val/9.png"), [90, 90, 90]);
+    let train = load(&root, Split::Train, [1, 4, 4]).unwrap();
+    let test = load(&root, Split::Test, [1, 4, 4]).unwrap();
+    assert_eq!((train.count, test.count), (5, 1));
+    assert_eq!(train.classes, ["image"]);
+    assert_eq!(test.images, [90; 16]);
+    // A class that is called "test" is one, where there is no "train".
+    std::fs::rename(root.join("train"), root.join("vegetables")).unwrap();
+    let train = load(&root, Split::Train, [1, 4, 4]).unwrap();
+    assert_eq!(train.classes, ["val", "vegetables"]);
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn parquet_files_of_the_hub_are_read_with_their_labels_and_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hub_set");
+    for (split, count, first) in [(Split::Train, 12usize, 0usize), (Split::Test, 4, 12)] {
+        let data = load(&root, split, [3, 6, 6]).unwrap();
+        assert_eq!(data.count, count);
+        assert_eq!(data.classes, ["warm", "cold"]);
+        for k in 0..count {
+            let number = first + k;
+            let cold = number % 2;
+            assert_eq!(usize::from(data.labels[k]), cold);
+            let image = &data.images[k * 108..(k + 1) * 108];
+            let ten = 10 * number as u8;
+            let expected = if cold == 1 {
+                [ten, 7, 200]
+            } else {
+                [200, ten, 7]
+            };
+            for (plane, value) in image.chunks(36).zip(expected) {
+                assert!(plane.iter().all(|v| *v == value), "{number}: {plane:?}");
+            }
+        }
+    }
+    // One file alone has no splits of its own: a tenth of it is held out.
+    let file = root.join("data/train-00000-of-00001.parquet");
+    let train = load(&file, Split::Train, [1, 6, 6]).unwrap();
+    assert!(train.count <= 12 && train.count > 6);
+}
+
+#[test]
+fn what_cannot_be_learned_from_is_told() {
+    let root = scratch("bad");
+    let fails = |path: &Path, words: &[&str]| {
+        let error = load(path, Split::Train, [1, 4, 4]).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{error:?} lacks {word:?}");
+        }
+    };
+    fails(
+        Path::new("/nonexistent"),
+        &["cifar-10", "or a folder", "nonexistent"],
+    );
+    fails(&root, &["images", "train", "none"]);
+    std::fs::write(root.join("a.png"), b"no image").unwrap();
+    fails(&root, &["a.png", "expected an image"]);
+    std::fs::write(root.join("broken.parquet"), b"PAR1 and then nothing").unwrap();
+    fails(&root, &["broken.parquet", "parquet"]);
+    std::fs::remove_dir_all(root).unwrap();
+}

@@ -1,0 +1,355 @@
+//! Training as a product, by its command line: runs that are killed, resumed, healed, watched, exported.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+fn scratch(name: &str) -> PathBuf {
+    let folder =
+        std::env::temp_dir().join(format!("mixwell-training-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A data set of 60 small pictures in two classes.
+fn pictures(root: &Path) -> PathBuf {
+    let folder = root.join("shapes");
+    for k in 0..60u32 {
+        let class = if k % 2 == 0 { "bars" } else { "dots" };
+        let path = folder.join(class).join(format!("{k:02}.png"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::GrayImage::from_fn(28, 28, |x, y| {
+            let on = match class {
+                "bars" => (x + k) % 7 < 3,
+                _ => (x as i32 - 14).pow(2) + (y as i32 - 14).pow(2) < 20 + k as i32,
+            };
+            image::Luma([if on { 230 } else { 10 }])
+        })
+        .save(path)
+        .unwrap();
+    }
+    folder
+}
+
+fn command(root: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mixwell"));
+    command
+        .args(args)
+        .current_dir(root)
+        .env("RAYON_NUM_THREADS", "1");
+    command
+}
+
+fn mixwell(root: &Path, args: &[&str]) -> Output {
+    command(root, args).output().unwrap()
+}
+
+fn succeeds(root: &Path, args: &[&str]) -> String {
+    let out = mixwell(root, args);
+    let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{args:?}: {stderr}");
+    String::from_utf8_lossy(&out.stdout).into_owned() + &stderr
+}
+
+fn fails(root: &Path, args: &[&str], words: &[&str]) {
+    let out = mixwell(root, args);
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{args:?}: {stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{args:?}: {stderr:?} lacks {word:?}");
+    }
+}
+
+/// Metrics without the seconds, which no two runs share.
+fn metrics(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines()
+        .map(|line| {
+            let mut event: serde_json::Value = serde_json::from_str(line).unwrap();
+            event.as_object_mut().unwrap().remove("seconds").unwrap();
+            event
+        })
+        .collect()
+}
+
+/// Every system whose kills are tested, with its phases' lengths cut to what a test can wait for.
+const SYSTEMS: [(&str, &[&str]); 3] = [
+    (
+        "flow-ebm",
+        &[
+            "--set",
+            "flow.iterations=60",
+            "--set",
+            "tilt.iterations=60",
+            "--set",
+            "health.every=20",
+            "--set",
+            "health.transitions=8",
+        ],
+    ),
+    (
+        "clel",
+        &[
+            "--set",
+            "clel.iterations=60",
+            "--set",
+            "health.every=20",
+            "--set",
+            "health.transitions=8",
+        ],
+    ),
+    (
+        "latent-prior",
+        &[
+            "--set",
+            "latent.iterations=120",
+            "--set",
+            "latent.prior.rule.stages=20",
+            "--set",
+            "latent.held_out=5",
+            "--set",
+            "health.every=20",
+            "--set",
+            "health.transitions=8",
+        ],
+    ),
+];
+
+#[test]
+fn a_run_that_is_killed_at_random_moments_is_the_run_that_was_not() {
+    let root = scratch("kill");
+    let data = pictures(&root);
+    let data = data.to_str().unwrap();
+    for (system, extra) in SYSTEMS {
+        let args = |runs: &'static str, resume: bool| -> Vec<&str> {
+            let mut args = vec![
+                "train", system, "--data", data, "--preset", "smoke", "--name", "r",
+            ];
+            args.extend(["--runs", runs, "--models", runs]);
+            match resume {
+                // The settings are in the run's own config by now.
+                true => args.push("--resume"),
+                false => args.extend(extra),
+            }
+            args
+        };
+        let began = std::time::Instant::now();
+        succeeds(&root, &args("whole", false));
+        let whole = began.elapsed();
+        // Moments from the clock: every run of this test kills at others.
+        let mut state = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1;
+        let mut kills = 0;
+        for attempt in 0.. {
+            assert!(attempt < 100, "{system} makes no progress between kills");
+            let resume = root.join("killed/r/config.toml").is_file();
+            let mut child: Child = command(&root, &args("killed", resume))
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            // xorshift64: a moment within three fifths of what the whole run took; after four kills the
+            // run is left alone.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            if kills < 4 {
+                let share = 0.05 + 0.55 * (state % 1000) as f64 / 1000.0;
+                std::thread::sleep(whole.mul_f64(share));
+                if child.try_wait().unwrap().is_none() {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    kills += 1;
+                    continue;
+                }
+            }
+            let out = child.wait_with_output().unwrap();
+            assert!(
+                out.status.success(),
+                "{}",
+                String::from_utf8_lossy(&out.stderr)
+            );
+            break;
+        }
+        assert!(kills > 0, "{system}: nothing was killed");
+        assert_eq!(
+            metrics(&root.join("killed/r")),
+            metrics(&root.join("whole/r")),
+            "{system} after {kills} kills"
+        );
+        let name = format!("{system}-shapes");
+        let weights =
+            |runs: &str| std::fs::read(root.join(runs).join(&name).join("weights.safetensors"));
+        assert_eq!(
+            weights("killed").unwrap(),
+            weights("whole").unwrap(),
+            "{system}"
+        );
+        for runs in ["whole", "killed"] {
+            std::fs::remove_dir_all(root.join(runs)).unwrap();
+        }
+    }
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn a_run_that_diverges_heals_itself_and_says_so() {
+    let root = scratch("heal");
+    let data = pictures(&root);
+    let data = data.to_str().unwrap();
+    // A learning rate at which the energies run away: planted, and cured by the rule's halvings.
+    let args = [
+        "train",
+        "clel",
+        "--data",
+        data,
+        "--preset",
+        "smoke",
+        "--name",
+        "r",
+        "--runs",
+        ".",
+        "--models",
+        ".",
+        "--set",
+        "clel.iterations=80",
+        "--set",
+        "clel.learning_rate=1.0",
+        "--set",
+        "clel.warmup=1",
+        "--set",
+        "clel.guided=false",
+        "--set",
+        "guard.settle=12",
+        "--set",
+        "guard.window=4",
+        "--set",
+        "guard.learning_rate=0.01",
+        "--set",
+        "guard.gap=2.0",
+    ];
+    succeeds(&root, &args);
+    let text = std::fs::read_to_string(root.join("r/incidents.jsonl")).unwrap();
+    let incidents: Vec<serde_json::Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert!(!incidents.is_empty());
+    let first = &incidents[0];
+    assert!(first["back_to"].as_u64() < first["iteration"].as_u64());
+    assert_eq!(first["correction"]["incidents"], 1);
+    assert_eq!(first["correction"]["learning_rate"], 0.01);
+    // What was undone is gone from the metrics; what is there is finite and in order.
+    let lines = metrics(&root.join("r"));
+    let iterations: Vec<u64> = lines
+        .iter()
+        .map(|l| l["iteration"].as_u64().unwrap())
+        .collect();
+    assert!(iterations.is_sorted());
+    assert_eq!(iterations.last(), Some(&80));
+    for line in &lines {
+        for (name, value) in line["values"].as_object().unwrap() {
+            assert!(
+                value.as_f64().is_some_and(f64::is_finite),
+                "{name}: {value}"
+            );
+        }
+    }
+    // The card tells of it, and so do log, list and dashboard.
+    let card = std::fs::read(root.join("clel-shapes-unguided/card.json")).unwrap();
+    let card: serde_json::Value = serde_json::from_slice(&card).unwrap();
+    assert_eq!(
+        card["training"]["incidents"].as_array().unwrap().len(),
+        incidents.len()
+    );
+    let log = std::fs::read_to_string(root.join("r/log.txt")).unwrap();
+    assert!(log.contains("incident 1 at iteration"), "{log}");
+    assert!(succeeds(&root, &["runs", "--runs", "."]).contains("healed"));
+    assert!(succeeds(&root, &["watch", "r", "--once", "--runs", "."]).contains("incident 1"));
+    // Without an attempt left the run ends, and says why.
+    let mut hopeless: Vec<&str> = args
+        .iter()
+        .map(|a| if *a == "r" { "h" } else { a })
+        .collect();
+    hopeless.extend(["--set", "guard.attempts=0"]);
+    fails(&root, &hopeless, &["diverged", "incidents.jsonl"]);
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
+    let root = scratch("export");
+    let data = pictures(&root);
+    let data = data.to_str().unwrap();
+    let base = [
+        "train", "clel", "--data", data, "--preset", "smoke", "--name", "r", "--runs", ".",
+        "--models", "m",
+    ];
+    let mut long = base.to_vec();
+    long.extend(["--set", "clel.iterations=100000"]);
+    let mut child = command(&root, &long)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let state = root.join("r/checkpoint/state.json");
+    for _ in 0..1200 {
+        if state.is_file() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // A second process may not train it, but export it.
+    let mut second = base.to_vec();
+    second.push("--resume");
+    fails(&root, &second, &["one process at a time"]);
+    // Checkpoints of the smoke are replaced at every iteration: one may go while it is read.
+    let exported = (0..20).any(|_| {
+        let out = mixwell(&root, &["export", "r", "--runs", ".", "--models", "m"]);
+        out.status.success()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let export = succeeds(&root, &["export", "r", "--runs", ".", "--models", "m"]);
+    assert!(export.contains("done: m/clel-shapes"), "{export}");
+    assert!(exported, "no export while it was trained");
+    let info = succeeds(&root, &["info", "m/clel-shapes", "--json"]);
+    let info: serde_json::Value = serde_json::from_str(info.trim()).unwrap();
+    assert_eq!(info["self_test"]["passed"], true);
+    assert_eq!(
+        info["card"]["data"]["classes"],
+        serde_json::json!(["bars", "dots"])
+    );
+    let text = info["card"]["data"]["preprocessing"].as_str().unwrap();
+    assert!(text.contains("28 × 28") && text.contains("grey"), "{text}");
+    // Another system's recipe is not resumed in its place; what there is not is told.
+    fails(
+        &root,
+        &[
+            "train", "flow-ebm", "--data", data, "--name", "r", "--runs", ".", "--resume",
+        ],
+        &["clel on", "as it was begun"],
+    );
+    fails(&root, &["export", "none", "--runs", "."], &["run.json"]);
+    // TensorBoard's files are there, one of each session.
+    assert!(
+        std::fs::read_dir(root.join("r/tensorboard"))
+            .unwrap()
+            .count()
+            >= 1
+    );
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn completions_know_every_command() {
+    let root = std::env::temp_dir();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = succeeds(&root, &["completions", shell]);
+        for word in ["train", "latent-prior", "export", "watch"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+}
