@@ -67,6 +67,7 @@ fn mlp(first: u64, device: &Device) -> Tilt {
     let network = TiltConfig::Mlp {
         hidden: 7,
         layers: 2,
+        bound: 0.0,
     };
     let net = Tilt::new(&network, [LATENT, 1, 1], &mut Init::new(1, device));
     net.map(&mut Fill::new(first))
@@ -120,6 +121,7 @@ fn model(device: &Device) -> Arc<LatentPrior> {
         ratio: TiltConfig::Mlp {
             hidden: 7,
             layers: 2,
+            bound: 0.0,
         },
         stages: 2,
         posterior_step: 0.1,

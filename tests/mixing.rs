@@ -129,6 +129,7 @@ fn trained(device: &Device) -> (Flow, FlowEbm) {
         architecture: TiltConfig::Mlp {
             hidden: 64,
             layers: 3,
+            bound: 0.0,
         },
     };
     let plane = Projection::new(Tensor::zeros([2], device), Tensor::eye(2, device));

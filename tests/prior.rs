@@ -43,6 +43,7 @@ fn architecture() -> Architecture {
         ratio: TiltConfig::Mlp {
             hidden: 8,
             layers: 2,
+            bound: 0.0,
         },
         stages: 2,
         posterior_step: 0.1,

@@ -26,6 +26,9 @@ pub enum TiltConfig {
         hidden: usize,
         /// Number of hidden layers.
         layers: usize,
+        /// Largest |U| in nats: what the network says is squashed to it by a tanh. 0: as it says.
+        #[serde(default)]
+        bound: f64,
     },
 }
 
@@ -36,6 +39,8 @@ pub struct Tilt {
     dense: Vec<Dense>,
     #[module(skip)]
     shape: [usize; 3],
+    #[module(skip)]
+    bound: f64,
 }
 
 impl Tilt {
@@ -56,7 +61,7 @@ impl Tilt {
                     vec![4 * n * h * w, 4 * n, 1],
                 )
             }
-            TiltConfig::Mlp { hidden, layers } => {
+            TiltConfig::Mlp { hidden, layers, .. } => {
                 let mut widths = vec![c * h * w];
                 widths.extend(std::iter::repeat_n(hidden, layers));
                 widths.push(1);
@@ -73,6 +78,10 @@ impl Tilt {
             convs,
             dense,
             shape,
+            bound: match *config {
+                TiltConfig::Mlp { bound, .. } => bound,
+                TiltConfig::Conv { .. } => 0.0,
+            },
         }
     }
 
@@ -96,7 +105,11 @@ impl Tilt {
                 flat = leaky(flat);
             }
         }
-        flat.reshape([batch])
+        let u = flat.reshape([batch]);
+        match self.bound > 0.0 {
+            true => (u / self.bound).tanh() * self.bound,
+            false => u,
+        }
     }
 
     /// Adds all weights to `to` under `name.…`.
@@ -135,6 +148,7 @@ impl Tilt {
                 .map(|(i, dense)| dense.load(from, &format!("{name}.dense.{i}")))
                 .collect::<Result<_>>()?,
             shape,
+            bound: blank.bound,
         })
     }
 }

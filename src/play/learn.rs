@@ -185,6 +185,7 @@ impl Learning {
             architecture: TiltConfig::Mlp {
                 hidden: 64,
                 layers: 3,
+                bound: 0.0,
             },
         };
         let marginals = density.marginals();

@@ -10,7 +10,7 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{PriorEnergy, vector};
+use super::{PriorEnergy, sir, vector};
 use crate::{
     device::read,
     energy::Energy,
@@ -106,6 +106,16 @@ pub struct RatioConfig {
     pub step_size: f64,
     /// Transitions that carry the chains to the next stage's prior when one ends.
     pub burn_in: usize,
+    /// Largest |log ratio| of one adaptive stage, in nats; 0: none. A stage between distributions that
+    /// hardly overlap is told apart without a mistake, and its ratio then says nothing but "far": with a
+    /// bound it moves the prior a limited way, and the next stage sees more. Ours.
+    #[serde(default)]
+    pub bound: f64,
+    /// Whether the chains are drawn again by the weights of a stage's ratio when it is multiplied in, as
+    /// in sequential Monte Carlo (Del Moral, Doucet, Jasra 2006): local moves alone carry no weight
+    /// between modes.
+    #[serde(default)]
+    pub resample: bool,
     /// Ratios between bridges.
     pub bridges: usize,
     /// When stages end.
@@ -118,6 +128,11 @@ impl RatioConfig {
         TiltConfig::Mlp {
             hidden: self.hidden,
             layers: self.layers,
+            bound: match self.arm {
+                Arm::Adaptive => self.bound,
+                // One ratio, or one energy, has to reach as far as it must.
+                _ => 0.0,
+            },
         }
     }
 
@@ -138,11 +153,17 @@ impl RatioConfig {
             ("prior.rule.stages", self.rule.stages as f64),
             ("prior.rule.chance", self.rule.chance),
         ])?;
-        if !(0.0..1.0).contains(&self.ema_decay) || !self.rule.tolerance.is_finite() {
+        let fine = (0.0..1.0).contains(&self.ema_decay)
+            && self.rule.tolerance.is_finite()
+            && (0.0..1e3).contains(&self.bound);
+        if !fine {
             return Err(Error::invalid(
                 "prior",
-                "an ema_decay in [0, 1) and a finite rule.tolerance",
-                format!("{} and {}", self.ema_decay, self.rule.tolerance),
+                "an ema_decay in [0, 1), a finite rule.tolerance, and a bound in [0, 1000)",
+                format!(
+                    "{}, {} and {}",
+                    self.ema_decay, self.rule.tolerance, self.bound
+                ),
                 "change the recipe",
             ));
         }
@@ -170,6 +191,10 @@ pub struct StageRecord {
     pub ended: String,
     /// Whether its ratio was multiplied in.
     pub kept: bool,
+    /// How many of the chains the weights of its ratio were worth, (Σw)²/Σw², where they were drawn
+    /// again by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resampled_ess: Option<f64>,
     /// Every check.
     pub checks: Vec<Check>,
 }
@@ -509,10 +534,23 @@ impl RatioTraining {
         if why == "at chance" {
             return Ok(());
         }
-        self.frozen.extend(self.average.average().nets.clone());
-        for chains in &mut self.chains {
-            chains.retarget(prior(self.dim, self.frozen.clone()))?;
+        let ratios = self.average.average().nets.clone();
+        let mut ess = None;
+        for (which, chains) in self.chains.iter_mut().enumerate() {
+            if self.config.resample {
+                let rng = Rng::new(self.seed).derived(Purpose::Choice, which as u64);
+                let uniform = rng.uniforms(Purpose::Choice, self.frozen.len() as u32, 1, 1)[0];
+                let worth = draw_again(chains, &ratios, uniform).await?;
+                ess = ess.or(Some(worth));
+            }
+            let all = [self.frozen.clone(), ratios.clone()].concat();
+            chains.retarget(prior(self.dim, all))?;
             walk(chains, self.config.burn_in).await?;
+        }
+        self.frozen.extend(ratios);
+        let ended = self.book.stages.iter_mut().rev().find(|s| s.kept);
+        if let Some(stage) = ended {
+            stage.resampled_ess = ess;
         }
         self.renew();
         Ok(())
@@ -588,6 +626,31 @@ fn prior(latent: usize, ratios: Vec<Tilt>) -> Arc<dyn Energy> {
 
 fn optimiser() -> ModuleOptimizer {
     AdamConfig::new().with_beta_1(0.5).with_beta_2(0.999).init()
+}
+
+/// Draws the chains' states again, systematically, by the weights exp(−Σ U) of `ratios`; returns the
+/// weights' ESS.
+async fn draw_again(chains: &mut Run, ratios: &[Tilt], uniform: f32) -> Result<f64> {
+    let tilt: Vec<f64> = read(super::tilt_of(ratios, &chains.states())).await?;
+    let log_weights: Vec<f64> = tilt.into_iter().map(|u| -u).collect();
+    if !log_weights.iter().any(|w| w.is_finite()) {
+        return Err(Error::Diverged {
+            problem: "no chain of the prior has a finite weight under the new ratio".into(),
+            fix: "begin anew with a lower prior.learning_rate".into(),
+        });
+    }
+    let count = log_weights.len();
+    let (indices, ess) = sir::systematic(&log_weights, count, f64::from(uniform));
+    let mut saved = chains.save().await?;
+    let dim = saved.x.len() / count;
+    let pick = |values: &[f32]| -> Vec<f32> {
+        let rows = indices.iter().map(|&i| &values[i * dim..(i + 1) * dim]);
+        rows.flatten().copied().collect()
+    };
+    saved.x = pick(&saved.x);
+    saved.memory = saved.memory.as_deref().map(pick);
+    chains.restore(saved)?;
+    Ok(ess)
 }
 
 /// Walks on and lets the step size follow the acceptance, 2 % up or down.

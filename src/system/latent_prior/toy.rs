@@ -170,13 +170,15 @@ pub fn settings(plan: &ToyPlan) -> RatioConfig {
     RatioConfig {
         arm: plan.arm,
         hidden: 128,
-        layers: 2,
+        layers: 3,
         learning_rate: 2e-3,
         ema_decay: 0.99,
         chains: plan.batch,
         transitions: 5,
         step_size: 0.3,
         burn_in: 300,
+        bound: 5.0,
+        resample: true,
         bridges: stages,
         rule: Rule {
             check_every: 50,

@@ -86,6 +86,8 @@ pub(super) fn cpu() -> Recipe {
                 transitions: 5,
                 step_size: 0.3,
                 burn_in: 200,
+                bound: 0.0,
+                resample: false,
                 bridges: 4,
                 rule: Rule {
                     check_every: 50,
