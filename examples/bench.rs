@@ -6,10 +6,13 @@ use std::{sync::Arc, time::Instant};
 use burn::tensor::{Device, Tensor};
 use mixwell::{
     artifact,
+    data::folder,
     diagnostics::{Draws, Rule, summarise},
     energy::{Energy, Gaussian},
     rng::{Purpose, Rng},
     sampler::{REGISTRY, Run, SamplerConfig},
+    system::flow_ebm::{FlowTraining, PRESETS},
+    train::{Batches, dequantised},
 };
 
 /// Best of five, in milliseconds, after one warm-up.
@@ -77,6 +80,69 @@ fn samplers(device: &Device) {
     }
 }
 
+/// What reading and preparing images takes, beside the training that waits for them.
+fn data(device: &Device) -> Result<(), mixwell::Error> {
+    let root = std::env::temp_dir().join(format!("mixwell-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&root).map_err(mixwell::Error::io("create", &root))?;
+    let files: Vec<_> = (0..64u32).map(|k| root.join(format!("{k}.png"))).collect();
+    for (k, file) in (0u32..).zip(&files) {
+        let picture = image::RgbImage::from_fn(256, 256, |x, y| {
+            image::Rgb([(x * (k + 1)) as u8, (y * 3) as u8, (x ^ y) as u8])
+        });
+        if let Err(e) = picture.save(file) {
+            return Err(mixwell::Error::invalid(
+                "picture",
+                "to be written",
+                e,
+                "free disk space",
+            ));
+        }
+    }
+    let shape = [3, 32, 32];
+    let serial = time(|| {
+        for file in &files {
+            let _ = folder::decode(file, shape);
+        }
+    });
+    let parallel = time(|| {
+        let _ = folder::load(&root, shape, usize::MAX);
+    });
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    println!(
+        "decoding 64 pictures of 256×256 one by one ÷ in parallel: {:.1} ({threads} threads)",
+        serial / parallel
+    );
+    let images = Arc::new(folder::load(&root, [1, 28, 28], usize::MAX)?);
+    let _ = std::fs::remove_dir_all(&root);
+
+    // One iteration of the cpu recipe's flow, its batches made ahead; and the same batch made in place.
+    let Some((_, recipe)) = PRESETS.iter().find(|(name, _)| *name == "cpu") else {
+        return Ok(());
+    };
+    let stage = recipe().flow;
+    let mut batches = Batches::new(&images, 1, 64, 4, device);
+    let mut training = FlowTraining::new(&stage, 0.99, 1, batches.get(0))?;
+    let began = Instant::now();
+    let before = batches.waited();
+    for i in 1..9 {
+        pollster::block_on(training.step(&stage, batches.get(i)))?;
+    }
+    let all = began.elapsed().as_secs_f64();
+    println!(
+        "share of a flow's training that waits for batches: {:.2} %",
+        100.0 * (batches.waited() - before) / all
+    );
+    let indices: Vec<usize> = (0..64).collect();
+    let alone = time(|| {
+        let _ = dequantised(&images, &indices, 4, &Rng::new(1), 0, device);
+    });
+    println!(
+        "making a batch ÷ an iteration: {:.2} %, which the thread takes off it",
+        100.0 * alone / (all / 8.0 * 1e3)
+    );
+    Ok(())
+}
+
 fn main() -> Result<(), mixwell::Error> {
     let device = Device::flex();
     let (_, model) = artifact::read_model("flow-ebm-mnist", &device)?;
@@ -136,5 +202,5 @@ fn main() -> Result<(), mixwell::Error> {
         ),
     }
     samplers(&device);
-    Ok(())
+    data(&device)
 }

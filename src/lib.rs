@@ -1,7 +1,41 @@
 //! Energy-based models whose MCMC chains mix: trained natively, sampled in the browser.
 //!
 //! E is an energy everywhere: p(x) ∝ exp(−E(x)/T), low energy is likely. See ARCHITECTURE.md for
-//! the map of the crate.
+//! the map of the crate; `examples/` has whole programs.
+//!
+//! Chains on a density whose law is known, judged by the same rule as everywhere:
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use mixwell::{
+//!     diagnostics::{Rule, largest_rhat},
+//!     energy,
+//!     rng::{Purpose, Rng},
+//!     sampler::{Run, SamplerConfig, Trace},
+//! };
+//!
+//! # fn main() -> mixwell::Result<()> {
+//! let device = Device::flex();
+//! let target = (energy::find("gaussian")?.build)(&device);
+//! let config = SamplerConfig {
+//!     sampler: "hmc".into(),
+//!     step_size: Some(0.3),
+//!     warmup: 50,
+//!     ..SamplerConfig::default()
+//! };
+//! // Every random number is a function of the seed: this run is the same on every machine.
+//! let rng = Rng::new(7);
+//! let starts = rng.normal_tensor(Purpose::Start, 0, 16, 2, &device) * 2.0;
+//! let mut trace = Trace::new(target.observables(), 16);
+//! let mut run = Run::new(target, &config, rng, starts)?;
+//! for draw in pollster::block_on(run.advance(250))? {
+//!     trace.push(&draw);
+//! }
+//! let worst = largest_rhat(&trace.summaries(&Rule::default())?);
+//! assert!(worst.is_some_and(|rhat| rhat < 1.2));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod artifact;
 mod device;

@@ -74,7 +74,7 @@ pub struct SampleArgs {
     #[command(flatten)]
     rule: RuleArgs,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
     #[arg(long)]
@@ -411,7 +411,7 @@ pub struct RaceArgs {
     #[arg(long)]
     save: bool,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
     #[arg(long)]

@@ -1,20 +1,44 @@
 //! Where to compute.
 
+use std::str::FromStr;
+
 use burn::tensor::{Device, DeviceKind};
-use clap::ValueEnum;
 
 use crate::error::{Error, Result};
 
-/// A compute device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// A compute device: `cpu`, `gpu`, or `gpu:N` for the N-th discrete GPU of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceName {
     /// The processor (burn's flex backend).
     Cpu,
-    /// The graphics processor (wgpu: Vulkan, Metal or DirectX 12).
-    Gpu,
+    /// A graphics processor (wgpu: Vulkan, Metal or DirectX 12): the default one, or a discrete one by
+    /// number.
+    Gpu(Option<usize>),
     /// An NVIDIA GPU through CUDA (feature "cuda").
     #[cfg(feature = "cuda")]
     Cuda,
+}
+
+impl FromStr for DeviceName {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        if let Some(number) = s.strip_prefix("gpu:").and_then(|n| n.parse().ok()) {
+            return Ok(Self::Gpu(Some(number)));
+        }
+        match s {
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu(None)),
+            #[cfg(feature = "cuda")]
+            "cuda" => Ok(Self::Cuda),
+            _ => Err(Error::invalid(
+                "device",
+                "cpu, gpu, or gpu:N for the N-th discrete GPU",
+                format!("{s:?}"),
+                "`mixwell doctor` says what there is",
+            )),
+        }
+    }
 }
 
 impl DeviceName {
@@ -30,9 +54,13 @@ impl DeviceName {
             }
             #[cfg(feature = "cuda")]
             Self::Cuda => Ok((Device::cuda(0), "CUDA device 0".into())),
-            Self::Gpu => {
+            Self::Gpu(number) => {
+                let kind = match number {
+                    Some(n) => DeviceKind::DiscreteGpu(n),
+                    None => DeviceKind::DefaultDevice,
+                };
                 let (device, setup) = Device::wgpu_options()
-                    .device_kind(DeviceKind::DefaultDevice)
+                    .device_kind(kind)
                     .init_with_setup()
                     .map_err(|e| Error::Device {
                         problem: format!("no graphics adapter could be opened: {e}"),

@@ -73,7 +73,7 @@ pub struct EvalArgs {
     #[arg(long)]
     data_dir: Option<PathBuf>,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print the whole report as JSON.
     #[arg(long)]
@@ -211,7 +211,7 @@ pub struct ScoreArgs {
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
     #[arg(long)]
@@ -308,7 +308,7 @@ pub struct GenerateArgs {
     #[arg(long, value_enum, default_value = "top")]
     part: Part,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print the last frame, without the images, as JSON.
     #[arg(long)]

@@ -14,7 +14,7 @@ pub struct InfoArgs {
     /// Model: a name under models/, or a folder.
     model: String,
     /// Where to compute the self-test.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON: the card and the self-test.
     #[arg(long)]

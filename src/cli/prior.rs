@@ -55,7 +55,7 @@ pub struct StagesArgs {
     #[arg(long)]
     out: Option<PathBuf>,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
     #[arg(long)]
@@ -175,7 +175,7 @@ pub struct ToysArgs {
     #[arg(long)]
     out: Option<PathBuf>,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
     #[arg(long)]
@@ -317,7 +317,7 @@ pub struct AnomalyArgs {
     #[arg(long)]
     data_dir: Option<PathBuf>,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
 }
 

@@ -285,6 +285,9 @@ impl WatchArgs {
                     print!("\x1b[2J\x1b[H");
                 }
                 println!("{text}");
+                if terminal && let Some(path) = newest_picture(&self.runs.join(&self.name)) {
+                    print!("{}", in_blocks(&path, 2 * COLUMNS as u32));
+                }
                 shown = text;
             }
             if self.once {
@@ -352,18 +355,46 @@ fn dashboard(found: &Found, courses: &BTreeMap<(String, String), Course>, runs: 
             sparkline(&values)
         ));
     }
-    let pictures = fs::read_dir(runs.join(&found.name))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let newest = pictures
-        .map(|e| e.path())
-        .filter(|p| p.extension().is_some_and(|e| e == "png"))
-        .max_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok());
-    if let Some(path) = newest {
+    if let Some(path) = newest_picture(&runs.join(&found.name)) {
         lines.push(format!("\nnewest picture: {}", path.display()));
     }
     lines.join("\n")
+}
+
+fn newest_picture(folder: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "png"))
+        .max_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok())
+}
+
+/// A picture as coloured half blocks, two pixels a character; nothing where it cannot be read (it may be
+/// half written).
+fn in_blocks(path: &Path, most: u32) -> String {
+    let Ok(picture) = image::open(path) else {
+        return String::new();
+    };
+    let picture = match picture.width() > most {
+        true => picture.thumbnail(most, u32::MAX),
+        false => picture,
+    };
+    let picture = picture.to_rgb8();
+    let (width, height) = picture.dimensions();
+    let mut text = String::new();
+    for y in (0..height).step_by(2) {
+        for x in 0..width {
+            let [r, g, b] = picture.get_pixel(x, y).0;
+            text.push_str(&format!("\x1b[38;2;{r};{g};{b}m"));
+            if y + 1 < height {
+                let [r, g, b] = picture.get_pixel(x, y + 1).0;
+                text.push_str(&format!("\x1b[48;2;{r};{g};{b}m"));
+            }
+            text.push('▀');
+        }
+        text.push_str("\x1b[0m\n");
+    }
+    text
 }
 
 fn range(values: &[f64]) -> (f64, f64) {
@@ -399,6 +430,23 @@ fn sparkline(values: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_become_half_blocks() {
+        let path = std::env::temp_dir().join(format!("mixwell-blocks-{}.png", std::process::id()));
+        let picture = image::GrayImage::from_fn(2, 3, |x, y| image::Luma([(x + 2 * y) as u8]));
+        picture.save(&path).unwrap();
+        let text = in_blocks(&path, 96);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(
+            lines[0],
+            "\x1b[38;2;0;0;0m\x1b[48;2;2;2;2m▀\x1b[38;2;1;1;1m\x1b[48;2;3;3;3m▀\x1b[0m"
+        );
+        assert_eq!(lines[1].matches('▀').count(), 2);
+        assert_eq!(in_blocks(Path::new("/nonexistent.png"), 96), "");
+        std::fs::remove_file(path).unwrap();
+    }
 
     #[test]
     fn sparklines_show_rise_fall_and_what_is_no_number() {

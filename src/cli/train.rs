@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, default_value = "models")]
     models: PathBuf,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print events as JSON lines instead of a progress bar.
     #[arg(long)]
@@ -88,7 +88,7 @@ pub struct ExportArgs {
     #[arg(long, default_value = "models")]
     models: PathBuf,
     /// Where to compute.
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
 }
 

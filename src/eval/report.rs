@@ -136,6 +136,9 @@ pub struct Aurocs {
     pub ood: Option<Interval>,
 }
 
+/// Reads a split of a data set, as `[channels, height, width]`.
+pub type Load<'a> = dyn Fn(&DataRef, Split, [usize; 3]) -> Result<Dataset> + 'a;
+
 /// Where things come from.
 pub struct Setting<'a> {
     /// Model: a name or a folder.
@@ -151,7 +154,7 @@ pub struct Setting<'a> {
     /// The data the model was trained on, where its card's name is none of a known set.
     pub data: Option<DataRef>,
     /// Reads a split of a data set, in a shape.
-    pub load: &'a dyn Fn(&DataRef, Split, [usize; 3]) -> Result<Dataset>,
+    pub load: &'a Load<'a>,
     /// Device and its name for people.
     pub device: (Device, String),
     /// Told what is going on.

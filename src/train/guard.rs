@@ -289,7 +289,8 @@ mod tests {
 
     #[test]
     fn each_sign_is_seen_soon_after_it_begins() {
-        let cases: [(&str, bool, &dyn Fn(usize) -> (f64, f64, f64)); 4] = [
+        type Course = dyn Fn(usize) -> (f64, f64, f64);
+        let cases: [(&str, bool, &Course); 4] = [
             ("gap", true, &|i| {
                 (
                     if i < 500 {

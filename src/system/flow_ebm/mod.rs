@@ -31,7 +31,7 @@ use crate::{
     rng::Rng,
 };
 
-pub use learn::{FlowStage, FlowTraining, TiltStage, TiltStep, TiltTraining};
+pub use learn::{FlowStage, FlowStep, FlowTraining, TiltStage, TiltStep, TiltTraining};
 #[cfg(feature = "native")]
 pub(super) use train::principal_components;
 #[cfg(feature = "native")]

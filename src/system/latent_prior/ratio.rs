@@ -643,14 +643,16 @@ async fn draw_again(chains: &mut Run, ratios: &[Tilt], uniform: f32) -> Result<f
     let (indices, ess) = sir::systematic(&log_weights, count, f64::from(uniform));
     let mut saved = chains.save().await?;
     let dim = saved.x.len() / count;
-    let pick = |values: &[f32]| -> Vec<f32> {
-        let rows = indices.iter().map(|&i| &values[i * dim..(i + 1) * dim]);
-        rows.flatten().copied().collect()
-    };
-    saved.x = pick(&saved.x);
-    saved.memory = saved.memory.as_deref().map(pick);
+    saved.x = rows(&saved.x, &indices, dim);
+    saved.memory = saved.memory.map(|memory| rows(&memory, &indices, dim));
     chains.restore(saved)?;
     Ok(ess)
+}
+
+/// Rows of `dim` values, by index.
+fn rows(values: &[f32], indices: &[usize], dim: usize) -> Vec<f32> {
+    let rows = indices.iter().map(|&i| &values[i * dim..(i + 1) * dim]);
+    rows.flatten().copied().collect()
 }
 
 /// Walks on and lets the step size follow the acceptance, 2 % up or down.
@@ -698,6 +700,95 @@ fn held_out(below: &[f64], above: &[f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bounded_ratio_says_no_more_than_its_bound() {
+        let device = Device::flex();
+        let config = |bound| TiltConfig::Mlp {
+            hidden: 16,
+            layers: 2,
+            bound,
+        };
+        let net = |bound| Tilt::new(&config(bound), vector(2), &mut Init::new(3, &device));
+        let z = Rng::new(1).normal_tensor(Purpose::Data, 0, 64, 2, &device) * 1e4;
+        let host = |net: Tilt| {
+            net.forward(z.clone())
+                .into_data()
+                .iter::<f64>()
+                .collect::<Vec<_>>()
+        };
+        let (free, bound) = (host(net(0.0)), host(net(2.0)));
+        assert!(free.iter().any(|u| u.abs() > 20.0));
+        for (u, b) in free.iter().zip(&bound) {
+            assert!((b - 2.0 * (u / 2.0).tanh()).abs() < 1e-5 && b.abs() <= 2.0);
+        }
+    }
+
+    #[test]
+    fn chains_that_are_drawn_again_have_the_weighted_law() {
+        let device = Device::flex();
+        let config = RatioConfig {
+            arm: Arm::Adaptive,
+            hidden: 16,
+            layers: 1,
+            learning_rate: 1e-3,
+            ema_decay: 0.9,
+            chains: 4000,
+            transitions: 1,
+            step_size: 0.3,
+            burn_in: 0,
+            bound: 0.0,
+            resample: true,
+            bridges: 1,
+            rule: rule(),
+        };
+        let mut training = RatioTraining::new(&config, 2, 1, &device).unwrap();
+        // U = 0 but for the last layer's: made larger, so that weights differ.
+        let ratio = training.bank.valid().nets.remove(0);
+        let ratios = vec![ratio; 60];
+        let host = |z: Tensor<2>| z.into_data().iter::<f64>().collect::<Vec<_>>();
+        let before = host(training.chains[0].states());
+        let tilt = crate::system::latent_prior::tilt_of(&ratios, &training.chains[0].states());
+        let weights: Vec<f64> = tilt.into_data().iter::<f64>().map(|u| (-u).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let ess = pollster::block_on(draw_again(&mut training.chains[0], &ratios, 0.5)).unwrap();
+        assert!(ess > 500.0 && ess < 3900.0, "{ess}");
+        let after = host(training.chains[0].states());
+        let mut moved = 0.0f64;
+        for axis in 0..2 {
+            let of = |power: i32| {
+                let weighted: f64 = before
+                    .iter()
+                    .skip(axis)
+                    .step_by(2)
+                    .zip(&weights)
+                    .map(|(z, w)| z.powi(power) * w)
+                    .sum();
+                let drawn: f64 = after
+                    .iter()
+                    .skip(axis)
+                    .step_by(2)
+                    .map(|z| z.powi(power))
+                    .sum();
+                let plain: f64 = before
+                    .iter()
+                    .skip(axis)
+                    .step_by(2)
+                    .map(|z| z.powi(power))
+                    .sum();
+                (weighted / total, drawn / 4000.0, plain / 4000.0)
+            };
+            for power in [1, 2] {
+                let (weighted, drawn, plain) = of(power);
+                assert!((weighted - drawn).abs() < 0.03, "{weighted} {drawn}");
+                moved = moved.max((weighted - plain).abs());
+            }
+        }
+        assert!(
+            moved > 0.1,
+            "the weights change nothing that is looked at: {moved}"
+        );
+    }
 
     fn rule() -> Rule {
         Rule {
