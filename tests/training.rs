@@ -343,6 +343,71 @@ fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
     std::fs::remove_dir_all(root).unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_writes_a_checkpoint_and_what_follows_goes_on_from_it() {
+    let root = scratch("interrupt");
+    let data = pictures(&root);
+    let data = data.to_str().unwrap();
+    let base = [
+        "train", "clel", "--data", data, "--preset", "smoke", "--name", "r", "--runs", ".",
+        "--models", "m",
+    ];
+    let mut long = base.to_vec();
+    // No checkpoint of its own accord: the one that is found is Ctrl-C's.
+    long.extend([
+        "--set",
+        "clel.iterations=100000",
+        "--set",
+        "checkpoint_seconds=1e6",
+    ]);
+    let child = command(&root, &long)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for _ in 0..1200 {
+        if root.join("r/metrics.jsonl").is_file() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!root.join("r/checkpoint").exists());
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let out = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("stopped on request") && stderr.contains("--resume"),
+        "{stderr}"
+    );
+    let state = std::fs::read(root.join("r/checkpoint/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    let stopped = state["iteration"].as_u64().unwrap();
+    assert!(stopped >= 50);
+    let end = format!("clel.iterations={}", stopped + 3);
+    let mut resume = base.to_vec();
+    resume.extend(["--resume", "--set", &end]);
+    let told = succeeds(&root, &resume);
+    assert!(
+        told.contains(&format!("resuming clel at iteration {stopped}")),
+        "{told}"
+    );
+    let log = std::fs::read_to_string(root.join("r/log.txt")).unwrap();
+    assert!(
+        log.contains("ended: stopped on request") && log.contains("resumed clel"),
+        "{log}"
+    );
+    std::fs::remove_dir_all(root).unwrap();
+}
+
 #[test]
 fn completions_know_every_command() {
     let root = std::env::temp_dir();

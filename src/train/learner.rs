@@ -121,7 +121,9 @@ impl Session<'_, '_, '_> {
                     return Ok(learner);
                 }
                 End::Incident(at, sign) => {
-                    let back = self.go_back(at, sign, &watch.guard)?;
+                    let back = self
+                        .go_back(at, sign, &watch.guard)
+                        .map_err(|e| self.interrupted(e, at))?;
                     learner = make(&self.state.correction)?;
                     if let Some(path) = back {
                         learner = learner.load(&path, self.state.iteration)?;
@@ -252,9 +254,9 @@ impl Session<'_, '_, '_> {
         Ok(path)
     }
 
-    /// What is told when something other than a wish ended the training.
+    /// What is told, and written to the log, when something ended the training before its time.
     fn interrupted(&self, source: Error, iteration: u64) -> Error {
-        match source {
+        let told = match source {
             Error::Cancelled { .. } | Error::Diverged { .. } => source,
             source => Error::Interrupted {
                 resume: match self.folder.checkpoint() {
@@ -269,7 +271,10 @@ impl Session<'_, '_, '_> {
                 phase: self.state.phase.clone(),
                 iteration,
             },
-        }
+        };
+        // Where the disk is full, there is no log either.
+        let _ = self.log(&format!("ended: {told}").replace('\n', " "));
+        told
     }
 }
 

@@ -184,9 +184,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             Event::Progress { .. } | Event::Metrics { .. } => None,
         };
         if let Some(line) = line.filter(|_| self.request.intent != Intent::Export) {
-            let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
-            self.folder
-                .append_text("log.txt", &format!("{time} {line}\n"))?;
+            self.log(&line)?;
         }
         if let Some(events) = &mut self.events {
             match event {
@@ -209,6 +207,16 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         }
         (self.sink)(event);
         Ok(())
+    }
+
+    /// Writes a line to the run's log, with the time.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn log(&self, line: &str) -> Result<()> {
+        let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+        self.folder
+            .append_text("log.txt", &format!("{time} {line}\n"))
     }
 
     /// Tells something worth knowing that is not a number.
@@ -535,9 +543,10 @@ pub fn choose_recipe<R: Serialize + serde::de::DeserializeOwned>(
     override_config(&preset(), &request.set)
 }
 
-/// The commit the program was built from, for the card; "unknown" outside a checkout.
+/// The commit of the checkout that the program was built in, for the card; "unknown" where that is gone.
 pub fn commit() -> String {
     std::process::Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR")])
         .args(["describe", "--always", "--dirty", "--abbrev=12"])
         .output()
         .ok()

@@ -20,7 +20,7 @@ cargo xtask test web      the page's half of it
 cargo xtask web           build the page into dist/
 cargo xtask takeout FILE  recompute with ArviZ what the Playground exported
 cargo xtask bench         ratios of speeds, measured in one run
-cargo xtask fixtures      rebuild the reference values in tests/fixtures (needs Python with torch, torchvision, mpmath)";
+cargo xtask fixtures      rebuild the reference values in tests/fixtures (needs Python with torch, torchvision, mpmath, tensorboard, datasets)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -71,6 +71,12 @@ fn rust() -> Result {
         "warnings",
     ])?;
     cargo(&["test", "--release", "--workspace"])?;
+    for example in ["sample_model", "own_energy", "own_folder"] {
+        cargo(&["run", "--release", "--quiet", "--example", example])?;
+    }
+    run(Command::new(env!("CARGO"))
+        .args(["doc", "--release", "--no-deps", "--package", "mixwell"])
+        .env("RUSTDOCFLAGS", "-D warnings"))?;
     web::check_features()
 }
 
@@ -146,6 +152,8 @@ fn fixtures() -> Result {
         "clel_objective.py",
         "clel_nets.py",
         "latent_prior.py",
+        "event_file.py",
+        "hub_set.py",
     ] {
         run(Command::new("python3").arg(format!("tests/fixtures/{script}")))?;
     }
