@@ -36,6 +36,7 @@ fn main() -> Result<()> {
         data: folder.parse::<DataRef>()?,
         source: Source::default(),
         set: vec!["clel.iterations=40".into()],
+        begun: Vec::new(),
         runs: root.join("runs"),
         name: None,
         intent: Intent::Begin,

@@ -97,26 +97,67 @@ fn parquet_files_of_the_hub_are_read_with_their_labels_and_names() {
         let data = load(&root, split, [3, 6, 6]).unwrap();
         assert_eq!(data.count, count);
         assert_eq!(data.classes, ["warm", "cold"]);
-        for k in 0..count {
-            let number = first + k;
-            let cold = number % 2;
-            assert_eq!(usize::from(data.labels[k]), cold);
-            let image = &data.images[k * 108..(k + 1) * 108];
-            let ten = 10 * number as u8;
-            let expected = if cold == 1 {
-                [ten, 7, 200]
-            } else {
-                [200, ten, 7]
-            };
-            for (plane, value) in image.chunks(36).zip(expected) {
-                assert!(plane.iter().all(|v| *v == value), "{number}: {plane:?}");
+        // In an order of their own, each once, each with its own label and colour.
+        let mut numbers = Vec::new();
+        for (image, label) in data.images.chunks(108).zip(&data.labels) {
+            let planes: Vec<u8> = image.chunks(36).map(|plane| plane[0]).collect();
+            for (plane, value) in image.chunks(36).zip(&planes) {
+                assert!(plane.iter().all(|v| v == value));
             }
+            let (number, cold) = match planes[..] {
+                [200, ten, 7] => (ten / 10, 0),
+                [ten, 7, 200] => (ten / 10, 1),
+                _ => panic!("no image of the set: {planes:?}"),
+            };
+            assert_eq!((*label, number % 2), (cold, cold), "{number}");
+            numbers.push(usize::from(number));
         }
+        let straight: Vec<usize> = (first..first + count).collect();
+        assert_ne!(numbers, straight, "in the order of the file");
+        numbers.sort_unstable();
+        assert_eq!(numbers, straight);
     }
     // One file alone has no splits of its own: a tenth of it is held out.
     let file = root.join("data/train-00000-of-00001.parquet");
     let train = load(&file, Split::Train, [1, 6, 6]).unwrap();
     assert!(train.count <= 12 && train.count > 6);
+}
+
+#[test]
+fn classes_are_numbered_by_the_training_images_in_both_splits() {
+    let root = scratch("numbers");
+    for class in ["cat", "dog", "fish"] {
+        picture(&root.join(format!("train/{class}/1.png")), [9, 9, 9]);
+    }
+    picture(&root.join("test/fish/2.png"), [8, 8, 8]);
+    let test = load(&root, Split::Test, [1, 4, 4]).unwrap();
+    assert_eq!((test.labels, test.classes.len()), (vec![2], 3));
+    picture(&root.join("test/bird/3.png"), [8, 8, 8]);
+    let error = load(&root, Split::Test, [1, 4, 4]).unwrap_err().to_string();
+    assert!(
+        error.contains("cat, dog, fish") && error.contains("bird"),
+        "{error}"
+    );
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn of_few_images_one_is_held_out_and_names_of_known_sets_are_not_taken() {
+    let root = scratch("few").join("mnist");
+    for k in 0..3u8 {
+        picture(&root.join(format!("{k}.png")), [k, k, k]);
+    }
+    let counts = [Split::Train, Split::Test].map(|s| load(&root, s, [1, 4, 4]).unwrap().count);
+    assert_eq!((counts[0] + counts[1], counts[1].min(1)), (3, 1));
+    let data: DataRef = root.to_str().unwrap().parse().unwrap();
+    assert_eq!(data.slug(), "own-mnist");
+    std::fs::remove_file(root.join("0.png")).unwrap();
+    std::fs::remove_file(root.join("1.png")).unwrap();
+    let error = load(&root, Split::Train, [1, 4, 4])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("two images"), "{error}");
+    std::fs::remove_dir_all(root).unwrap();
 }
 
 #[test]
@@ -134,7 +175,8 @@ fn what_cannot_be_learned_from_is_told() {
     );
     fails(&root, &["images", "train", "none"]);
     std::fs::write(root.join("a.png"), b"no image").unwrap();
-    fails(&root, &["a.png", "expected an image"]);
+    std::fs::write(root.join("b.png"), b"no image").unwrap();
+    fails(&root, &[".png", "expected an image"]);
     std::fs::write(root.join("broken.parquet"), b"PAR1 and then nothing").unwrap();
     fails(&root, &["broken.parquet", "parquet"]);
     std::fs::remove_dir_all(root).unwrap();

@@ -75,10 +75,11 @@ fn metrics(run: &Path) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// Every system whose kills are tested, with its phases' lengths cut to what a test can wait for.
-const SYSTEMS: [(&str, &[&str]); 3] = [
+/// Every system whose kills are tested, with its last phase, and its phases' lengths cut to what a test can wait for.
+const SYSTEMS: [(&str, &str, &[&str]); 3] = [
     (
         "flow-ebm",
+        "tilt",
         &[
             "--set",
             "flow.iterations=60",
@@ -92,6 +93,7 @@ const SYSTEMS: [(&str, &[&str]); 3] = [
     ),
     (
         "clel",
+        "clel",
         &[
             "--set",
             "clel.iterations=60",
@@ -103,6 +105,7 @@ const SYSTEMS: [(&str, &[&str]); 3] = [
     ),
     (
         "latent-prior",
+        "latent",
         &[
             "--set",
             "latent.iterations=120",
@@ -123,7 +126,7 @@ fn a_run_that_is_killed_at_random_moments_is_the_run_that_was_not() {
     let root = scratch("kill");
     let data = pictures(&root);
     let data = data.to_str().unwrap();
-    for (system, extra) in SYSTEMS {
+    for (system, phase, extra) in SYSTEMS {
         let args = |runs: &'static str, resume: bool| -> Vec<&str> {
             let mut args = vec![
                 "train", system, "--data", data, "--preset", "smoke", "--name", "r",
@@ -156,8 +159,21 @@ fn a_run_that_is_killed_at_random_moments_is_the_run_that_was_not() {
             state ^= state >> 7;
             state ^= state << 17;
             if kills < 4 {
-                let share = 0.05 + 0.55 * (state % 1000) as f64 / 1000.0;
-                std::thread::sleep(whole.mul_f64(share));
+                let share = match kills {
+                    // The first in the last phase, whatever came before it.
+                    0 => {
+                        let last = format!("\"phase\":\"{}\"", phase);
+                        let path = root.join("killed/r/checkpoint/state.json");
+                        while !std::fs::read_to_string(&path).is_ok_and(|s| s.contains(&last))
+                            && child.try_wait().unwrap().is_none()
+                        {
+                            std::thread::sleep(Duration::from_millis(2));
+                        }
+                        0.05
+                    }
+                    _ => 0.05 + 0.55 * (state % 1000) as f64 / 1000.0,
+                };
+                std::thread::sleep(whole.mul_f64(share * (state % 997) as f64 / 997.0));
                 if child.try_wait().unwrap().is_none() {
                     child.kill().unwrap();
                     child.wait().unwrap();

@@ -1,6 +1,7 @@
 //! `mixwell train` and `mixwell export`.
 
 use std::{
+    io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -78,6 +79,9 @@ pub struct Args {
 pub struct ExportArgs {
     /// The run.
     run: String,
+    /// The data, where it is no longer where the run was begun with it.
+    #[arg(long)]
+    data: Option<DataRef>,
     /// Folder with the data set's files [default: as the run was begun].
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -119,7 +123,8 @@ fn on_ctrl_c() -> Result<()> {
     })
 }
 
-/// Runs a recipe; a panic of a library (a GPU that is lost, say) is told as an error of the device.
+/// Runs a recipe; a panic of a library (a GPU that is lost, say) is told as an error of the device, and
+/// written to the run's log.
 fn guarded(request: &Request, system: &str, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let train = system::find(system)?.train;
     catch_unwind(AssertUnwindSafe(|| train(request, sink))).unwrap_or_else(|panic| {
@@ -128,12 +133,21 @@ fn guarded(request: &Request, system: &str, sink: &mut Sink<'_>) -> Result<PathB
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("no reason given");
-        Err(Error::Device {
-            problem: format!("{} stopped computing ({text})", request.device_name),
-            fix: "look with `mixwell doctor`; the run's last checkpoint is whole: go on with --resume, with \
-                  --device cpu if need be"
+        let error = Error::Device {
+            problem: format!("computing on {} was broken off ({text})", request.device_name),
+            fix: "look with `mixwell doctor`, then go on from the run's last checkpoint with --resume, on \
+                  another --device if need be; if it happens again on the CPU, report it as a bug"
                 .into(),
-        })
+        };
+        if let Some(name) = &request.name {
+            let log = request.runs.join(name).join("log.txt");
+            // Where even that cannot be written, it is told below.
+            let _ = std::fs::OpenOptions::new()
+                .append(true)
+                .open(log)
+                .and_then(|mut file| writeln!(file, "ended: {error}"));
+        }
+        Err(error)
     })
 }
 
@@ -153,6 +167,7 @@ impl Args {
                 ..Source::default()
             },
             set: self.set,
+            begun: Vec::new(),
             runs: self.runs,
             name: self.name,
             intent: if self.resume {
@@ -166,24 +181,22 @@ impl Args {
             cancel: &CANCEL,
         };
         let mut request = request;
+        let run = format!("{}-{}", self.system, request.data.slug());
+        let name = request.name.get_or_insert(run).clone();
         let mut about = About {
             system: self.system.clone(),
-            data: request.data.to_string(),
-            data_dir: request.source.data_dir.clone(),
+            data: request.data.whole(),
+            data_dir: request.source.data_dir.as_ref().map(whole),
             preset: request.preset.clone(),
             set: request.set.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             commit: commit(),
         };
         if self.resume
-            && let Some(name) = &request.name
-            && let Some(begun) = agree(&request.runs.join(name), &about)?
+            && let Some(begun) = agree(&request.runs.join(&name), &about)?
         {
-            // A run that was killed before its first checkpoint knows its overrides from here only.
             request.preset.clone_from(&begun.preset);
-            if !request.runs.join(name).join("checkpoint").is_dir() {
-                request.set.splice(0..0, begun.set.iter().cloned());
-            }
+            request.begun.clone_from(&begun.set);
             about = begun;
         }
         let mut bars = Bars::default();
@@ -206,6 +219,11 @@ impl Args {
         done?;
         problem.map_or(Ok(Outcome::Done), Err)
     }
+}
+
+/// A path that is right from anywhere.
+fn whole(path: &PathBuf) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.clone())
 }
 
 fn write_about(folder: &Path, about: &About) -> Result<()> {
@@ -254,12 +272,16 @@ impl ExportArgs {
         let (device, device_name) = self.device.open()?;
         let request = Request {
             preset: String::new(),
-            data: about.data.parse()?,
+            data: match self.data {
+                Some(data) => data,
+                None => about.data.parse()?,
+            },
             source: Source {
                 data_dir: self.data_dir.or(about.data_dir),
                 ..Source::default()
             },
             set: Vec::new(),
+            begun: Vec::new(),
             runs: self.runs,
             name: Some(self.run),
             intent: Intent::Export,

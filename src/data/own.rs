@@ -68,16 +68,33 @@ impl DataRef {
             return self.to_string();
         };
         let whole = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        let name = whole.file_stem().unwrap_or_default().to_string_lossy();
+        let name = if whole.is_dir() {
+            whole.file_name()
+        } else {
+            whole.file_stem()
+        };
+        let name = name.unwrap_or_default().to_string_lossy();
         let words: Vec<String> = name
             .to_lowercase()
             .split(|c: char| !c.is_ascii_alphanumeric())
             .filter(|w| !w.is_empty())
             .map(str::to_owned)
             .collect();
-        match words.is_empty() {
-            true => "own".into(),
-            false => words.join("-"),
+        let slug = words.join("-");
+        match slug.is_empty() || slug.parse::<DatasetName>().is_ok() {
+            true => format!("own-{slug}").trim_end_matches('-').to_owned(),
+            false => slug,
+        }
+    }
+
+    /// As it was given, with a path made whole: what another process finds from anywhere.
+    pub fn whole(&self) -> String {
+        match self {
+            Self::Known(name) => name.to_string(),
+            Self::Own(path) => fs::canonicalize(path)
+                .unwrap_or_else(|_| path.clone())
+                .to_string_lossy()
+                .into_owned(),
         }
     }
 
@@ -137,38 +154,74 @@ fn split_of(name: &str) -> Option<Split> {
 }
 
 fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Dataset> {
-    let mut files = parquet_files(path)?;
-    let mut divided = false;
-    let mut raw = if files.is_empty() {
-        let wanted = split_folder(path, split)?;
-        divided = wanted.is_some();
-        images(&wanted.unwrap_or_else(|| path.into()))?
+    let files = parquet_files(path)?;
+    let (mut raw, divided) = if files.is_empty() {
+        let folders = split_folders(path)?;
+        let divided = folders.is_some();
+        let [train, wanted] = match folders {
+            Some([train, test]) if split == Split::Test => [train, test],
+            Some([train, _]) => [train.clone(), train],
+            None => [path.into(), path.into()],
+        };
+        // Classes are those of the training images in either split: a label is one number.
+        (images(&wanted, &images(&train, &[])?.classes)?, divided)
     } else {
         let of = |file: &PathBuf| split_of(&file.file_name().unwrap_or_default().to_string_lossy());
-        if files.iter().any(|f| of(f) == Some(Split::Test)) {
-            files.retain(|f| of(f) == Some(split));
-            divided = true;
+        let in_split = |wanted| -> Vec<PathBuf> {
+            let matching = files.iter().filter(|f| of(f) == Some(wanted));
+            matching.cloned().collect()
+        };
+        let divided = [Split::Train, Split::Test].map(in_split);
+        match divided {
+            [train, test] if !train.is_empty() && !test.is_empty() => {
+                let classes = parquet(&train)?.classes;
+                let mut raw = parquet(if split == Split::Train { &train } else { &test })?;
+                raw.classes = classes;
+                (raw, true)
+            }
+            _ => (parquet(&files)?, false),
         }
-        parquet(&files)?
     };
-    if !divided {
-        hold_out(&mut raw, path, split);
-    }
-    let nothing = |what: &str| Error::Data {
+    let bad = |problem: String, fix: &str| Error::Data {
         path: path.into(),
-        problem: format!("expected {what} for the {split} split, found none"),
-        fix: "give a folder with images (PNG, JPEG, GIF, WebP, BMP) or parquet files".into(),
+        problem,
+        fix: fix.into(),
     };
     if raw.names.is_empty() {
-        return Err(nothing("images"));
+        return Err(bad(
+            format!("expected images for the {split} split, found none"),
+            "give a folder with images (PNG, JPEG, GIF, WebP, BMP) or parquet files",
+        ));
     }
-    if raw.classes.len() > 256 {
-        return Err(Error::Data {
-            path: path.into(),
-            problem: format!("expected at most 256 classes, found {}", raw.classes.len()),
-            fix: "put images of one kind into one folder".into(),
-        });
+    if raw.classes.len() > MOST_CLASSES {
+        return Err(bad(
+            format!(
+                "expected at most {MOST_CLASSES} classes, found {}",
+                raw.classes.len()
+            ),
+            "put images of one kind into one folder",
+        ));
     }
+    if let Some(k) = raw.labels.iter().position(|&l| l >= raw.classes.len()) {
+        return Err(bad(
+            format!(
+                "expected classes of the training images ({}), found another at {}",
+                raw.classes.join(", "),
+                raw.names[k].display()
+            ),
+            "give every class training images",
+        ));
+    }
+    if !divided {
+        if raw.names.len() < 2 {
+            return Err(bad(
+                "expected two images at least, one of them to be held out, found one".into(),
+                "bring more images",
+            ));
+        }
+        hold_out(&mut raw, path, split);
+    }
+    let mut raw = shuffled(raw, path);
     let pixels: Vec<Vec<u8>> = match &raw.bytes {
         Bytes::Files => raw
             .names
@@ -181,6 +234,7 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
             .map(|(bytes, name)| folder::decode_bytes(bytes, name, shape))
             .collect::<Result<_>>()?,
     };
+    raw.bytes = Bytes::Files;
     let [channels, height, width] = shape;
     let colour = if channels == 1 { "grey by luma" } else { "RGB" };
     Ok(Dataset {
@@ -200,34 +254,67 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
     })
 }
 
-/// The folder of a split, where the data set has such folders.
-fn split_folder(path: &Path, split: Split) -> Result<Option<PathBuf>> {
+/// A label is a byte.
+const MOST_CLASSES: usize = 256;
+
+/// The images in an order that has nothing to do with their names: whoever takes the first or the last
+/// so many takes some of every class.
+fn shuffled(raw: Raw, path: &Path) -> Raw {
+    let mut order: Vec<usize> = (0..raw.names.len()).collect();
+    order.sort_by_cached_key(|&i| digest(&raw.names[i], path));
+    let mut bytes = match raw.bytes {
+        Bytes::Files => Vec::new(),
+        Bytes::Here(bytes) => bytes,
+    };
+    Raw {
+        names: order.iter().map(|&i| raw.names[i].clone()).collect(),
+        labels: order.iter().map(|&i| raw.labels[i]).collect(),
+        bytes: match bytes.is_empty() {
+            true => Bytes::Files,
+            false => Bytes::Here(
+                order
+                    .iter()
+                    .map(|&i| std::mem::take(&mut bytes[i]))
+                    .collect(),
+            ),
+        },
+        classes: raw.classes,
+    }
+}
+
+/// SHA-256 of a name within the data set.
+fn digest(name: &Path, path: &Path) -> [u8; 32] {
+    let name = name.strip_prefix(path).unwrap_or(name);
+    Sha256::digest(name.to_string_lossy().as_bytes()).into()
+}
+
+/// The folders of the training and the test split, where the data set has both.
+fn split_folders(path: &Path) -> Result<Option<[PathBuf; 2]>> {
     if !path.is_dir() {
         return Ok(None);
     }
     let entries = fs::read_dir(path).map_err(Error::io("list", path))?;
-    let mut found = [None, None];
-    for entry in entries.flatten().filter(|e| e.path().is_dir()) {
-        let name = entry.file_name().to_string_lossy().to_lowercase();
-        let which = match name.as_str() {
-            "train" => 0,
-            name if TEST.contains(&name) => 1,
-            _ => continue,
-        };
-        found[which] = Some(entry.path());
-    }
-    // Both, or neither: a class may happen to be called "test".
-    let [Some(train), Some(test)] = found else {
-        return Ok(None);
+    let folders: Vec<PathBuf> = entries
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.is_dir())
+        .collect();
+    let named = |wanted: &str| {
+        folders.iter().find(|p| {
+            let name = p.file_name().unwrap_or_default().to_string_lossy();
+            name.to_lowercase() == wanted
+        })
     };
-    Ok(Some(match split {
-        Split::Train => train,
-        Split::Test => test,
-    }))
+    // Both, or neither: a class may happen to be called "test".
+    let test = TEST.iter().find_map(|name| named(name));
+    Ok(named("train")
+        .zip(test)
+        .map(|(a, b)| [a.clone(), b.clone()]))
 }
 
-/// Image files below a folder; the first folder of each path is its class.
-fn images(path: &Path) -> Result<Raw> {
+/// Image files below a folder; the first folder of each path is its class, a number among `known` ones
+/// if there are any, and beyond them if it is none of them.
+fn images(path: &Path, known: &[String]) -> Result<Raw> {
     let mut names = Vec::new();
     if path.is_dir() {
         folder::list(path, &mut names)?;
@@ -240,13 +327,15 @@ fn images(path: &Path) -> Result<Raw> {
             _ => "image".into(),
         }
     };
-    let mut classes: Vec<String> = names.iter().map(class).collect();
-    classes.sort();
-    classes.dedup();
-    // Every class is in the sorted list it was collected into.
+    let mut classes: Vec<String> = known.to_vec();
+    if classes.is_empty() {
+        classes = names.iter().map(class).collect();
+        classes.sort();
+        classes.dedup();
+    }
     let labels = names
         .iter()
-        .map(|file| classes.binary_search(&class(file)).unwrap_or(0))
+        .map(|file| classes.binary_search(&class(file)).unwrap_or(usize::MAX))
         .collect();
     Ok(Raw {
         names,
@@ -256,17 +345,25 @@ fn images(path: &Path) -> Result<Raw> {
     })
 }
 
-/// Keeps nine tenths for training, or the others. By the SHA-256 of the name within the data set.
+/// Keeps nine tenths for training, or the others, one at least. By the SHA-256 of the names.
 fn hold_out(raw: &mut Raw, path: &Path, split: Split) {
-    let keep: Vec<bool> = raw
+    let sums: Vec<u16> = raw
         .names
         .iter()
         .map(|name| {
-            let name = name.strip_prefix(path).unwrap_or(name);
-            let sum = Sha256::digest(name.to_string_lossy().as_bytes());
-            let held_out = u16::from_be_bytes([sum[0], sum[1]]) % 10 == 0;
-            held_out == (split == Split::Test)
+            let sum = digest(name, path);
+            u16::from_be_bytes([sum[0], sum[1]])
         })
+        .collect();
+    let mut held_out: Vec<bool> = sums.iter().map(|sum| sum % 10 == 0).collect();
+    // Of a few images none may be, or all.
+    if held_out.iter().all(|h| *h == held_out[0]) {
+        let first = (0..sums.len()).min_by_key(|&i| sums[i]);
+        held_out = (0..sums.len()).map(|i| Some(i) == first).collect();
+    }
+    let keep: Vec<bool> = held_out
+        .into_iter()
+        .map(|h| h == (split == Split::Test))
         .collect();
     fn filter<T>(values: &mut Vec<T>, keep: &[bool]) {
         let mut keep = keep.iter();
@@ -298,11 +395,10 @@ fn parquet_files(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// All rows of some parquet files: the first column that holds encoded images, and the labels.
 fn parquet(files: &[PathBuf]) -> Result<Raw> {
-    let mut raw = Raw {
-        classes: Vec::new(),
-        ..Raw::default()
-    };
+    let mut raw = Raw::default();
     let mut all = Vec::new();
+    let mut column = None;
+    let mut metadata = None;
     for path in files {
         let bad = |problem: String| Error::Data {
             path: path.clone(),
@@ -313,14 +409,13 @@ fn parquet(files: &[PathBuf]) -> Result<Raw> {
         let file = File::open(path).map_err(Error::io("read", path))?;
         let reader = SerializedFileReader::new(file)
             .map_err(|e| bad(format!("expected a parquet file, found a broken one ({e})")))?;
-        if raw.classes.is_empty() {
-            let metadata = reader.metadata().file_metadata().key_value_metadata();
-            let text = metadata
+        if metadata.is_none() {
+            let of_file = reader.metadata().file_metadata().key_value_metadata();
+            metadata = of_file
                 .into_iter()
                 .flatten()
                 .find(|kv| kv.key == "huggingface")
-                .and_then(|kv| kv.value.as_deref());
-            raw.classes = text.map(class_names).unwrap_or_default();
+                .and_then(|kv| kv.value.clone());
         }
         let rows = reader
             .get_row_iter(None)
@@ -333,12 +428,28 @@ fn parquet(files: &[PathBuf]) -> Result<Raw> {
                     "expected a column with images' bytes, found {columns:?}"
                 ))
             })?;
+            let label = match label_of(&row) {
+                None => 0,
+                Some((name, Some(label))) if label < MOST_CLASSES => {
+                    column.get_or_insert_with(|| name.clone());
+                    label
+                }
+                Some((name, label)) => {
+                    return Err(bad(format!(
+                        "row {number}: expected a class from 0 to {} in the column {name}, found {label:?}",
+                        MOST_CLASSES - 1
+                    )));
+                }
+            };
             raw.names.push(path.join(format!("row {number}")));
-            raw.labels.push(label_of(&row).unwrap_or(0));
+            raw.labels.push(label);
             all.push(bytes);
         }
     }
     raw.bytes = Bytes::Here(all);
+    if let (Some(text), Some(column)) = (metadata, column) {
+        raw.classes = class_names(&text, &column);
+    }
     let most = raw.labels.iter().max().map_or(1, |m| m + 1);
     if raw.classes.len() < most {
         raw.classes = match most {
@@ -361,12 +472,10 @@ fn image_of(row: &Row) -> Option<Vec<u8>> {
     })
 }
 
-fn label_of(row: &Row) -> Option<usize> {
+/// The column of a row's label, if there is one, and the label, if it is a number from 0 on.
+fn label_of(row: &Row) -> Option<(&String, Option<usize>)> {
     let known = |name: &String| ["label", "labels", "fine_label", "class"].contains(&name.as_str());
-    let value = row
-        .get_column_iter()
-        .find(|(name, _)| known(name))
-        .map(|(_, field)| field)?;
+    let (name, value) = row.get_column_iter().find(|(name, _)| known(name))?;
     let number = match value {
         Field::Byte(v) => i64::from(*v),
         Field::Short(v) => i64::from(*v),
@@ -375,22 +484,16 @@ fn label_of(row: &Row) -> Option<usize> {
         Field::UByte(v) => i64::from(*v),
         Field::UShort(v) => i64::from(*v),
         Field::UInt(v) => i64::from(*v),
-        Field::ULong(v) => i64::try_from(*v).ok()?,
-        _ => return None,
+        Field::ULong(v) => i64::try_from(*v).unwrap_or(-1),
+        _ => -1,
     };
-    usize::try_from(number).ok()
+    Some((name, usize::try_from(number).ok()))
 }
 
-/// Names of the classes in Hugging Face's metadata: `info.features.label.names`.
-fn class_names(metadata: &str) -> Vec<String> {
-    let Ok(value) = serde_json::from_str::<serde_json::Value>(metadata) else {
-        return Vec::new();
-    };
-    let features = value["info"]["features"].as_object();
-    let names = features
-        .into_iter()
-        .flatten()
-        .find_map(|(_, feature)| feature["names"].as_array());
+/// Names of the classes in Hugging Face's metadata: `info.features.COLUMN.names`.
+fn class_names(metadata: &str, column: &str) -> Vec<String> {
+    let value: serde_json::Value = serde_json::from_str(metadata).unwrap_or_default();
+    let names = value["info"]["features"][column]["names"].as_array();
     names
         .into_iter()
         .flatten()

@@ -11,7 +11,10 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rng::{Purpose, Rng};
+use crate::{
+    error::{Error, Result},
+    rng::{Purpose, Rng},
+};
 
 /// What counts as a sign, and what an incident changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +83,32 @@ pub struct Sign {
     pub seen: String,
     /// Whether it was the chains that showed it.
     pub chains: bool,
+}
+
+impl GuardConfig {
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) naming the first number out of its domain.
+    pub fn check(&self) -> Result<()> {
+        Error::unless_positive(&[
+            ("guard.window", self.window as f64),
+            ("guard.memory", self.memory as f64),
+            ("guard.growth", self.growth),
+            ("guard.gap", self.gap),
+            ("guard.saturated", self.saturated),
+            ("guard.learning_rate", self.learning_rate),
+            ("guard.step_size", self.step_size),
+        ])
+    }
+}
+
+impl Sign {
+    /// Of losses that are no numbers, or what else a system itself calls diverged.
+    pub(super) fn of(problem: String) -> Self {
+        Self {
+            seen: problem,
+            chains: false,
+        }
+    }
 }
 
 impl Memory {
@@ -153,7 +182,8 @@ fn mean<'a>(values: impl ExactSizeIterator<Item = &'a f64>) -> f64 {
 
 /// Takes a value in; the mean of the window and the median before it, where the one outgrew the other.
 fn grown(values: &mut VecDeque<f64>, value: f64, config: &GuardConfig) -> Option<(f64, f64)> {
-    keep(values, value, config.window + config.memory);
+    let most = (config.window + config.memory).max(config.settle);
+    keep(values, value, most);
     if values.len() < config.settle.max(2 * config.window) {
         return None;
     }

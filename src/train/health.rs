@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     diagnostics::{Rule, largest_rhat, smallest_ess},
     energy::Energy,
-    error::Result,
+    error::{Error, Result},
     rng::Rng,
     sampler::{Run, SamplerConfig, Trace},
 };
@@ -36,6 +36,15 @@ impl Default for HealthConfig {
             chains: 16,
             transitions: 100,
         }
+    }
+}
+
+impl HealthConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for fewer chains or transitions than R-hat needs.
+    pub fn check(&self) -> Result<()> {
+        Error::unless_within("health.chains", self.chains, 4, 1024)?;
+        Error::unless_within("health.transitions", self.transitions, 8, 100_000)
     }
 }
 
@@ -86,22 +95,21 @@ impl Negatives {
         let summaries = trace.summaries(&Rule::default())?;
         let moved = (run.states().narrow(0, 0, from_old) - old).powi_scalar(2);
         let moved = pollster::block_on(crate::device::scalar(moved.mean().sqrt()))?;
-        let mut values = BTreeMap::from([
-            ("chain_temperature".to_owned(), run.temperature()),
-            ("long_run_energy_change".to_owned(), energy(&run)? - before),
-            ("long_run_displacement".to_owned(), moved),
-        ]);
-        let optional = [
+        let numbers = [
             ("chain_rhat", largest_rhat(&summaries)),
             ("chain_ess", smallest_ess(&summaries)),
             ("chain_acceptance", Some(trace.acceptance())),
+            ("chain_temperature", Some(run.temperature())),
+            ("long_run_energy_change", Some(energy(&run)? - before)),
+            ("long_run_displacement", Some(moved)),
         ];
-        for (name, value) in optional {
-            // Chains that stand still have neither: no number is better than a wrong one.
-            if let Some(v) = value.filter(|v| v.is_finite()) {
-                values.insert(name.into(), v);
-            }
-        }
+        // Chains that stand still have no R-hat, and those that flew away no distance: no number is
+        // better than a wrong one.
+        let finite = |(name, value): (&str, Option<f64>)| {
+            let value = value.filter(|v| v.is_finite())?;
+            Some((name.to_owned(), value))
+        };
+        let values = numbers.into_iter().filter_map(finite).collect();
         Ok(Look {
             values,
             ends: run.states(),

@@ -39,6 +39,12 @@ pub trait Learner: Sized {
         Ok(())
     }
 
+    /// Scales the step sizes that a checkpoint holds, after an incident that the chains showed; those of
+    /// the recipe are corrected when the learner is made.
+    fn scale_steps(&mut self, factor: f64) {
+        let _ = factor;
+    }
+
     /// Seconds that it has waited for data.
     fn waited(&self) -> f64 {
         0.0
@@ -100,20 +106,24 @@ impl Session<'_, '_, '_> {
         watch: &Watch,
         make: &mut dyn FnMut(&Correction) -> Result<L>,
     ) -> Result<L> {
+        watch.guard.check()?;
+        watch.health.check()?;
+        if self.request.intent == super::Intent::Export {
+            return self.as_saved(resumed, make);
+        }
         self.begin_phase(phase, resumed.is_some())?;
         let mut learner = make(&self.state.correction)?;
         if let Some((path, state)) = resumed {
             learner = learner.load(&path, state.iteration)?;
             self.state.iteration = state.iteration;
         }
-        if self.request.intent == super::Intent::Export {
-            return Ok(learner);
-        }
+        self.accept_config()?;
+        let began = self.session_seconds();
         loop {
             let end = self.stretch(&mut learner, total, watch);
             match end.map_err(|e| self.interrupted(e, learner.iteration()))? {
                 End::Done => {
-                    let (waited, all) = (learner.waited(), self.session_seconds());
+                    let (waited, all) = (learner.waited(), self.session_seconds() - began);
                     let share = 100.0 * waited / all.max(f64::MIN_POSITIVE);
                     self.note(format!(
                         "{phase}: waited {waited:.1} s of {all:.0} s for data ({share:.2} %)"
@@ -121,18 +131,43 @@ impl Session<'_, '_, '_> {
                     return Ok(learner);
                 }
                 End::Incident(at, sign) => {
-                    let back = self
-                        .go_back(at, sign, &watch.guard)
-                        .map_err(|e| self.interrupted(e, at))?;
-                    learner = make(&self.state.correction)?;
-                    if let Some(path) = back {
-                        learner = learner.load(&path, self.state.iteration)?;
-                    }
-                    let saved = self.checkpoint_anew(|to| learner.save(to));
-                    saved.map_err(|e| self.interrupted(e, learner.iteration()))?;
+                    let healed = self.heal(at, sign, &watch.guard, make);
+                    learner = healed.map_err(|e| self.interrupted(e, at))?;
                 }
             }
         }
+    }
+
+    /// The learner as the last checkpoint has it, which a training may be replacing meanwhile.
+    fn as_saved<L: Learner>(
+        &mut self,
+        resumed: Option<(PathBuf, State)>,
+        make: &mut dyn FnMut(&Correction) -> Result<L>,
+    ) -> Result<L> {
+        let mut found = resumed;
+        for _ in 0..20 {
+            let Some((path, state)) = found else { break };
+            let loaded = make(&state.correction).and_then(|l| l.load(&path, state.iteration));
+            let after: Option<State> = read_json(&path.join("state.json")).ok();
+            let same = after.is_some_and(|s| {
+                (s.phase, s.iteration, s.seconds)
+                    == (state.phase.clone(), state.iteration, state.seconds)
+            });
+            if same {
+                self.state = state;
+                return loaded;
+            }
+            found = self.folder.checkpoint().and_then(|path| {
+                let state = read_json(&path.join("state.json")).ok()?;
+                Some((path, state))
+            });
+        }
+        Err(Error::invalid(
+            "run",
+            "a checkpoint that stays for as long as it is read",
+            "one that is replaced faster",
+            "give the run a longer checkpoint_seconds",
+        ))
     }
 
     fn stretch<L: Learner>(&mut self, learner: &mut L, total: u64, watch: &Watch) -> Result<End> {
@@ -144,11 +179,8 @@ impl Session<'_, '_, '_> {
             let values = match learner.step() {
                 Ok(values) => values,
                 Err(Error::Diverged { problem, .. }) => {
-                    let sign = Sign {
-                        seen: problem,
-                        chains: false,
-                    };
-                    return Ok(End::Incident(learner.iteration() + 1, sign));
+                    let at = learner.iteration() + 1;
+                    return Ok(End::Incident(at, Sign::of(problem)));
                 }
                 Err(e) => return Err(e),
             };
@@ -158,10 +190,17 @@ impl Session<'_, '_, '_> {
                 return Ok(End::Incident(iteration, sign));
             }
             self.tick(iteration, total, &values)?;
-            if watch.health.every > 0 && iteration.is_multiple_of(watch.health.every) {
-                self.look_at_chains(learner, watch)?;
+            let looked = match watch.health.every {
+                0 => Ok(()),
+                every if iteration.is_multiple_of(every) => self.look_at_chains(learner, watch),
+                _ => Ok(()),
+            };
+            match looked.and_then(|()| learner.look(self)) {
+                Err(Error::Diverged { problem, .. }) => {
+                    return Ok(End::Incident(iteration, Sign::of(problem)));
+                }
+                looked => looked?,
             }
-            learner.look(self)?;
             if self.checkpoint_due(total) {
                 self.checkpoint(watch.guard.window as u64, |to| learner.save(to))?;
                 saved = iteration;
@@ -189,9 +228,14 @@ impl Session<'_, '_, '_> {
         Ok(())
     }
 
-    /// Takes the state back to where a sign of divergence calls for, corrected; the checkpoint to load,
-    /// or none for the phase's beginning.
-    fn go_back(&mut self, at: u64, sign: Sign, config: &GuardConfig) -> Result<Option<PathBuf>> {
+    /// Goes back to where a sign of divergence calls for: the learner from there, corrected, and saved.
+    fn heal<L: Learner>(
+        &mut self,
+        at: u64,
+        sign: Sign,
+        config: &GuardConfig,
+        make: &mut dyn FnMut(&Correction) -> Result<L>,
+    ) -> Result<L> {
         if self.state.correction.incidents >= config.attempts {
             return Err(Error::Diverged {
                 problem: format!(
@@ -219,39 +263,34 @@ impl Session<'_, '_, '_> {
         // Old enough not to hold the beginning of it, and not yet found wanting twice.
         let latest = at.saturating_sub(config.window as u64);
         let chosen = candidates
-            .iter()
+            .into_iter()
             .filter(|k| k.iteration <= latest && tried(k.iteration) < 2)
             .max_by_key(|k| k.iteration);
+        let old: Option<State> = match &chosen {
+            Some(kept) => Some(read_json(&kept.path.join("state.json"))?),
+            None => None,
+        };
+        let steps = correction.step_size / old.as_ref().map_or(1.0, |s| s.correction.step_size);
         let incident = Incident {
             phase: self.state.phase.clone(),
             iteration: at,
             sign,
-            back_to: chosen.map_or(0, |k| k.iteration),
+            back_to: chosen.as_ref().map_or(0, |k| k.iteration),
             correction: correction.clone(),
         };
-        self.folder.append("incidents.jsonl", &incident)?;
         self.tell(&Event::Incident {
             incident: incident.clone(),
         })?;
-        match chosen {
-            Some(kept) => {
-                let old: State = read_json(&kept.path.join("state.json"))?;
-                self.return_to(old)?;
-            }
-            None => self.return_to_beginning()?,
-        }
+        let logged = self.return_to(old);
         self.state.correction = correction;
         self.state.incidents.push(incident);
-        let path = chosen.map(|k| k.path.clone());
-        for kept in candidates
-            .iter()
-            .filter(|k| k.iteration > self.state.iteration)
-        {
-            if kept.path.parent().is_some_and(|p| p.ends_with("kept")) {
-                self.folder.forget(kept)?;
-            }
+        let mut learner = make(&self.state.correction)?;
+        if let Some(kept) = &chosen {
+            learner = learner.load(&kept.path, kept.iteration)?;
+            learner.scale_steps(steps);
         }
-        Ok(path)
+        self.checkpoint_anew(logged, |to| learner.save(to))?;
+        Ok(learner)
     }
 
     /// What is told, and written to the log, when something ended the training before its time.
@@ -359,6 +398,7 @@ mod tests {
                     data: DataRef::Known(DatasetName::Mnist),
                     source: Source::default(),
                     set: Vec::new(),
+                    begun: Vec::new(),
                     models: runs.clone(),
                     runs,
                     name: None,
@@ -385,13 +425,11 @@ mod tests {
         fn run(&mut self, to: u64) -> Result<Toy> {
             let intent = self.request.intent;
             let folder = RunFolder::open(&self.request.runs, "r", intent)?;
-            if intent == Intent::Begin {
-                folder.write_config(&std::collections::BTreeMap::from([("seed", 1)]))?;
-            }
             let mut sink = |_: &Event| {};
+            let recipe = std::collections::BTreeMap::from([("seed", 1)]);
             // Every iteration: kept ones are a window apart all the same.
             let (mut session, resumed) =
-                Session::open(&self.request, folder, &mut sink, "toy", 0.0)?;
+                Session::open(&self.request, folder, &mut sink, "toy", &recipe, 0.0)?;
             let full = self.full.clone();
             session.drive("toy", to, resumed, &self.watch, &mut |correction| {
                 Ok(Toy {

@@ -45,6 +45,8 @@ pub struct Request {
     pub source: Source,
     /// `key=value` overrides of the recipe, as in its TOML.
     pub set: Vec<String>,
+    /// Overrides that a resumed run was begun with, for its card: no checkpoint may know them yet.
+    pub begun: Vec<String>,
     /// Folder of all runs.
     pub runs: PathBuf,
     /// Name of this run; the model's name if left out.

@@ -89,10 +89,32 @@ impl RunFolder {
             // Some network file systems have no locks: then nobody holds one.
             Err(fs::TryLockError::Error(_)) => {}
         }
-        Ok(Self {
+        let folder = Self {
             path,
             _lock: Some(Arc::new(lock)),
-        })
+        };
+        folder.put_in_order()?;
+        Ok(folder)
+    }
+
+    /// Finishes what a kill between two steps of [`write_checkpoint`](Self::write_checkpoint) left:
+    /// afterwards the newest complete checkpoint, if there is one, is `checkpoint/`.
+    fn put_in_order(&self) -> Result<()> {
+        let [new, now, old] = self.slots();
+        if complete(&now) {
+            return remove(&old);
+        }
+        let kept = self.kept().pop().map(|k| k.path);
+        if let Some(whole) = [new, old].into_iter().chain(kept).find(|p| complete(p)) {
+            remove(&now)?;
+            fs::rename(&whole, &now).map_err(Error::io("rename", &whole))?;
+        }
+        Ok(())
+    }
+
+    /// Where a checkpoint is written, where it is, and where it goes for a moment when it is replaced.
+    fn slots(&self) -> [PathBuf; 3] {
+        ["checkpoint.new", "checkpoint", "checkpoint.old"].map(|name| self.path.join(name))
     }
 
     /// The folder.
@@ -100,14 +122,12 @@ impl RunFolder {
         &self.path
     }
 
-    /// Writes the recipe as TOML, once, at the start.
+    /// Writes the recipe, as TOML.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_config(&self, config: &impl Serialize) -> Result<()> {
-        let text = toml::to_string_pretty(config)
-            .map_err(|e| Error::invalid("config", "a TOML table", e, "report this as a bug"))?;
-        write_atomically(&self.path.join("config.toml"), text.as_bytes())
+    pub fn write_config(&self, config: &str) -> Result<()> {
+        write_atomically(&self.path.join("config.toml"), config.as_bytes())
     }
 
     /// Reads the recipe of a run to resume.
@@ -122,6 +142,21 @@ impl RunFolder {
             problem: format!("not a recipe of this system: {e}"),
             fix: "resume with the version of mixwell that began the run".into(),
         })
+    }
+
+    /// Writes a file of JSON lines anew.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_lines(&self, file: &str, values: &[impl Serialize]) -> Result<()> {
+        let mut text = String::new();
+        for value in values {
+            let line = serde_json::to_string(value)
+                .map_err(|e| Error::invalid(file, "finite numbers", e, "report this as a bug"))?;
+            text.push_str(&line);
+            text.push('\n');
+        }
+        write_atomically(&self.path.join(file), text.as_bytes())
     }
 
     /// Appends a line of JSON to a file of the run.
@@ -181,17 +216,18 @@ impl RunFolder {
         keep: Option<u64>,
         fill: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
-        let (new, now) = (
-            self.path.join("checkpoint.new"),
-            self.path.join("checkpoint"),
-        );
+        let [new, now, old] = self.slots();
         let old = match keep {
             Some(iteration) => self.path.join(KEPT).join(format!("{iteration:09}")),
-            None => self.path.join("checkpoint.old"),
+            None => old,
         };
         remove(&new)?;
         fs::create_dir_all(&new).map_err(Error::io("create", &new))?;
-        fill(&new)?;
+        if let Err(e) = fill(&new) {
+            // What is half written would keep a full disk full.
+            let _ = remove(&new);
+            return Err(e);
+        }
         remove(&old)?;
         if now.is_dir() {
             if let Some(parent) = old.parent() {
@@ -209,11 +245,11 @@ impl RunFolder {
     /// The newest complete checkpoint, if there is one.
     pub fn checkpoint(&self) -> Option<PathBuf> {
         let newest = self.kept().pop().map(|k| k.path);
-        ["checkpoint", "checkpoint.old"]
+        let [new, now, old] = self.slots();
+        [now, new, old]
             .into_iter()
-            .map(|name| self.path.join(name))
             .chain(newest)
-            .find(|p| p.join("state.json").is_file())
+            .find(|p| complete(p))
     }
 
     /// The checkpoints that are kept to go back to, the newest last.
@@ -226,9 +262,7 @@ impl RunFolder {
             .filter_map(|e| {
                 let iteration = e.file_name().to_str()?.parse().ok()?;
                 let path = e.path();
-                path.join("state.json")
-                    .is_file()
-                    .then_some(Kept { iteration, path })
+                complete(&path).then_some(Kept { iteration, path })
             })
             .collect();
         found.sort_by_key(|k| k.iteration);
@@ -246,8 +280,14 @@ impl RunFolder {
 
 const KEPT: &str = "kept";
 
+/// Whether all of a checkpoint is there: its state is written last, and removed first.
+fn complete(checkpoint: &Path) -> bool {
+    checkpoint.join("state.json").is_file()
+}
+
 fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
+        let _ = fs::remove_file(folder.join("state.json"));
         fs::remove_dir_all(folder).map_err(Error::io("remove", folder))?;
     }
     Ok(())

@@ -78,6 +78,9 @@ pub struct Session<'r, 's, 'f> {
     recent: Vec<BTreeMap<String, f64>>,
     /// Phase and iteration of the checkpoint in `checkpoint/`.
     last: Option<(String, u64)>,
+    /// The recipe of a resumed run, until its checkpoint has been read by it: settings that do not fit
+    /// must not take the place of those that do.
+    config: Option<String>,
     events: Option<EventFile>,
 }
 
@@ -94,8 +97,14 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         folder: RunFolder,
         sink: &'s mut Sink<'f>,
         first_phase: &str,
+        recipe: &impl Serialize,
         checkpoint_seconds: f64,
     ) -> Result<(Self, Option<(PathBuf, State)>)> {
+        let config = toml::to_string_pretty(recipe)
+            .map_err(|e| Error::invalid("recipe", "a TOML table", e, "report this as a bug"))?;
+        if request.intent == Intent::Begin {
+            folder.write_config(&config)?;
+        }
         let resumed = match folder.checkpoint() {
             Some(path) => {
                 let state: State = read_json(&path.join("state.json"))?;
@@ -121,7 +130,10 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             folder.cut_metrics(bytes)?;
         }
         let last = resumed.as_ref().map(|(_, s)| s.clone());
-        let mut state = last.unwrap_or_default();
+        let mut state = last.unwrap_or_else(|| State {
+            set: request.begun.clone(),
+            ..State::default()
+        });
         // Before the first phase begins, a fresh run's phase is a name to begin with.
         if resumed.is_none() {
             state.phase = first_phase.into();
@@ -142,6 +154,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
                 .as_ref()
                 .map(|(_, s)| (s.phase.clone(), s.iteration)),
             events: None,
+            config: (request.intent == Intent::Resume).then_some(config),
             state,
             folder,
             sink,
@@ -150,9 +163,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             checkpoint_seconds,
         };
         if !exported {
-            let step = session.state.iteration;
-            let to = session.folder.path().join("tensorboard");
-            session.events = Some(EventFile::create(&to, now(), step)?);
+            session.agree_with_state()?;
         }
         Ok((session, resumed))
     }
@@ -249,45 +260,64 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
 
     /// Begins a phase, unless it goes on from a checkpoint.
     pub(super) fn begin_phase(&mut self, phase: &str, resumed: bool) -> Result<()> {
-        if resumed {
-            return Ok(());
+        if !resumed {
+            for kept in self.folder.kept() {
+                self.folder.forget(&kept)?;
+            }
+            self.state.phase = phase.into();
+            self.state.iteration = 0;
+            self.state.phase_logged = self.folder.metrics_bytes();
+            self.state.guard = Memory::default();
         }
-        for kept in self.folder.kept() {
-            self.folder.forget(&kept)?;
-        }
-        self.state.phase = phase.into();
-        self.state.iteration = 0;
-        self.state.phase_logged = self.folder.metrics_bytes();
-        self.state.guard = Memory::default();
-        Ok(())
+        self.restart_events()
     }
 
-    /// Puts back what a checkpoint's state holds of the log, the guard and the chains.
-    pub(super) fn return_to(&mut self, old: State) -> Result<()> {
-        if let Some(bytes) = old.logged {
-            self.folder.cut_metrics(bytes)?;
+    /// Writes the config of a resumed run, now that its checkpoint was read.
+    pub(super) fn accept_config(&mut self) -> Result<()> {
+        match self.config.take() {
+            Some(config) => self.folder.write_config(&config),
+            None => Ok(()),
         }
+    }
+
+    /// Puts back what a checkpoint's state holds of the guard and the chains; without one, what holds at
+    /// the phase's beginning. Returns the length that the metrics had. No file is touched.
+    pub(super) fn return_to(&mut self, old: Option<State>) -> u64 {
+        let old = old.unwrap_or_else(|| State {
+            logged: Some(self.state.phase_logged),
+            ..State::default()
+        });
         self.recent = old.recent;
         self.state.guard = old.guard;
         self.state.health = old.health;
         self.state.iteration = old.iteration;
-        self.restart_events()
+        old.logged.unwrap_or(self.state.phase_logged)
     }
 
-    /// The same for the phase's beginning.
-    pub(super) fn return_to_beginning(&mut self) -> Result<()> {
-        self.folder.cut_metrics(self.state.phase_logged)?;
-        self.recent.clear();
-        self.state.guard = Memory::default();
-        self.state.health = None;
-        self.state.iteration = 0;
-        self.restart_events()
+    /// Makes the run's files agree with its state: no kept checkpoint from what was undone, the incidents
+    /// as they are, and a new event file, which undoes what the old one told of later iterations.
+    pub(super) fn agree_with_state(&mut self) -> Result<()> {
+        for kept in self.folder.kept() {
+            if kept.iteration > self.state.iteration {
+                self.folder.forget(&kept)?;
+            }
+        }
+        if !self.state.incidents.is_empty() || self.folder.path().join(INCIDENTS).exists() {
+            self.folder.write_lines(INCIDENTS, &self.state.incidents)?;
+        }
+        Ok(())
     }
 
-    /// A new event file, which undoes what the old one told of later iterations.
+    /// A phase has event files of its own: TensorBoard forgets what was told of later steps of any tag.
     fn restart_events(&mut self) -> Result<()> {
-        let to = self.folder.path().join("tensorboard");
-        self.events = Some(EventFile::create(&to, now(), self.state.iteration)?);
+        if self.request.intent != Intent::Export {
+            let to = self
+                .folder
+                .path()
+                .join("tensorboard")
+                .join(&self.state.phase);
+            self.events = Some(EventFile::create(&to, now(), self.state.iteration)?);
+        }
         Ok(())
     }
 
@@ -339,7 +369,11 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
 
     /// Training seconds so far, earlier sessions included.
     pub fn seconds(&self) -> f64 {
-        self.before + self.session_seconds()
+        match self.request.intent {
+            // What an export takes is no training.
+            Intent::Export => self.before,
+            _ => self.before + self.session_seconds(),
+        }
     }
 
     /// Called after every iteration; averages what was logged since the last line.
@@ -358,7 +392,8 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             iteration,
             total,
         })?;
-        let line = values.iter().map(|&(key, v)| (key.to_owned(), v));
+        let finite = values.iter().filter(|(_, v)| v.is_finite());
+        let line = finite.map(|&(key, v)| (key.to_owned(), v));
         self.recent.push(line.collect());
         if iteration.is_multiple_of(LOG_EVERY) || iteration == total {
             // Each over the iterations that had it: a phase may begin in between.
@@ -379,7 +414,9 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn metrics(&mut self, values: BTreeMap<String, f64>) -> Result<()> {
+    pub fn metrics(&mut self, mut values: BTreeMap<String, f64>) -> Result<()> {
+        // JSON has no others.
+        values.retain(|_, v| v.is_finite());
         let event = Event::Metrics {
             phase: self.state.phase.clone(),
             iteration: self.state.iteration,
@@ -413,7 +450,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             }
             _ => None,
         };
-        self.write_checkpoint(keep, save)?;
+        self.write_checkpoint(keep, self.folder.metrics_bytes(), save)?;
         // Three are enough: they are a window apart, so that one of the last two is older than any sign,
         // and there is one more for when that one proves to be sick already.
         if keep.is_some() {
@@ -433,20 +470,29 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
     }
 
     /// The checkpoint right after an incident: what was corrected must survive a kill, and what is
-    /// replaced is not to be gone back to.
-    pub(super) fn checkpoint_anew(&mut self, save: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        self.write_checkpoint(None, save)
+    /// replaced is not to be gone back to. Only then are the files cut to `logged` bytes of metrics and
+    /// to what the state says.
+    pub(super) fn checkpoint_anew(
+        &mut self,
+        logged: u64,
+        save: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        self.write_checkpoint(None, logged, save)?;
+        self.folder.cut_metrics(logged)?;
+        self.agree_with_state()?;
+        self.restart_events()
     }
 
     fn write_checkpoint(
         &mut self,
         keep: Option<u64>,
+        logged: u64,
         save: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
         self.state.seconds = self.seconds();
         let state = State {
             recent: self.recent.clone(),
-            logged: Some(self.folder.metrics_bytes()),
+            logged: Some(logged),
             ..self.state.clone()
         };
         self.folder.write_checkpoint(keep, |to| {
@@ -463,6 +509,10 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
     /// # Errors
     /// [`Error::Io`] or [`Error::Device`].
     pub fn grid(&mut self, title: &str, x: Tensor<2>, shape: [usize; 3]) -> Result<()> {
+        // An export leaves the run's folder as it is.
+        if self.request.intent == Intent::Export {
+            return Ok(());
+        }
         let path = self
             .folder
             .path()
@@ -476,6 +526,9 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         })
     }
 }
+
+/// The file of incidents.
+const INCIDENTS: &str = "incidents.jsonl";
 
 /// Seconds since 1970.
 fn now() -> f64 {
@@ -567,11 +620,16 @@ mod tests {
     /// checkpoint after `saved`.
     fn run(request: &Request, to: u64, saved: u64) {
         let folder = RunFolder::open(&request.runs, "r", request.intent).unwrap();
-        if request.intent == Intent::Begin {
-            folder.write_config(&BTreeMap::from([("seed", 1)])).unwrap();
-        }
         let mut sink = |_: &Event| {};
-        let (mut session, resumed) = Session::open(request, folder, &mut sink, "a", 1e9).unwrap();
+        let (mut session, resumed) = Session::open(
+            request,
+            folder,
+            &mut sink,
+            "a",
+            &BTreeMap::from([("seed", 1)]),
+            1e9,
+        )
+        .unwrap();
         let from = resumed.map_or(0, |(_, s)| s.iteration);
         for i in from + 1..=to {
             session.tick(i, 120, &[("v", (i * i) as f64)]).unwrap();
@@ -590,6 +648,7 @@ mod tests {
                 data: DataRef::Known(DatasetName::Mnist),
                 source: Source::default(),
                 set: Vec::new(),
+                begun: Vec::new(),
                 runs: root.join(name),
                 name: None,
                 intent: Intent::Begin,

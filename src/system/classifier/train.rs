@@ -260,10 +260,15 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         mean,
         std,
     };
-    folder.write_config(&recipe)?;
     let device = request.device.clone();
-    let (mut session, resumed) =
-        Session::open(request, folder, sink, NAME, recipe.checkpoint_seconds)?;
+    let (mut session, resumed) = Session::open(
+        request,
+        folder,
+        sink,
+        NAME,
+        &recipe,
+        recipe.checkpoint_seconds,
+    )?;
     let state = resumed.as_ref().map(|(_, state)| state);
     session.started(run, &[(NAME, recipe.iterations)], state)?;
     let watch = Watch {
@@ -279,6 +284,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         &watch,
         &mut |correction| Judging::new(&recipe, &config, correction, &data, &device),
     )?;
+    let iteration = learner.iteration;
     let net = learner.net;
 
     let frozen = net.frozen();
@@ -308,7 +314,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         },
         architecture: serde_json::to_value(Architecture { encoder: config })
             .map_err(|e| Error::model(&name, e, "report this as a bug"))?,
-        training: session.account(NAME, &recipe, data.count, recipe.iterations),
+        training: session.account(NAME, &recipe, data.count, iteration),
         metrics: BTreeMap::from([
             ("test_accuracy".to_owned(), serde_json::json!(accuracy)),
             ("test_images".to_owned(), serde_json::json!(test.count)),

@@ -390,10 +390,15 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let arm = if stage.guided { "" } else { "-unguided" };
     let name = format!("clel-{}{arm}", request.data.slug());
     let data = request.load(Split::Train, stage.energy.shape)?;
-    folder.write_config(&recipe)?;
     let device = request.device.clone();
-    let (mut session, resumed) =
-        Session::open(request, folder, sink, "clel", recipe.checkpoint_seconds)?;
+    let (mut session, resumed) = Session::open(
+        request,
+        folder,
+        sink,
+        "clel",
+        &recipe,
+        recipe.checkpoint_seconds,
+    )?;
     let state = resumed.as_ref().map(|(_, state)| state);
     session.started(run, &[("clel", stage.iterations)], state)?;
     let watch = Watch {
@@ -410,9 +415,17 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         &watch,
         &mut |correction| Guided::new(&recipe, correction, &data, &device),
     )?;
+    let chains = guided.stage.chains;
     let training = guided.training;
     session.note("measuring and exporting")?;
-    let (card, weights) = export(&name, &training, &recipe, &data, &mut session, &device)?;
+    let (card, weights) = export(
+        &name,
+        &training,
+        (&recipe, &chains),
+        &data,
+        &mut session,
+        &device,
+    )?;
     let model = request.models.join(&name);
     artifact::write_model(&model, &card, &weights)?;
     artifact::write_manifest(&request.models)?;
@@ -420,7 +433,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     Ok(model)
 }
 
-/// Images that class means are taken over, the first so many: a thousand of each class are plenty.
+/// Images that class means are taken over, spread over the data: a thousand of each class are plenty.
 const MEANS_OVER: usize = 10_000;
 
 /// The direction of each class's mean latent over the data, `[classes, latent]`, row by row.
@@ -431,7 +444,8 @@ fn class_latents(
     device: &Device,
 ) -> Result<Vec<f32>> {
     let mut sums: Vec<Vec<f64>> = vec![Vec::new(); classes];
-    let order: Vec<usize> = (0..data.count.min(MEANS_OVER)).collect();
+    let stride = data.count.div_ceil(MEANS_OVER);
+    let order: Vec<usize> = (0..data.count).step_by(stride.max(1)).collect();
     for chunk in order.chunks(250) {
         let x = data::images(data, chunk, device);
         let z: Vec<f32> = pollster::block_on(read(encoder.latent(x)))?;
@@ -441,6 +455,9 @@ fn class_latents(
             sum.iter_mut().zip(z).for_each(|(s, &v)| *s += f64::from(v));
         }
     }
+    // A class of which no image was seen has no direction.
+    let width = sums.iter().map(Vec::len).max().unwrap_or(0);
+    sums.iter_mut().for_each(|sum| sum.resize(width, 0.0));
     Ok(sums
         .iter()
         .flat_map(|sum| {
@@ -458,7 +475,7 @@ const ROUNDS: usize = 10;
 fn export(
     name: &str,
     training: &Training,
-    recipe: &Recipe,
+    (recipe, chains): (&Recipe, &ChainStage),
     data: &Dataset,
     session: &mut Session<'_, '_, '_>,
     device: &Device,
@@ -471,7 +488,8 @@ fn export(
         encoder: stage.guided.then(|| stage.encoder.clone()),
         classes: if stage.guided { classes } else { 0 },
         augment: stage.buffer_augmentation.then(|| stage.augment.clone()),
-        chains: Some(stage.chains.clone()),
+        // As incidents have left them.
+        chains: Some(chains.clone()),
     };
     let mut dict = DictBuilder::default();
     training.frozen().save(&mut dict);
@@ -498,8 +516,8 @@ fn export(
                 crate::nn::augment::augment(&stage.augment, &rng, 0, 0, x.reshape([n, c, h, w]));
             x = view.reshape([n, dim]);
         }
-        let mut run = Run::new(target.clone(), &stage.chains.sampler(), rng, x)?;
-        let draws = pollster::block_on(run.advance(stage.chains.steps))?;
+        let mut run = Run::new(target.clone(), &chains.sampler(), rng, x)?;
+        let draws = pollster::block_on(run.advance(chains.steps))?;
         x = run.states();
         if let Some(last) = draws.last() {
             energy = last.energy.iter().map(|&e| f64::from(e)).sum::<f64>() / 64.0;
@@ -507,7 +525,7 @@ fn export(
     }
     session.grid("samples", x, stage.energy.shape)?;
 
-    let SamplerConfig { step_size, .. } = stage.chains.sampler();
+    let SamplerConfig { step_size, .. } = chains.sampler();
     let energies = pollster::block_on(artifact::start_energies(&stored, 0, 1.0, 4))?;
     let value = |v: f64| serde_json::json!(v);
     let card = Card {
@@ -552,7 +570,7 @@ fn export(
         known_failures: vec![
             format!(
                 "The step size belongs to --sampler sgld --noise {} --clamp; other samplers need one of their own.",
-                stage.chains.noise
+                chains.noise
             ),
             "Its chains are far colder than T = 1: what they give are samples of the training's own \
              short, clamped dynamics, not of exp(−E)."

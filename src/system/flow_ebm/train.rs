@@ -243,7 +243,7 @@ pub(in crate::system) fn principal_components(
     );
     let mean = rows.row_mean();
     let centred = DMatrix::from_fn(n, dim, |i, j| rows[(i, j)] - mean[j]);
-    let eigen = (centred.tr_mul(&centred) / (n - 1) as f64).symmetric_eigen();
+    let eigen = (centred.tr_mul(&centred) / (n - 1).max(1) as f64).symmetric_eigen();
     let mut order: Vec<usize> = (0..dim).collect();
     order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
     let mut directions = vec![0.0f32; dim * COMPONENTS];
@@ -475,6 +475,10 @@ impl Learner for Tilted {
         session.grid("tilt", x, self.recipe.flow.architecture.shape)
     }
 
+    fn scale_steps(&mut self, factor: f64) {
+        self.training.chains.scale_steps(factor);
+    }
+
     fn waited(&self) -> f64 {
         self.batches.waited()
     }
@@ -517,12 +521,16 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let shape = recipe.flow.architecture.shape;
     let train_data = Arc::new(request.load(Split::Train, shape)?);
     let test_data = Arc::new(request.load(Split::Test, shape)?);
-    // Only now is it a run: one that has no data can be started again under its name.
-    folder.write_config(&recipe)?;
 
     let device = request.device.clone();
-    let (mut session, resumed) =
-        Session::open(request, folder, sink, "flow", recipe.checkpoint_seconds)?;
+    let (mut session, resumed) = Session::open(
+        request,
+        folder,
+        sink,
+        "flow",
+        &recipe,
+        recipe.checkpoint_seconds,
+    )?;
     let (checkpoint, resumed) = resumed.unzip();
     let phases = [
         ("flow", recipe.flow.iterations),
@@ -545,7 +553,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         Some((path, state)) if state.phase == "tilt" => (None, Some((path, state))),
         other => (other, None),
     };
-    let flow = if in_tilt.is_none() {
+    if in_tilt.is_none() {
         let make = &mut |c: &Correction| Density::new(&recipe, c, &train_data, &test_data, &device);
         let learner = session.drive("flow", recipe.flow.iterations, in_flow, &watch, make)?;
         let flow = pollster::block_on(learner.training.frozen())?;
@@ -560,12 +568,11 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         let mut dict = crate::nn::dict::DictBuilder::default();
         flow.save(&mut dict);
         artifact::write_atomically(&frozen, &dict.finish()?)?;
-        flow
-    } else {
-        let bytes = std::fs::read(&frozen).map_err(Error::io("read", &frozen))?;
-        let dict = crate::nn::dict::Dict::open(&bytes, "checkpoint", &device)?;
-        Flow::load(&dict, &recipe.flow.architecture)?
-    };
+    }
+    // As it is stored, and as it will be shipped: a resumed run tilts the same flow, to the last bit.
+    let bytes = std::fs::read(&frozen).map_err(Error::io("read", &frozen))?;
+    let dict = crate::nn::dict::Dict::open(&bytes, "checkpoint", &device)?;
+    let flow = Flow::load(&dict, &recipe.flow.architecture)?;
 
     // Stage 2.
     let projection = principal_components(&train_data, recipe.bits, &device);
@@ -642,22 +649,6 @@ fn export(
     let stored = Arc::new(FlowEbm::from_dict(&dict, &architecture)?);
     let model = into_model(stored.clone());
     let count = 10_000.min(test_data.count);
-    let full = bits_per_dimension(
-        &training.flow,
-        test_data,
-        recipe.bits,
-        1000,
-        recipe.seed,
-        device,
-    );
-    let rounded = bits_per_dimension(
-        &stored.flow,
-        test_data,
-        recipe.bits,
-        1000,
-        recipe.seed,
-        device,
-    );
     let bpd = bits_per_dimension(
         &stored.flow,
         test_data,
@@ -698,7 +689,6 @@ fn export(
             .chain([
             ("flow_test_bits_per_dimension".into(), value(bpd)),
             ("flow_test_images".into(), serde_json::json!(count)),
-            ("f16_cost_bits_per_dimension".into(), value(rounded - full)),
             ("tilt_mean_on_test_data".into(), value(tilt.data)),
             ("tilt_mean_on_flow_samples".into(), value(tilt.flow)),
             ("tilt_mean_on_model_samples".into(), value(tilt.model)),

@@ -511,6 +511,15 @@ impl RatioTraining {
         let below: Vec<f64> = read(net.forward(latents)).await?;
         let above: Vec<f64> = read(net.forward(negatives)).await?;
         let (loss, accuracy) = held_out(&below, &above);
+        if !loss.is_finite() {
+            return Err(Error::Diverged {
+                problem: format!(
+                    "the prior's held-out loss is {loss} in stage {}",
+                    self.stage()
+                ),
+                fix: "begin anew with a lower prior.learning_rate".into(),
+            });
+        }
         let check = Check {
             iteration: self.book.stages.last().map_or(0, |s| s.iterations),
             loss,

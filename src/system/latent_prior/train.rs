@@ -398,10 +398,15 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let all = request.load(Split::Train, stage.generator.shape)?;
     let test = request.load(Split::Test, stage.generator.shape)?;
     let (train, held_out) = split(all, stage.held_out)?;
-    folder.write_config(&recipe)?;
     let device = request.device.clone();
-    let (mut session, resumed) =
-        Session::open(request, folder, sink, "latent", recipe.checkpoint_seconds)?;
+    let (mut session, resumed) = Session::open(
+        request,
+        folder,
+        sink,
+        "latent",
+        &recipe,
+        recipe.checkpoint_seconds,
+    )?;
     let state = resumed.as_ref().map(|(_, state)| state);
     session.started(run, &[("latent", stage.iterations)], state)?;
     let order: Vec<usize> = (0..held_out.count).collect();
