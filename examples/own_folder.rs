@@ -42,6 +42,7 @@ fn main() -> Result<()> {
         intent: Intent::Begin,
         models: root.join("models"),
         device: Device::flex(),
+        others: Vec::new(),
         device_name: "CPU".into(),
         cancel: &CANCEL,
     };

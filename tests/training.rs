@@ -425,6 +425,53 @@ fn ctrl_c_writes_a_checkpoint_and_what_follows_goes_on_from_it() {
 }
 
 #[test]
+fn a_flow_is_learned_on_two_devices_and_nothing_else_is() {
+    let root = scratch("devices");
+    let data = pictures(&root);
+    let data = data.to_str().unwrap();
+    let train = |system, name, devices| {
+        let mut args = vec![
+            "train", system, "--data", data, "--preset", "smoke", "--name", name,
+        ];
+        args.extend(["--runs", ".", "--models", name, "--device", devices]);
+        mixwell(&root, &args)
+    };
+    let last = |name: &str| {
+        let of_flow = |l: &serde_json::Value| l["phase"] == "flow" && l["iteration"] == 8;
+        let lines = metrics(&root.join(name));
+        let line = lines.iter().find(|l| of_flow(l)).unwrap();
+        line["values"]["bits_per_dimension"].as_f64().unwrap()
+    };
+    for (name, devices) in [("one", "cpu"), ("two", "cpu,cpu")] {
+        let out = train("flow-ebm", name, devices);
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+    let (one, two) = (last("one"), last("two"));
+    assert!(
+        (one - two).abs() < 1e-4,
+        "{one} on one device, {two} on two"
+    );
+    let log = std::fs::read_to_string(root.join("two/log.txt")).unwrap();
+    assert!(log.contains("(flex), CPU"), "{log}");
+    for (devices, word) in [
+        ("cpu,cpu", "one device for clel"),
+        ("gpu:3,gpu:3", "one twice"),
+    ] {
+        let out = train("clel", "no", devices);
+        let stderr = String::from_utf8_lossy(&out.stderr);
+        assert!(
+            out.status.code() == Some(1) && stderr.contains(word),
+            "{stderr}"
+        );
+    }
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
 fn completions_know_every_command() {
     let root = std::env::temp_dir();
     for shell in ["bash", "zsh", "fish"] {

@@ -65,9 +65,14 @@ pub struct Args {
     /// Folder of finished models.
     #[arg(long, default_value = "models")]
     models: PathBuf,
-    /// Where to compute.
-    #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
-    device: DeviceName,
+    /// Where to compute. Several, as in gpu:0,gpu:1, share the work of flow-ebm's flow.
+    #[arg(
+        long,
+        default_value = "cpu",
+        value_name = "cpu|gpu|gpu:N",
+        value_delimiter = ','
+    )]
+    device: Vec<DeviceName>,
     /// Print events as JSON lines instead of a progress bar.
     #[arg(long)]
     json: bool,
@@ -158,7 +163,27 @@ impl Args {
     /// Whatever the recipe reports.
     pub fn run(self) -> Result<Outcome> {
         on_ctrl_c()?;
-        let (device, device_name) = self.device.open()?;
+        let mut devices = Vec::new();
+        let mut names = Vec::new();
+        // A processor may be named twice: that is how it is tried without several GPUs.
+        let twice = |(k, device): (usize, &DeviceName)| {
+            *device != DeviceName::Cpu && self.device[..k].contains(device)
+        };
+        if self.device.iter().enumerate().any(twice) {
+            return Err(Error::invalid(
+                "--device",
+                "different devices",
+                "one twice",
+                "number discrete GPUs from 0, as in gpu:0,gpu:1",
+            ));
+        }
+        for device in &self.device {
+            let (device, name) = device.open()?;
+            devices.push(device);
+            names.push(name);
+        }
+        let device = devices.remove(0);
+        let device_name = names.join(", ");
         let request = Request {
             preset: self.preset,
             data: self.data,
@@ -177,6 +202,7 @@ impl Args {
             },
             models: self.models,
             device,
+            others: devices,
             device_name,
             cancel: &CANCEL,
         };
@@ -287,6 +313,7 @@ impl ExportArgs {
             intent: Intent::Export,
             models: self.models,
             device,
+            others: Vec::new(),
             device_name,
             cancel: &CANCEL,
         };

@@ -10,5 +10,6 @@ pub mod generator;
 pub mod gradient;
 pub mod layers;
 pub mod resnet;
+pub mod shards;
 pub mod spectral;
 pub mod tilt;

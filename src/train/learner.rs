@@ -404,6 +404,7 @@ mod tests {
                     name: None,
                     intent: Intent::Begin,
                     device: burn::tensor::Device::flex(),
+                    others: Vec::new(),
                     device_name: "CPU".into(),
                     cancel: &CANCEL,
                 },

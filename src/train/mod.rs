@@ -57,6 +57,8 @@ pub struct Request {
     pub models: PathBuf,
     /// Where to compute.
     pub device: Device,
+    /// Further devices, for what can be learned on several.
+    pub others: Vec<Device>,
     /// The device, for people and the card.
     pub device_name: String,
     /// Set by Ctrl-C: write a checkpoint and stop.
@@ -70,6 +72,20 @@ impl Request {
     /// As [`DataRef::load`].
     pub fn load(&self, split: Split, shape: [usize; 3]) -> Result<Dataset> {
         self.data.load(split, &self.source, shape)
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] when there are several devices, and the system learns on one.
+    pub fn one_device(&self, system: &str) -> Result<()> {
+        match self.others.len() {
+            0 => Ok(()),
+            n => Err(Error::invalid(
+                "device",
+                format!("one device for {system}"),
+                n + 1,
+                "only the flow of flow-ebm is learned on several; give every run a device of its own",
+            )),
+        }
     }
 
     /// Whether the user asked to stop.

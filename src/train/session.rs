@@ -654,6 +654,7 @@ mod tests {
                 intent: Intent::Begin,
                 models: root.clone(),
                 device: burn::tensor::Device::flex(),
+                others: Vec::new(),
                 device_name: "CPU".into(),
                 cancel: &CANCEL,
             };

@@ -236,6 +236,7 @@ impl Learner for Judging {
 
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
+    request.one_device(NAME)?;
     let name = format!("{NAME}-{}", request.data.slug());
     let run = request.name.clone().unwrap_or_else(|| name.clone());
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;

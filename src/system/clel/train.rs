@@ -381,6 +381,7 @@ fn check(recipe: &Recipe) -> Result<()> {
 
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
+    request.one_device("clel")?;
     let run = request.name.clone();
     let run = run.unwrap_or_else(|| format!("clel-{}", request.data.slug()));
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;

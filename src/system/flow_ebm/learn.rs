@@ -20,6 +20,7 @@ use crate::{
         flow::{Flow, FlowConfig, TrainableFlow, log_normal, to_channels_last},
         gradient::gradient_norm,
         layers::Init,
+        shards::gradient,
         tilt::{Tilt, TiltConfig},
     },
     rng::{Purpose, Rng},
@@ -97,6 +98,8 @@ pub struct FlowTraining {
     pub iteration: u64,
     /// Whether the gradient's norm is measured: one more value to read.
     pub watched: bool,
+    /// Further devices that share the work of each gradient.
+    pub others: Vec<Device>,
 }
 
 /// What one iteration of the flow saw.
@@ -126,6 +129,7 @@ impl FlowTraining {
             config,
             iteration: 0,
             watched: false,
+            others: Vec::new(),
         })
     }
 
@@ -136,17 +140,18 @@ impl FlowTraining {
     /// it cannot be read.
     pub async fn step(&mut self, stage: &FlowStage, x: Tensor<2>) -> Result<FlowStep> {
         let dim = self.config.dim() as f64;
-        let x = to_channels_last(x, self.config.shape);
-        let loss = self.flow.log_prob(x).mean() / -dim;
-        let value = scalar(loss.clone().inner()).await?;
+        let shape = self.config.shape;
+        let loss = |flow: &TrainableFlow, x: Tensor<2>| {
+            flow.log_prob(to_channels_last(x, shape)).mean() / -dim
+        };
+        let (value, grads) = gradient(&self.flow, x, &self.others, loss).await?;
         if !value.is_finite() {
             return Err(Error::Diverged {
                 problem: format!("the flow's loss is {value} at iteration {}", self.iteration),
                 fix: "begin anew with a lower flow.learning_rate".into(),
             });
         }
-        let grads = GradientsParams::from_grads(loss.backward(), &self.flow);
-        let gradient = match self.watched {
+        let norm = match self.watched {
             true => Some(gradient_norm(&self.flow, &grads).await?),
             false => None,
         };
@@ -161,7 +166,7 @@ impl FlowTraining {
         self.iteration += 1;
         Ok(FlowStep {
             loss: value,
-            gradient,
+            gradient: norm,
         })
     }
 

@@ -337,8 +337,9 @@ impl Density {
         correction: &Correction,
         data: &Arc<Dataset>,
         test: &Arc<Dataset>,
-        device: &Device,
+        devices: (&Device, &[Device]),
     ) -> Result<Self> {
+        let (device, others) = devices;
         let mut stage = recipe.flow.clone();
         stage.learning_rate *= correction.learning_rate;
         let seed = correction.seed(recipe.seed);
@@ -346,6 +347,7 @@ impl Density {
         let mut training =
             FlowTraining::new(&stage, recipe.ema_decay, recipe.seed, batches.get(0))?;
         training.watched = true;
+        training.others = others.to_vec();
         Ok(Self {
             training,
             stage,
@@ -554,7 +556,8 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         other => (other, None),
     };
     if in_tilt.is_none() {
-        let make = &mut |c: &Correction| Density::new(&recipe, c, &train_data, &test_data, &device);
+        let devices = (&device, &request.others[..]);
+        let make = &mut |c: &Correction| Density::new(&recipe, c, &train_data, &test_data, devices);
         let learner = session.drive("flow", recipe.flow.iterations, in_flow, &watch, make)?;
         let flow = pollster::block_on(learner.training.frozen())?;
         if request.intent == Intent::Export {

@@ -389,6 +389,7 @@ impl Learner for Staged {
 
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
+    request.one_device(NAME)?;
     let run = request.name.clone();
     let run = run.unwrap_or_else(|| format!("{NAME}-{}", request.data.slug()));
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;
