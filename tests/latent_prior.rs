@@ -371,6 +371,7 @@ fn ratio_config(arm: Arm) -> RatioConfig {
         transitions: 3,
         step_size: 0.3,
         burn_in: 50,
+        anneal: false,
         bound: 0.0,
         resample: false,
         bridges: 3,

@@ -351,8 +351,11 @@ fn dashboard(found: &Found, courses: &BTreeMap<(String, String), Course>, runs: 
         let (low, high) = range(&values);
         let last = values.last().copied().unwrap_or(f64::NAN);
         lines.push(format!(
-            "  {name:width$} {last:>12.5}  {}  {low:.4} … {high:.4}",
-            sparkline(&values)
+            "  {name:width$} {:>12}  {}  {} … {}",
+            number(last),
+            sparkline(&values),
+            number(low),
+            number(high)
         ));
     }
     if let Some(path) = newest_picture(&runs.join(&found.name)) {
@@ -397,6 +400,15 @@ fn in_blocks(path: &Path, most: u32) -> String {
     text
 }
 
+/// Four digits that tell something: a temperature of 5e-9 is not 0.
+fn number(v: f64) -> String {
+    match v.abs() {
+        0.0 => "0".into(),
+        a if !(1e-3..1e6).contains(&a) => format!("{v:.3e}"),
+        _ => format!("{v:.4}"),
+    }
+}
+
 fn range(values: &[f64]) -> (f64, f64) {
     let finite = values.iter().copied().filter(|v| v.is_finite());
     finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
@@ -430,6 +442,15 @@ fn sparkline(values: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_keep_what_they_tell() {
+        let shown = [0.0, 5e-9, -0.25, 12.0, 3.5e7, f64::NAN].map(number);
+        assert_eq!(
+            shown,
+            ["0", "5.000e-9", "-0.2500", "12.0000", "3.500e7", "NaN"]
+        );
+    }
 
     #[test]
     fn pictures_become_half_blocks() {

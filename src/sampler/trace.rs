@@ -158,7 +158,7 @@ impl Trace {
     /// Diagnostics of every traced quantity.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when there is no chain.
+    /// [`Error::Invalid`](crate::Error::Invalid) when there is no chain.
     pub fn summaries(&self, rule: &Rule) -> Result<Vec<Summary>> {
         self.names
             .iter()

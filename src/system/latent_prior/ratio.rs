@@ -106,6 +106,10 @@ pub struct RatioConfig {
     pub step_size: f64,
     /// Transitions that carry the chains to the next stage's prior when one ends.
     pub burn_in: usize,
+    /// Whether the learning rate falls to 2 % along a cosine over a stage's longest time (`rule.longest`):
+    /// what is frozen is then free of the last steps' noise.
+    #[serde(default)]
+    pub anneal: bool,
     /// Largest |log ratio| of one adaptive stage, in nats; 0: none. A stage between distributions that
     /// hardly overlap is told apart without a mistake, and its ratio then says nothing but "far": with a
     /// bound it moves the prior a limited way, and the next stage sees more. Ours.
@@ -452,7 +456,7 @@ impl RatioTraining {
             });
         }
         let grads = GradientsParams::from_grads(loss.backward(), &self.bank);
-        let rate = self.config.learning_rate;
+        let rate = self.rate();
         self.bank = self.optimiser.step(rate, self.bank.clone(), grads);
         self.average.update(&self.bank);
         self.book.iteration += 1;
@@ -463,6 +467,17 @@ impl RatioTraining {
             loss: value,
             acceptance,
         })
+    }
+
+    /// The learning rate of the present iteration.
+    fn rate(&self) -> f64 {
+        let peak = self.config.learning_rate;
+        if !self.config.anneal {
+            return peak;
+        }
+        let done = self.book.stages.last().map_or(0, |s| s.iterations) as f64;
+        let t = (done / self.config.rule.longest as f64).min(1.0);
+        peak * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * t).cos()))
     }
 
     /// U of the one network at latents and negatives, in one pass.
@@ -746,6 +761,7 @@ mod tests {
             transitions: 1,
             step_size: 0.3,
             burn_in: 0,
+            anneal: false,
             bound: 0.0,
             resample: true,
             bridges: 1,

@@ -177,14 +177,19 @@ pub fn settings(plan: &ToyPlan) -> RatioConfig {
         transitions: 5,
         step_size: 0.3,
         burn_in: 300,
+        anneal: true,
         bound: 5.0,
         resample: true,
         bridges: stages,
         rule: Rule {
             check_every: 50,
             tolerance: 0.003,
-            patience: 6,
-            longest: plan.iterations / stages as u64,
+            // Stages of equal length, whose rates come to their end.
+            patience: u32::MAX,
+            longest: match plan.arm {
+                Arm::Adaptive => plan.iterations / stages as u64,
+                _ => plan.iterations,
+            },
             chance: 0.69,
             stages,
         },

@@ -86,6 +86,7 @@ pub(super) fn cpu() -> Recipe {
                 transitions: 5,
                 step_size: 0.3,
                 burn_in: 200,
+                anneal: false,
                 bound: 0.0,
                 resample: false,
                 bridges: 4,
