@@ -305,6 +305,8 @@ fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
     ];
     let mut long = base.to_vec();
     long.extend(["--set", "clel.iterations=100000"]);
+    // Long enough for a checkpoint to be read between two.
+    long.extend(["--set", "checkpoint_seconds=1"]);
     let mut child = command(&root, &long)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -321,16 +323,18 @@ fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
     let mut second = base.to_vec();
     second.push("--resume");
     fails(&root, &second, &["one process at a time"]);
-    // Checkpoints of the smoke are replaced at every iteration: one may go while it is read.
-    let exported = (0..20).any(|_| {
-        let out = mixwell(&root, &["export", "r", "--runs", ".", "--models", "m"]);
-        out.status.success()
-    });
+    let before = std::fs::read(root.join("r/config.toml")).unwrap();
+    let export = succeeds(&root, &["export", "r", "--runs", ".", "--models", "m"]);
+    assert!(export.contains("done: m/clel-shapes"), "{export}");
+    assert_eq!(std::fs::read(root.join("r/config.toml")).unwrap(), before);
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the training ended by it"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     let export = succeeds(&root, &["export", "r", "--runs", ".", "--models", "m"]);
     assert!(export.contains("done: m/clel-shapes"), "{export}");
-    assert!(exported, "no export while it was trained");
     let info = succeeds(&root, &["info", "m/clel-shapes", "--json"]);
     let info: serde_json::Value = serde_json::from_str(info.trim()).unwrap();
     assert_eq!(info["self_test"]["passed"], true);

@@ -13,7 +13,7 @@ use crate::{
     diagnostics::{Rule, largest_rhat, smallest_ess},
     energy::Energy,
     error::{Error, Result},
-    rng::Rng,
+    rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig, Trace},
 };
 
@@ -72,6 +72,26 @@ pub struct Look {
 }
 
 impl Negatives {
+    /// Persistent MALA chains of a latent space, and over-dispersed fresh starts, N(0, 1.5²); `seed` is
+    /// that of the starts.
+    pub fn of_latent_chains(chains: &Run, target: Arc<dyn Energy>, seed: u64) -> Self {
+        let states = chains.states();
+        let [n, dim] = states.dims();
+        let device = states.device();
+        let starts = Rng::new(seed).normal_tensor(Purpose::Health, 0, n, dim, &device);
+        Self {
+            target,
+            sampler: SamplerConfig {
+                sampler: "mala".into(),
+                step_size: chains.step_sizes().first().copied(),
+                warmup: 0,
+                ..SamplerConfig::default()
+            },
+            states,
+            starts: starts * 1.5,
+        }
+    }
+
     /// Lets chains walk on and measures.
     ///
     /// # Errors

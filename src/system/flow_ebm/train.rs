@@ -487,20 +487,9 @@ impl Learner for Tilted {
 
     fn negatives(&self) -> Result<Option<Negatives>> {
         let chains = &self.training.chains;
-        let states = chains.states();
-        let [n, dim] = states.dims();
-        let rng = Rng::new(self.recipe.seed).derived(Purpose::Health, self.training.iteration);
-        Ok(Some(Negatives {
-            target: chains.target().clone(),
-            sampler: SamplerConfig {
-                sampler: "mala".into(),
-                step_size: chains.step_sizes().first().copied(),
-                warmup: 0,
-                ..SamplerConfig::default()
-            },
-            starts: rng.normal_tensor(Purpose::Start, 0, n, dim, &states.device()) * 1.5,
-            states,
-        }))
+        let target = chains.target().clone();
+        let seed = self.training.iteration;
+        Ok(Some(Negatives::of_latent_chains(chains, target, seed)))
     }
 
     fn save(&self, to: &Path) -> Result<()> {

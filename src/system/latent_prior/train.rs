@@ -26,8 +26,8 @@ use crate::{
     error::{Error, Result},
     nn::{dict::Dict, ema::Ema, generator::GeneratorConfig},
     prior::STEPS,
-    rng::{Purpose, Rng},
-    sampler::{SamplerConfig, SavedRun},
+    rng::Rng,
+    sampler::SavedRun,
     system::flow_ebm::principal_components,
     train::{
         Batches, Correction, GuardConfig, HealthConfig, Learner, Negatives, Preset, Request,
@@ -358,20 +358,10 @@ impl Learner for Staged {
             return Ok(None);
         }
         let latent = self.stage.generator.latent;
+        let target = Arc::new(PriorEnergy { latent, ratios });
+        let seed = self.training.iteration;
         let chains = &prior.chains[0];
-        let states = chains.states();
-        let [n, dim] = states.dims();
-        let rng = Rng::new(self.training.iteration);
-        Ok(Some(Negatives {
-            target: Arc::new(PriorEnergy { latent, ratios }),
-            sampler: SamplerConfig {
-                step_size: chains.step_sizes().first().copied(),
-                warmup: 0,
-                ..SamplerConfig::default()
-            },
-            starts: rng.normal_tensor(Purpose::Health, 0, n, dim, &states.device()) * 1.5,
-            states,
-        }))
+        Ok(Some(Negatives::of_latent_chains(chains, target, seed)))
     }
 
     fn save(&self, to: &Path) -> Result<()> {
