@@ -63,6 +63,14 @@ fn fails(root: &Path, args: &[&str], words: &[&str]) {
     }
 }
 
+/// A smoke of CLEL as the run "r" of this folder, its model in "m".
+fn smoke(data: &str) -> [&str; 12] {
+    [
+        "train", "clel", "--data", data, "--preset", "smoke", "--name", "r", "--runs", ".",
+        "--models", "m",
+    ]
+}
+
 /// Metrics without the seconds, which no two runs share.
 fn metrics(run: &Path) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
@@ -299,10 +307,7 @@ fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
     let root = scratch("export");
     let data = pictures(&root);
     let data = data.to_str().unwrap();
-    let base = [
-        "train", "clel", "--data", data, "--preset", "smoke", "--name", "r", "--runs", ".",
-        "--models", "m",
-    ];
+    let base = smoke(data);
     let mut long = base.to_vec();
     long.extend(["--set", "clel.iterations=100000"]);
     // Long enough for a checkpoint to be read between two.
@@ -369,10 +374,7 @@ fn ctrl_c_writes_a_checkpoint_and_what_follows_goes_on_from_it() {
     let root = scratch("interrupt");
     let data = pictures(&root);
     let data = data.to_str().unwrap();
-    let base = [
-        "train", "clel", "--data", data, "--preset", "smoke", "--name", "r", "--runs", ".",
-        "--models", "m",
-    ];
+    let base = smoke(data);
     let mut long = base.to_vec();
     // No checkpoint of its own accord: the one that is found is Ctrl-C's.
     long.extend([

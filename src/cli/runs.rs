@@ -106,19 +106,9 @@ fn read(runs: &Path, name: &str) -> Result<Found> {
     flatten("", &toml::Value::Table(table), &mut config);
     let state = folder.join("checkpoint/state.json");
     let state = state.is_file().then(|| read_json(&state)).transpose()?;
-    // The newest value of every metric of the newest phase; a line that a kill cut short is none.
-    let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+    // The newest value of every metric of the newest phase.
     let mut last: Option<(String, u64, BTreeMap<String, f64>)> = None;
-    for line in metrics.lines() {
-        let Ok(Event::Metrics {
-            phase,
-            iteration,
-            values,
-            ..
-        }) = serde_json::from_str(line)
-        else {
-            continue;
-        };
+    for (phase, iteration, values) in metrics(&folder) {
         match &mut last {
             Some((of, at, all)) if *of == phase => {
                 *at = iteration;
@@ -139,6 +129,23 @@ fn read(runs: &Path, name: &str) -> Result<Found> {
         last,
         incidents,
     })
+}
+
+/// The lines of a run's metrics: phase, iteration, values. One that a kill cut short, or that is being
+/// written, is none.
+fn metrics(folder: &Path) -> Vec<(String, u64, BTreeMap<String, f64>)> {
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| match serde_json::from_str(line) {
+            Ok(Event::Metrics {
+                phase,
+                iteration,
+                values,
+                ..
+            }) => Some((phase, iteration, values)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Leaves of a table under dotted keys.
@@ -300,23 +307,11 @@ impl WatchArgs {
 
 /// Every metric of a run's file, by phase and name.
 fn courses(folder: &Path) -> BTreeMap<(String, String), Course> {
-    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
     let mut courses: BTreeMap<(String, String), Course> = BTreeMap::new();
-    for line in text.lines() {
-        // The line that is being written is looked at next time.
-        if let Ok(Event::Metrics {
-            phase,
-            iteration,
-            values,
-            ..
-        }) = serde_json::from_str(line)
-        {
-            for (name, value) in values {
-                courses
-                    .entry((phase.clone(), name))
-                    .or_default()
-                    .push((iteration, value));
-            }
+    for (phase, iteration, values) in metrics(folder) {
+        for (name, value) in values {
+            let course = courses.entry((phase.clone(), name)).or_default();
+            course.push((iteration, value));
         }
     }
     courses

@@ -1,7 +1,6 @@
 //! `mixwell train` and `mixwell export`.
 
 use std::{
-    io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -17,7 +16,7 @@ use crate::{
     data::{DataRef, Source},
     error::{Error, Result},
     system,
-    train::{Event, Intent, Request, Sink, commit, read_json},
+    train::{Event, Intent, Request, Sink, commit, log, read_json},
 };
 
 const TRAIN_HELP: &str = "\
@@ -144,14 +143,9 @@ fn guarded(request: &Request, system: &str, sink: &mut Sink<'_>) -> Result<PathB
                   another --device if need be; if it happens again on the CPU, report it as a bug"
                 .into(),
         };
-        if let Some(name) = &request.name {
-            let log = request.runs.join(name).join("log.txt");
-            // Where even that cannot be written, it is told below.
-            let _ = std::fs::OpenOptions::new()
-                .append(true)
-                .open(log)
-                .and_then(|mut file| writeln!(file, "ended: {error}"));
-        }
+        // Where even that cannot be written, it is told below.
+        let folder = request.runs.join(request.run_name(system));
+        let _ = log(&folder, &format!("ended: {error}"));
         Err(error)
     })
 }
@@ -184,7 +178,7 @@ impl Args {
         }
         let device = devices.remove(0);
         let device_name = names.join(", ");
-        let request = Request {
+        let mut request = Request {
             preset: self.preset,
             data: self.data,
             source: Source {
@@ -206,9 +200,7 @@ impl Args {
             device_name,
             cancel: &CANCEL,
         };
-        let mut request = request;
-        let run = format!("{}-{}", self.system, request.data.slug());
-        let name = request.name.get_or_insert(run).clone();
+        let name = request.run_name(&self.system);
         let mut about = About {
             system: self.system.clone(),
             data: request.data.whole(),

@@ -126,19 +126,18 @@ impl DataRef {
 /// Images before they are decoded.
 #[derive(Default)]
 struct Raw {
-    /// Where each came from, for errors and for the held-out tenth.
-    names: Vec<PathBuf>,
-    bytes: Bytes,
-    labels: Vec<usize>,
+    items: Vec<Item>,
     classes: Vec<String>,
 }
 
-/// Where the bytes are: in the files of the same order, or here.
-#[derive(Default)]
-enum Bytes {
-    #[default]
-    Files,
-    Here(Vec<Vec<u8>>),
+/// One of them.
+struct Item {
+    /// Its file, or where in a file it came from.
+    name: PathBuf,
+    /// A number of a class; beyond them, where it is of none.
+    label: usize,
+    /// Its bytes, where it has no file of its own.
+    bytes: Option<Vec<u8>>,
 }
 
 /// What other tools call the part that is not trained on.
@@ -155,39 +154,35 @@ fn split_of(name: &str) -> Option<Split> {
 
 fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Dataset> {
     let files = parquet_files(path)?;
+    // Classes are those of the training images in either split: a label is one number.
     let (mut raw, divided) = if files.is_empty() {
         let folders = split_folders(path)?;
         let divided = folders.is_some();
-        let [train, wanted] = match folders {
-            Some([train, test]) if split == Split::Test => [train, test],
-            Some([train, _]) => [train.clone(), train],
-            None => [path.into(), path.into()],
-        };
-        // Classes are those of the training images in either split: a label is one number.
-        (images(&wanted, &images(&train, &[])?.classes)?, divided)
+        let [train, test] = folders.unwrap_or_else(|| [path.into(), path.into()]);
+        let mut raw = images(&train, &[])?;
+        if divided && split == Split::Test {
+            raw = images(&test, &raw.classes)?;
+        }
+        (raw, divided)
     } else {
         let of = |file: &PathBuf| split_of(&file.file_name().unwrap_or_default().to_string_lossy());
-        let in_split = |wanted| -> Vec<PathBuf> {
+        let [train, test] = [Split::Train, Split::Test].map(|wanted| -> Vec<PathBuf> {
             let matching = files.iter().filter(|f| of(f) == Some(wanted));
             matching.cloned().collect()
-        };
-        let divided = [Split::Train, Split::Test].map(in_split);
-        match divided {
-            [train, test] if !train.is_empty() && !test.is_empty() => {
-                let classes = parquet(&train)?.classes;
-                let mut raw = parquet(if split == Split::Train { &train } else { &test })?;
-                raw.classes = classes;
-                (raw, true)
-            }
-            _ => (parquet(&files)?, false),
+        });
+        let divided = !train.is_empty() && !test.is_empty();
+        let mut raw = parquet(if divided { &train } else { &files })?;
+        if divided && split == Split::Test {
+            raw.items = parquet(&test)?.items;
         }
+        (raw, divided)
     };
     let bad = |problem: String, fix: &str| Error::Data {
         path: path.into(),
         problem,
         fix: fix.into(),
     };
-    if raw.names.is_empty() {
+    if raw.items.is_empty() {
         return Err(bad(
             format!("expected images for the {split} split, found none"),
             "give a folder with images (PNG, JPEG, GIF, WebP, BMP) or parquet files",
@@ -202,39 +197,40 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
             "put images of one kind into one folder",
         ));
     }
-    if let Some(k) = raw.labels.iter().position(|&l| l >= raw.classes.len()) {
+    if let Some(item) = raw.items.iter().find(|i| i.label >= raw.classes.len()) {
         return Err(bad(
             format!(
                 "expected classes of the training images ({}), found another at {}",
                 raw.classes.join(", "),
-                raw.names[k].display()
+                item.name.display()
             ),
             "give every class training images",
         ));
     }
+    // In an order that has nothing to do with their names: whoever takes the first or the last so many
+    // takes some of every class.
+    let digest = |item: &Item| -> [u8; 32] {
+        let name = item.name.strip_prefix(path).unwrap_or(&item.name);
+        Sha256::digest(name.to_string_lossy().as_bytes()).into()
+    };
+    raw.items.sort_by_cached_key(digest);
     if !divided {
-        if raw.names.len() < 2 {
+        if raw.items.len() < 2 {
             return Err(bad(
                 "expected two images at least, one of them to be held out, found one".into(),
                 "bring more images",
             ));
         }
-        hold_out(&mut raw, path, split);
+        hold_out(&mut raw.items, digest, split);
     }
-    let mut raw = shuffled(raw, path);
-    let pixels: Vec<Vec<u8>> = match &raw.bytes {
-        Bytes::Files => raw
-            .names
-            .par_iter()
-            .map(|file| folder::decode(file, shape))
-            .collect::<Result<_>>()?,
-        Bytes::Here(bytes) => bytes
-            .par_iter()
-            .zip(&raw.names)
-            .map(|(bytes, name)| folder::decode_bytes(bytes, name, shape))
-            .collect::<Result<_>>()?,
-    };
-    raw.bytes = Bytes::Files;
+    let pixels: Vec<Vec<u8>> = raw
+        .items
+        .par_iter_mut()
+        .map(|item| match item.bytes.take() {
+            None => folder::decode(&item.name, shape),
+            Some(bytes) => folder::decode_bytes(&bytes, &item.name, shape),
+        })
+        .collect::<Result<_>>()?;
     let [channels, height, width] = shape;
     let colour = if channels == 1 { "grey by luma" } else { "RGB" };
     Ok(Dataset {
@@ -245,8 +241,8 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
              parts on black, {colour}"
         ),
         images: pixels.concat(),
-        labels: raw.labels.iter().map(|&l| l as u8).collect(),
-        count: raw.names.len(),
+        labels: raw.items.iter().map(|i| i.label as u8).collect(),
+        count: raw.items.len(),
         height,
         width,
         channels,
@@ -256,37 +252,6 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
 
 /// A label is a byte.
 const MOST_CLASSES: usize = 256;
-
-/// The images in an order that has nothing to do with their names: whoever takes the first or the last
-/// so many takes some of every class.
-fn shuffled(raw: Raw, path: &Path) -> Raw {
-    let mut order: Vec<usize> = (0..raw.names.len()).collect();
-    order.sort_by_cached_key(|&i| digest(&raw.names[i], path));
-    let mut bytes = match raw.bytes {
-        Bytes::Files => Vec::new(),
-        Bytes::Here(bytes) => bytes,
-    };
-    Raw {
-        names: order.iter().map(|&i| raw.names[i].clone()).collect(),
-        labels: order.iter().map(|&i| raw.labels[i]).collect(),
-        bytes: match bytes.is_empty() {
-            true => Bytes::Files,
-            false => Bytes::Here(
-                order
-                    .iter()
-                    .map(|&i| std::mem::take(&mut bytes[i]))
-                    .collect(),
-            ),
-        },
-        classes: raw.classes,
-    }
-}
-
-/// SHA-256 of a name within the data set.
-fn digest(name: &Path, path: &Path) -> [u8; 32] {
-    let name = name.strip_prefix(path).unwrap_or(name);
-    Sha256::digest(name.to_string_lossy().as_bytes()).into()
-}
 
 /// The folders of the training and the test split, where the data set has both.
 fn split_folders(path: &Path) -> Result<Option<[PathBuf; 2]>> {
@@ -333,25 +298,23 @@ fn images(path: &Path, known: &[String]) -> Result<Raw> {
         classes.sort();
         classes.dedup();
     }
-    let labels = names
-        .iter()
-        .map(|file| classes.binary_search(&class(file)).unwrap_or(usize::MAX))
+    let items = names
+        .into_iter()
+        .map(|name| Item {
+            label: classes.binary_search(&class(&name)).unwrap_or(usize::MAX),
+            name,
+            bytes: None,
+        })
         .collect();
-    Ok(Raw {
-        names,
-        bytes: Bytes::Files,
-        labels,
-        classes,
-    })
+    Ok(Raw { items, classes })
 }
 
-/// Keeps nine tenths for training, or the others, one at least. By the SHA-256 of the names.
-fn hold_out(raw: &mut Raw, path: &Path, split: Split) {
-    let sums: Vec<u16> = raw
-        .names
+/// Keeps nine tenths for training, or the others, one at least; by the digests of their names.
+fn hold_out(items: &mut Vec<Item>, digest: impl Fn(&Item) -> [u8; 32], split: Split) {
+    let sums: Vec<u16> = items
         .iter()
-        .map(|name| {
-            let sum = digest(name, path);
+        .map(|item| {
+            let sum = digest(item);
             u16::from_be_bytes([sum[0], sum[1]])
         })
         .collect();
@@ -361,19 +324,8 @@ fn hold_out(raw: &mut Raw, path: &Path, split: Split) {
         let first = (0..sums.len()).min_by_key(|&i| sums[i]);
         held_out = (0..sums.len()).map(|i| Some(i) == first).collect();
     }
-    let keep: Vec<bool> = held_out
-        .into_iter()
-        .map(|h| h == (split == Split::Test))
-        .collect();
-    fn filter<T>(values: &mut Vec<T>, keep: &[bool]) {
-        let mut keep = keep.iter();
-        values.retain(|_| keep.next().is_some_and(|k| *k));
-    }
-    filter(&mut raw.names, &keep);
-    filter(&mut raw.labels, &keep);
-    if let Bytes::Here(bytes) = &mut raw.bytes {
-        filter(bytes, &keep);
-    }
+    let mut held_out = held_out.into_iter();
+    items.retain(|_| held_out.next() == Some(split == Split::Test));
 }
 
 /// The parquet files of a path: itself, or those in it or in its folder `data`.
@@ -396,7 +348,6 @@ fn parquet_files(path: &Path) -> Result<Vec<PathBuf>> {
 /// All rows of some parquet files: the first column that holds encoded images, and the labels.
 fn parquet(files: &[PathBuf]) -> Result<Raw> {
     let mut raw = Raw::default();
-    let mut all = Vec::new();
     let mut column = None;
     let mut metadata = None;
     for path in files {
@@ -441,16 +392,17 @@ fn parquet(files: &[PathBuf]) -> Result<Raw> {
                     )));
                 }
             };
-            raw.names.push(path.join(format!("row {number}")));
-            raw.labels.push(label);
-            all.push(bytes);
+            raw.items.push(Item {
+                name: path.join(format!("row {number}")),
+                label,
+                bytes: Some(bytes),
+            });
         }
     }
-    raw.bytes = Bytes::Here(all);
     if let (Some(text), Some(column)) = (metadata, column) {
         raw.classes = class_names(&text, &column);
     }
-    let most = raw.labels.iter().max().map_or(1, |m| m + 1);
+    let most = raw.items.iter().map(|i| i.label + 1).max().unwrap_or(1);
     if raw.classes.len() < most {
         raw.classes = match most {
             1 => vec!["image".into()],

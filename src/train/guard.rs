@@ -67,6 +67,15 @@ pub struct Signs {
     pub saturated: Option<&'static str>,
 }
 
+impl Signs {
+    /// Of what has no energies that are compared: its gradient.
+    pub const GRADIENT: Self = Self {
+        energies: None,
+        gradient: Some("gradient_norm"),
+        saturated: None,
+    };
+}
+
 /// What the guard remembers; a part of every checkpoint, so that a resumed run judges as an
 /// uninterrupted one would.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

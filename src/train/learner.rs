@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Correction, Event, GuardConfig, HealthConfig, Incident, Session, Sign, Signs, State,
-    health::Negatives, read_json,
+    health::Negatives, read_json, run_folder::log,
 };
 use crate::{
     error::{Error, Result},
@@ -190,10 +190,10 @@ impl Session<'_, '_, '_> {
                 return Ok(End::Incident(iteration, sign));
             }
             self.tick(iteration, total, &values)?;
-            let looked = match watch.health.every {
-                0 => Ok(()),
-                every if iteration.is_multiple_of(every) => self.look_at_chains(learner, watch),
-                _ => Ok(()),
+            // Of 0, which is never, only 0 is a multiple.
+            let looked = match iteration.is_multiple_of(watch.health.every) {
+                true => self.look_at_chains(learner, watch),
+                false => Ok(()),
             };
             match looked.and_then(|()| learner.look(self)) {
                 Err(Error::Diverged { problem, .. }) => {
@@ -312,7 +312,10 @@ impl Session<'_, '_, '_> {
             },
         };
         // Where the disk is full, there is no log either.
-        let _ = self.log(&format!("ended: {told}").replace('\n', " "));
+        let _ = log(
+            self.folder.path(),
+            &format!("ended: {told}").replace('\n', " "),
+        );
         told
     }
 }

@@ -28,7 +28,7 @@ pub use batches::{Batches, dequantised};
 pub use guard::{Correction, GuardConfig, Incident, Memory, Sign, Signs};
 pub use health::{HealthConfig, Look, Negatives};
 pub use learner::{Learner, Watch};
-pub use run_folder::{Intent, Kept, RunFolder};
+pub use run_folder::{Intent, Kept, RunFolder, log};
 pub use session::{
     Preset, Session, State, choose_recipe, commit, read_json, record_error, write_json,
 };
@@ -86,6 +86,12 @@ impl Request {
                 "only the flow of flow-ebm is learned on several; give every run a device of its own",
             )),
         }
+    }
+
+    /// The run's name: the one that was asked for, or that of system and data.
+    pub fn run_name(&self, system: &str) -> String {
+        let default = || format!("{system}-{}", self.data.slug());
+        self.name.clone().unwrap_or_else(default)
     }
 
     /// Whether the user asked to stop.

@@ -4,7 +4,6 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,11 +15,11 @@ use crate::{
 
 /// `runs/NAME/`: `run.json`, `config.toml`, `metrics.jsonl`, `incidents.jsonl`, `log.txt`, `tensorboard/`,
 /// grids, `checkpoint/`, and `kept/` with older checkpoints to go back to.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     /// Held for as long as the run is trained: two processes would mix their files.
-    _lock: Option<Arc<fs::File>>,
+    _lock: Option<fs::File>,
 }
 
 /// What a run's folder is opened for.
@@ -91,7 +90,7 @@ impl RunFolder {
         }
         let folder = Self {
             path,
-            _lock: Some(Arc::new(lock)),
+            _lock: Some(lock),
         };
         folder.put_in_order()?;
         Ok(folder)
@@ -149,13 +148,8 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_lines(&self, file: &str, values: &[impl Serialize]) -> Result<()> {
-        let mut text = String::new();
-        for value in values {
-            let line = serde_json::to_string(value)
-                .map_err(|e| Error::invalid(file, "finite numbers", e, "report this as a bug"))?;
-            text.push_str(&line);
-            text.push('\n');
-        }
+        let lines: Result<String> = values.iter().map(|value| line(file, value)).collect();
+        let text = lines?;
         write_atomically(&self.path.join(file), text.as_bytes())
     }
 
@@ -164,24 +158,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn append(&self, file: &str, value: &impl Serialize) -> Result<()> {
-        let mut line = serde_json::to_string(value)
-            .map_err(|e| Error::invalid(file, "finite numbers", e, "report this as a bug"))?;
-        line.push('\n');
-        self.append_text(file, &line)
-    }
-
-    /// Appends text to a file of the run.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn append_text(&self, file: &str, text: &str) -> Result<()> {
-        let path = self.path.join(file);
-        fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .and_then(|mut f| f.write_all(text.as_bytes()))
-            .map_err(Error::io("append to", path))
+        append_text(self.path.join(file), &line(file, value)?)
     }
 
     /// Length of the metrics file; 0 where there is none.
@@ -279,6 +256,31 @@ impl RunFolder {
 }
 
 const KEPT: &str = "kept";
+
+/// Writes a line to the log in a run's folder, with the time.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn log(folder: &Path, text: &str) -> Result<()> {
+    let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+    append_text(folder.join("log.txt"), &format!("{time} {text}\n"))
+}
+
+/// A value as a line of JSON for a file.
+fn line(file: &str, value: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string(value)
+        .map_err(|e| Error::invalid(file, "finite numbers", e, "report this as a bug"))?;
+    Ok(text + "\n")
+}
+
+fn append_text(path: PathBuf, text: &str) -> Result<()> {
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .and_then(|mut f| f.write_all(text.as_bytes()))
+        .map_err(Error::io("append to", path))
+}
 
 /// Whether all of a checkpoint is there: its state is written last, and removed first.
 fn complete(checkpoint: &Path) -> bool {

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Correction, Event, Incident, Intent, Memory, Request, RunFolder, Sink, override_config,
-    tensorboard::EventFile,
+    run_folder::log, tensorboard::EventFile,
 };
 use crate::{
-    artifact,
+    artifact::{self, Card},
     error::{Error, Result},
 };
 
@@ -195,7 +195,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             Event::Progress { .. } | Event::Metrics { .. } => None,
         };
         if let Some(line) = line.filter(|_| self.request.intent != Intent::Export) {
-            self.log(&line)?;
+            log(self.folder.path(), &line)?;
         }
         if let Some(events) = &mut self.events {
             match event {
@@ -218,16 +218,6 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         }
         (self.sink)(event);
         Ok(())
-    }
-
-    /// Writes a line to the run's log, with the time.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub(super) fn log(&self, line: &str) -> Result<()> {
-        let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
-        self.folder
-            .append_text("log.txt", &format!("{time} {line}\n"))
     }
 
     /// Tells something worth knowing that is not a number.
@@ -357,14 +347,19 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Tells that the model is in its folder.
+    /// Writes a finished model among the others, and tells so; its folder.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn done(&mut self, model: &Path) -> Result<()> {
+    /// [`Error::Io`] or [`Error::Model`].
+    pub fn publish(&mut self, name: &str, card: &Card, weights: &[u8]) -> Result<PathBuf> {
+        let models = &self.request.models;
+        let model = models.join(name);
+        artifact::write_model(&model, card, weights)?;
+        artifact::write_manifest(models)?;
         self.tell(&Event::Done {
-            model: model.into(),
-        })
+            model: model.clone(),
+        })?;
+        Ok(model)
     }
 
     /// Training seconds so far, earlier sessions included.

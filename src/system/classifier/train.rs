@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Architecture, NAME, verdict};
 use crate::{
-    artifact::{self, Card, DataCard, KnownAnswer},
+    artifact::{Card, DataCard, KnownAnswer},
     data::{self, DataRef, Dataset, DatasetName, Split},
     device::{read, scalar},
     error::{Error, Result},
@@ -174,11 +174,7 @@ impl Judging {
 }
 
 impl Learner for Judging {
-    const SIGNS: Signs = Signs {
-        energies: None,
-        gradient: Some("gradient_norm"),
-        saturated: None,
-    };
+    const SIGNS: Signs = Signs::GRADIENT;
 
     fn iteration(&self) -> u64 {
         self.iteration
@@ -238,7 +234,7 @@ impl Learner for Judging {
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     request.one_device(NAME)?;
     let name = format!("{NAME}-{}", request.data.slug());
-    let run = request.name.clone().unwrap_or_else(|| name.clone());
+    let run = request.run_name(NAME);
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let mut recipe = choose_recipe(request, &folder, PRESETS)?;
     if let DataRef::Known(name) = request.data {
@@ -338,11 +334,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
                 .into(),
         ],
     };
-    let model = request.models.join(&name);
-    artifact::write_model(&model, &card, &weights)?;
-    artifact::write_manifest(&request.models)?;
-    session.done(&model)?;
-    Ok(model)
+    session.publish(&name, &card, &weights)
 }
 
 /// Share of a labelled set that the classifier gets right.

@@ -382,8 +382,7 @@ fn check(recipe: &Recipe) -> Result<()> {
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     request.one_device("clel")?;
-    let run = request.name.clone();
-    let run = run.unwrap_or_else(|| format!("clel-{}", request.data.slug()));
+    let run = request.run_name("clel");
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let recipe = choose_recipe(request, &folder, PRESETS)?;
     check(&recipe)?;
@@ -427,11 +426,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         &mut session,
         &device,
     )?;
-    let model = request.models.join(&name);
-    artifact::write_model(&model, &card, &weights)?;
-    artifact::write_manifest(&request.models)?;
-    session.done(&model)?;
-    Ok(model)
+    session.publish(&name, &card, &weights)
 }
 
 /// Images that class means are taken over, spread over the data: a thousand of each class are plenty.

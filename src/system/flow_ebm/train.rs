@@ -360,11 +360,7 @@ impl Density {
 }
 
 impl Learner for Density {
-    const SIGNS: Signs = Signs {
-        energies: None,
-        gradient: Some("gradient_norm"),
-        saturated: None,
-    };
+    const SIGNS: Signs = Signs::GRADIENT;
 
     fn iteration(&self) -> u64 {
         self.training.iteration
@@ -505,7 +501,7 @@ impl Learner for Tilted {
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let name = format!("flow-ebm-{}", request.data.slug());
-    let run = request.name.clone().unwrap_or_else(|| name.clone());
+    let run = request.run_name("flow-ebm");
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let recipe = choose_recipe(request, &folder, PRESETS)?;
     check(&recipe)?;
@@ -574,7 +570,6 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let training = learner.training;
 
     session.note("measuring and exporting")?;
-    let model = request.models.join(&name);
     let (card, weights) = export(
         &name,
         &training,
@@ -584,10 +579,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         &session,
         &device,
     )?;
-    artifact::write_model(&model, &card, &weights)?;
-    artifact::write_manifest(&request.models)?;
-    session.done(&model)?;
-    Ok(model)
+    session.publish(&name, &card, &weights)
 }
 
 /// A grid of the flow's own samples at the seed's first 64 latents.

@@ -288,11 +288,7 @@ impl Staged {
 }
 
 impl Learner for Staged {
-    const SIGNS: Signs = Signs {
-        energies: None,
-        gradient: Some("gradient_norm"),
-        saturated: None,
-    };
+    const SIGNS: Signs = Signs::GRADIENT;
 
     fn iteration(&self) -> u64 {
         self.training.iteration
@@ -381,8 +377,7 @@ impl Learner for Staged {
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     request.one_device(NAME)?;
-    let run = request.name.clone();
-    let run = run.unwrap_or_else(|| format!("{NAME}-{}", request.data.slug()));
+    let run = request.run_name(NAME);
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let recipe = choose_recipe(request, &folder, PRESETS)?;
     let stage = &recipe.latent;
@@ -433,11 +428,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         &session,
         &device,
     )?;
-    let model = request.models.join(&name);
-    artifact::write_model(&model, &card, &weights)?;
-    artifact::write_manifest(&request.models)?;
-    session.done(&model)?;
-    Ok(model)
+    session.publish(&name, &card, &weights)
 }
 
 /// The last `count` images apart from the others.
