@@ -20,6 +20,9 @@ const NEEDED_LIMITS = /** @type {const} */ ({
   maxStorageBuffersPerShaderStage: 8,
 });
 
+/** After each null from requestAdapter(), before it is asked again. */
+const ADAPTER_WAITS_MS = [300, 1200];
+
 /** @type {WasmSession | null} */
 let session = null;
 /** @type {Playground | null} */
@@ -100,7 +103,7 @@ async function check(force_cpu) {
     const why = scope.isSecureContext ? "This browser does not offer WebGPU (navigator.gpu is missing)." : "WebGPU needs a secure address (https, or localhost).";
     return cpuReport("no-webgpu", why);
   }
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
+  const adapter = await findAdapter(navigator.gpu);
   if (!adapter) return cpuReport("no-adapter", "The browser has WebGPU but found no graphics adapter that it may use.");
   /** @type {Record<string, number>} */
   const limits = {};
@@ -115,6 +118,20 @@ async function check(force_cpu) {
   const found = { vendor, architecture, description, fallback_adapter: isFallbackAdapter, limits };
   if (small.length > 0) return { ...cpuReport("limits", `The graphics adapter is too small: ${small.join("; ")}.`), ...found };
   return { runtime: "webgpu", reason: "", reason_kind: null, ...found };
+}
+
+/**
+ * A browser whose GPU process is starting, or starting again after a crash, says for a moment that
+ * it has no adapter; the CPU build would then stay for as long as the page does. So it is asked again.
+ * @param {GPU} gpu
+ */
+async function findAdapter(gpu) {
+  for (const wait of ADAPTER_WAITS_MS) {
+    const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
+    if (adapter) return adapter;
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+  return gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
 }
 
 /**

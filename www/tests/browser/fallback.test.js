@@ -65,6 +65,17 @@ describe("a browser with WebGPU", () => {
     await shot(page, "webgpu-broken");
   });
 
+  test("an adapter that is there only at the second asking is used", { timeout }, async () => {
+    const { server, open } = session;
+    const once = "const { requestAdapter } = GPU.prototype; GPU.prototype.requestAdapter = async function () { GPU.prototype.requestAdapter = requestAdapter; return null; };\n";
+    server.fault("/engine.js", { kind: "preface", script: once });
+    // Without its build, which takes a minute to start on a software adapter.
+    server.fault("/mixwell-webgpu_bg.wasm", { kind: "missing" });
+    const page = await open({ hash: SMALL });
+    assert.equal((await reportOf(page)).reason_kind, "broken", "WebGPU was tried, not given up for want of an adapter");
+    assert.ok(server.count("/mixwell-webgpu_bg.wasm") > 0);
+  });
+
   test("a crash of the engine shows what happened and a way on", { timeout }, async () => {
     const page = await session.open({ hash: SMALL, cpu: true });
     const engine = page.workers().find((worker) => worker.url().endsWith("/engine.js"));

@@ -28,6 +28,8 @@ const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 export const LONGEST_TEST_MS = 240_000;
 /** … and on a software WebGPU adapter, where one transition takes up to 20 CPU seconds. */
 export const LONGEST_WEBGPU_TEST_MS = 900_000;
+/** Until Chromium's GPU process has started. */
+const ADAPTER_MS = 60_000;
 /** From the address to the first picture: download, compilation, self-test. */
 const READY_MS = 300_000;
 /** Until a failure shows, with all the attempts before it. */
@@ -82,6 +84,7 @@ const WEBGPU_FLAGS = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshade
 export async function startSession({ webgpu = true } = {}) {
   const server = await startServer(DIST);
   const browser = await chromium.launch({ executablePath: findChromium(), args: [...FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])], timeout: 60_000 });
+  if (webgpu) await adapterReady(browser, server.url);
   return {
     server,
     browser,
@@ -98,6 +101,27 @@ export async function startSession({ webgpu = true } = {}) {
       await server.close();
     },
   };
+}
+
+/**
+ * On a busy machine Chromium's GPU process may start so late that a first page finds no adapter,
+ * with all its asking. What follows is about mixwell, so it waits for the browser.
+ * @param {Browser} browser
+ * @param {string} url its server; a secure context is all that is needed
+ */
+async function adapterReady(browser, url) {
+  const page = await browser.newPage();
+  await page.goto(`${url}models/manifest.json`);
+  const until = Date.now() + ADAPTER_MS;
+  for (let nulls = 0; ; nulls += 1) {
+    if (await page.evaluate(async () => Boolean(await navigator.gpu?.requestAdapter()))) {
+      if (nulls > 0) console.log(`# Chromium had no adapter at first: ${nulls} times null`);
+      break;
+    }
+    if (Date.now() > until) throw new Error(`Chromium offers no WebGPU adapter, ${nulls} times asked in ${ADAPTER_MS / 1000} s.`);
+    await page.waitForTimeout(500);
+  }
+  await page.context().close();
 }
 
 /**

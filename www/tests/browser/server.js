@@ -22,9 +22,11 @@ const CUT_AFTER_MS = 300;
  * @typedef {{ kind: "missing" }
  *   | { kind: "corrupt" }
  *   | { kind: "cut", bytes: number }
- *   | { kind: "hold", bytes: number }} Fault
+ *   | { kind: "hold", bytes: number }
+ *   | { kind: "preface", script: string }} Fault
  * missing: 404. corrupt: one byte in the middle is flipped. cut: the connection dies after so many
- * bytes of each answer. hold: so many bytes arrive, the rest when the server is healed.
+ * bytes of each answer. hold: so many bytes arrive, the rest when the server is healed. preface: a
+ * script's first lines are these.
  */
 
 /** @param {string} root the folder to serve */
@@ -47,7 +49,7 @@ export async function startServer(root) {
       response.writeHead(404, { "content-type": "text/plain" }).end("not found");
       return;
     }
-    const content = Buffer.from(found);
+    const content = fault?.kind === "preface" ? Buffer.concat([Buffer.from(fault.script), found]) : Buffer.from(found);
     if (fault?.kind === "corrupt") content[content.length >> 1] ^= 0x01;
     const from = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);
     const partial = from > 0 && from < content.length;
