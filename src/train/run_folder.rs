@@ -184,7 +184,8 @@ impl RunFolder {
 
     /// Writes a checkpoint: `fill` puts its files into an empty folder, which then takes the old
     /// checkpoint's place; the old one is kept under its iteration, if that is given. A kill at any
-    /// moment leaves a complete one.
+    /// moment leaves a complete one; so does a loss of power, since everything is flushed to the
+    /// disk before a name changes: the metrics too, whose length a checkpoint knows.
     ///
     /// # Errors
     /// [`Error::Io`], and whatever `fill` returns.
@@ -205,6 +206,11 @@ impl RunFolder {
             let _ = remove(&new);
             return Err(e);
         }
+        flush(&new)?;
+        let metrics = self.path.join("metrics.jsonl");
+        if metrics.is_file() {
+            flush_file(&metrics)?;
+        }
         remove(&old)?;
         if now.is_dir() {
             if let Some(parent) = old.parent() {
@@ -214,6 +220,8 @@ impl RunFolder {
         }
         fs::rename(&new, &now).map_err(Error::io("rename", &new))?;
         if keep.is_none() {
+            // The renames first, or the disk might know of the removal alone.
+            flush_entries(&self.path)?;
             remove(&old)?;
         }
         Ok(())
@@ -256,6 +264,38 @@ impl RunFolder {
 }
 
 const KEPT: &str = "kept";
+
+/// Flushes a folder's files, and then their names, to the disk.
+fn flush(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        if path.is_dir() {
+            flush(&path)?;
+        } else {
+            flush_file(&path)?;
+        }
+    }
+    flush_entries(folder)
+}
+
+fn flush_file(path: &Path) -> Result<()> {
+    // Windows flushes only what is open for writing.
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io("flush", path))
+}
+
+/// Flushes the names in a folder. Windows opens no folders, and writes its journal by itself.
+fn flush_entries(folder: &Path) -> Result<()> {
+    if cfg!(unix) {
+        fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(Error::io("flush", folder))?;
+    }
+    Ok(())
+}
 
 /// Writes a line to the log in a run's folder, with the time.
 ///
