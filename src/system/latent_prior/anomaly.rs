@@ -184,6 +184,26 @@ pub fn run(
         Budget::Epochs(n) => 1.0 - (JUDGEMENTS - 1 - k) as f64 / n as f64,
         Budget::Iterations(_) | Budget::Seconds(_) => 0.55 + 0.05 * k as f64,
     };
+    let total = match budget {
+        Budget::Epochs(n) => Some(n * per_epoch),
+        Budget::Iterations(n) => Some(n),
+        Budget::Seconds(_) => None,
+    };
+    if let Some(total) = total
+        && stage.prior.arm != super::ratio::Arm::Gaussian
+        && stage.warmup as f64 >= due(0) * total as f64
+    {
+        // Every arm would be judged as N(0, I), and the table would compare nothing.
+        return Err(Error::invalid(
+            "latent.warmup",
+            format!(
+                "a prior that is learned before it is first judged, at iteration {:.0} of {total}",
+                due(0) * total as f64
+            ),
+            format!("{} iterations before its first", stage.warmup),
+            "give --set latent.warmup= less, or a longer run",
+        ));
+    }
     while precision.len() < JUDGEMENTS {
         let began = std::time::Instant::now();
         let x = batches.get(training.iteration);
