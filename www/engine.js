@@ -20,8 +20,8 @@ const NEEDED_LIMITS = /** @type {const} */ ({
   maxStorageBuffersPerShaderStage: 8,
 });
 
-/** After each null from requestAdapter(), before it is asked again. */
-const ADAPTER_WAITS_MS = [300, 1200];
+/** Before each asking for an adapter. */
+const ADAPTER_WAITS_MS = [0, 300, 1200];
 
 /** @type {WasmSession | null} */
 let session = null;
@@ -127,11 +127,11 @@ async function check(force_cpu) {
  */
 async function findAdapter(gpu) {
   for (const wait of ADAPTER_WAITS_MS) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
     if (adapter) return adapter;
-    await new Promise((resolve) => setTimeout(resolve, wait));
   }
-  return gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
+  return null;
 }
 
 /**

@@ -161,9 +161,13 @@ impl RunFolder {
         append_text(self.path.join(file), &line(file, value)?)
     }
 
+    fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
     /// Length of the metrics file; 0 where there is none.
     pub fn metrics_bytes(&self) -> u64 {
-        fs::metadata(self.path.join("metrics.jsonl")).map_or(0, |m| m.len())
+        fs::metadata(self.metrics()).map_or(0, |m| m.len())
     }
 
     /// Cuts the metrics file to a length that it had.
@@ -171,7 +175,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn cut_metrics(&self, bytes: u64) -> Result<()> {
-        let path = self.path.join("metrics.jsonl");
+        let path = self.metrics();
         if self.metrics_bytes() <= bytes {
             return Ok(());
         }
@@ -207,7 +211,7 @@ impl RunFolder {
             return Err(e);
         }
         flush(&new)?;
-        let metrics = self.path.join("metrics.jsonl");
+        let metrics = self.metrics();
         if metrics.is_file() {
             flush_file(&metrics)?;
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     infer::PosteriorEnergy,
     learn::{LatentStage, Training},
+    ratio::Arm,
     train::split,
 };
 use crate::{
@@ -184,23 +185,26 @@ pub fn run(
         Budget::Epochs(n) => 1.0 - (JUDGEMENTS - 1 - k) as f64 / n as f64,
         Budget::Iterations(_) | Budget::Seconds(_) => 0.55 + 0.05 * k as f64,
     };
-    let total = match budget {
-        Budget::Epochs(n) => Some(n * per_epoch),
-        Budget::Iterations(n) => Some(n),
-        Budget::Seconds(_) => None,
+    // Share of the budget that is spent.
+    let share = |iteration: u64, seconds: f64| match budget {
+        Budget::Epochs(n) => iteration as f64 / (n * per_epoch) as f64,
+        Budget::Iterations(n) => iteration as f64 / n as f64,
+        Budget::Seconds(s) => seconds / s,
     };
-    if let Some(total) = total
-        && stage.prior.arm != super::ratio::Arm::Gaussian
-        && stage.warmup as f64 >= due(0) * total as f64
-    {
+    // Of seconds it is not known beforehand how many iterations they bring.
+    if stage.prior.arm != Arm::Gaussian && share(stage.warmup, 0.0) >= due(0) {
         // Every arm would be judged as N(0, I), and the table would compare nothing.
         return Err(Error::invalid(
             "latent.warmup",
             format!(
-                "a prior that is learned before it is first judged, at iteration {:.0} of {total}",
-                due(0) * total as f64
+                "a prior that is learned before it is first judged, at {:.0} % of the run",
+                100.0 * due(0)
             ),
-            format!("{} iterations before its first", stage.warmup),
+            format!(
+                "{} iterations before its first, {:.0} % of the run",
+                stage.warmup,
+                100.0 * share(stage.warmup, 0.0)
+            ),
             "give --set latent.warmup= less, or a longer run",
         ));
     }
@@ -210,11 +214,7 @@ pub fn run(
         pollster::block_on(training.step(stage, x))?;
         pollster::block_on(training.check(stage, &held_out))?;
         seconds += began.elapsed().as_secs_f64();
-        let share = match budget {
-            Budget::Epochs(n) => training.iteration as f64 / (n * per_epoch) as f64,
-            Budget::Iterations(n) => training.iteration as f64 / n as f64,
-            Budget::Seconds(s) => seconds / s,
-        };
+        let share = share(training.iteration, seconds);
         while precision.len() < JUDGEMENTS && share >= due(precision.len()) - 1e-9 {
             let scores = score(stage, &training, &pool.test, steps, device)?;
             let (mut normal, mut strange) = (Vec::new(), Vec::new());
