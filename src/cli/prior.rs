@@ -171,6 +171,16 @@ pub struct ToysArgs {
     /// Seeds.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
     seeds: Vec<u64>,
+    /// Arms: nce, adaptive, bridges, lebm.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "nce,adaptive,bridges,lebm"
+    )]
+    arms: Vec<Arm>,
+    /// Override a setting of the prior's learning, e.g. --set chains=4096.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Folder for toys.json and toys.png (the first seed's densities).
     #[arg(long)]
     out: Option<PathBuf>,
@@ -213,12 +223,16 @@ impl ToysArgs {
             self.seeds.len()
         );
         print!("{:<8}", "nats");
-        TOYS.iter().for_each(|(.., title)| print!("{title:<18}"));
+        let toys: Vec<_> = TOYS
+            .iter()
+            .filter(|(arm, ..)| self.arms.contains(arm))
+            .collect();
+        toys.iter().for_each(|(.., title)| print!("{title:<18}"));
         println!();
         for &nats in &self.nats {
             pictures.extend(toy::target_picture(&Ring::at(nats)?));
             print!("{nats:<8}");
-            for (arm, stages, _) in TOYS {
+            for &&(arm, stages, _) in &toys {
                 let mut found = Vec::new();
                 for (k, &seed) in self.seeds.iter().enumerate() {
                     let plan = ToyPlan {
@@ -229,8 +243,9 @@ impl ToysArgs {
                         batch: self.batch,
                         seed,
                     };
-                    let result = toy::run(&plan, &device)?;
-                    found.push(result.divergence);
+                    let settings = override_config(&toy::settings(&plan), &self.set)?;
+                    let result = toy::run(&plan, &settings, &device)?;
+                    found.push(result.parts.divergence);
                     if k == 0 {
                         pictures.extend(&result.density);
                     }
@@ -243,15 +258,15 @@ impl ToysArgs {
             }
             println!();
         }
-        let toys = Toys {
+        let written = Toys {
             commit: commit(),
             device: device_name,
             runs,
         };
         if let Some(out) = &self.out {
             fs::create_dir_all(out).map_err(Error::io("create", out))?;
-            artifact::write_pretty(&out.join("toys.json"), &toys)?;
-            let columns = 1 + TOYS.len();
+            artifact::write_pretty(&out.join("toys.json"), &written)?;
+            let columns = 1 + toys.len();
             image::write_rows(
                 &out.join("toys.png"),
                 &pictures,
@@ -261,7 +276,7 @@ impl ToysArgs {
             )?;
         }
         if self.json {
-            print_json(&toys)?;
+            print_json(&written)?;
         }
         Ok(Outcome::Done)
     }

@@ -66,6 +66,14 @@ impl Ring {
         [self.radius * angle.cos(), self.radius * angle.sin()]
     }
 
+    /// The mode that a point belongs to, within four standard deviations.
+    fn mode(&self, z: [f64; 2]) -> Option<usize> {
+        (0..MODES).find(|&m| {
+            let [a, b] = self.centre(m);
+            (z[0] - a).hypot(z[1] - b) < 4.0 * SPREAD
+        })
+    }
+
     /// log q(z).
     pub fn log_density(&self, z: [f64; 2]) -> f64 {
         let terms: Vec<f64> = (0..MODES)
@@ -143,13 +151,27 @@ pub struct ToyPlan {
     pub seed: u64,
 }
 
+/// Where a divergence comes from; the parts sum to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Parts {
+    /// KL(q ‖ p), by the grid.
+    pub divergence: f64,
+    /// −ln of the mass that p has within four standard deviations of a mode: what lies between them.
+    pub leakage: f64,
+    /// KL of the modes' weights, equal ones against p's.
+    pub weights: f64,
+    /// The rest: the modes' shapes.
+    pub shape: f64,
+}
+
 /// What came out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ToyResult {
     /// What was asked.
     pub plan: ToyPlan,
-    /// KL(q ‖ p) of the learned prior, by the grid.
-    pub divergence: f64,
+    /// KL(q ‖ p) of the learned prior, by the grid, and its parts.
+    #[serde(flatten)]
+    pub parts: Parts,
     /// Iterations that were used.
     pub iterations: u64,
     /// The stages with their held-out losses.
@@ -196,14 +218,14 @@ pub fn settings(plan: &ToyPlan) -> RatioConfig {
     }
 }
 
-/// Learns one prior and measures it.
+/// Learns one prior by such [`settings`], and measures it.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a bad plan, [`Error::Diverged`] when learning fails.
-pub fn run(plan: &ToyPlan, device: &Device) -> Result<ToyResult> {
+pub fn run(plan: &ToyPlan, settings: &RatioConfig, device: &Device) -> Result<ToyResult> {
     let began = std::time::Instant::now();
     let ring = Ring::at(plan.nats)?;
-    let mut training = RatioTraining::new(&settings(plan), 2, plan.seed, device)?;
+    let mut training = RatioTraining::new(settings, 2, plan.seed, device)?;
     let rng = Rng::new(plan.seed).derived(Purpose::Data, 1);
     let held_out = rng.derived(Purpose::Data, 2);
     let mut done = 0;
@@ -217,10 +239,10 @@ pub fn run(plan: &ToyPlan, device: &Device) -> Result<ToyResult> {
         }
     }
     pollster::block_on(training.finish())?;
-    let (divergence, density) = measure(&ring, training.learned(), device)?;
+    let (parts, density) = measure(&ring, training.learned(), device)?;
     Ok(ToyResult {
         plan: *plan,
-        divergence,
+        parts,
         iterations: training.book.iteration,
         stages: training.book.stages.clone(),
         seconds: began.elapsed().as_secs_f64(),
@@ -229,7 +251,7 @@ pub fn run(plan: &ToyPlan, device: &Device) -> Result<ToyResult> {
 }
 
 /// KL(q ‖ p) with p's normaliser from the same grid, and the density for a picture.
-fn measure(ring: &Ring, ratios: Vec<Tilt>, device: &Device) -> Result<(f64, Vec<f32>)> {
+fn measure(ring: &Ring, ratios: Vec<Tilt>, device: &Device) -> Result<(Parts, Vec<f32>)> {
     let prior: Arc<dyn Energy> = Arc::new(PriorEnergy { latent: 2, ratios });
     let (cells, area) = ring.cells();
     let mut log_p = Vec::with_capacity(cells.len());
@@ -241,18 +263,26 @@ fn measure(ring: &Ring, ratios: Vec<Tilt>, device: &Device) -> Result<(f64, Vec<
     }
     let top = log_p.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let log_z = top + (log_p.iter().map(|v| (v - top).exp()).sum::<f64>() * area).ln();
-    let divergence = cells
-        .iter()
-        .zip(&log_p)
-        .map(|(&z, &p)| {
-            let log_q = ring.log_density(z);
-            log_q.exp() * (log_q - (p - log_z)) * area
-        })
-        .sum();
-    Ok((
+    let mut divergence = 0.0;
+    let mut mass = [0.0; MODES];
+    for (&z, &p) in cells.iter().zip(&log_p) {
+        let (log_q, log_p) = (ring.log_density(z), p - log_z);
+        divergence += log_q.exp() * (log_q - log_p) * area;
+        if let Some(mode) = ring.mode(z) {
+            mass[mode] += log_p.exp() * area;
+        }
+    }
+    let leakage = -mass.iter().sum::<f64>().ln();
+    let equal = 1.0 / MODES as f64;
+    let weights = mass.iter().map(|m| equal * (equal / m).ln()).sum::<f64>() - leakage;
+    let parts = Parts {
         divergence,
-        picture(&log_p.iter().map(|v| (v - top).exp()).collect::<Vec<_>>()),
-    ))
+        leakage,
+        weights,
+        shape: divergence - leakage - weights,
+    };
+    let density: Vec<f64> = log_p.iter().map(|v| (v - top).exp()).collect();
+    Ok((parts, picture(&density)))
 }
 
 /// The target's density as [`ToyResult::density`] has the learned one.
@@ -301,8 +331,15 @@ mod tests {
     fn nothing_learned_is_measured_as_the_distance() {
         let device = Device::flex();
         let ring = Ring::at(5.0).unwrap();
-        let (divergence, _) = measure(&ring, Vec::new(), &device).unwrap();
-        assert!((divergence - 5.0).abs() < 1e-3, "{divergence}");
+        let (parts, _) = measure(&ring, Vec::new(), &device).unwrap();
+        assert!((parts.divergence - 5.0).abs() < 1e-3, "{parts:?}");
+        // N(0, I) is the same in every mode, and nearly all between them.
+        assert!(
+            parts.weights.abs() < 1e-3 && parts.leakage > 0.5,
+            "{parts:?}"
+        );
+        let sum = parts.leakage + parts.weights + parts.shape;
+        assert!((sum - parts.divergence).abs() < 1e-9, "{parts:?}");
         let far = ring.draw(&Rng::new(1), 0, 4000, &device);
         let radius: Vec<f64> = far
             .powi_scalar(2)
