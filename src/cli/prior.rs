@@ -223,16 +223,16 @@ impl ToysArgs {
             self.seeds.len()
         );
         print!("{:<8}", "nats");
-        let toys: Vec<_> = TOYS
+        let chosen: Vec<_> = TOYS
             .iter()
             .filter(|(arm, ..)| self.arms.contains(arm))
             .collect();
-        toys.iter().for_each(|(.., title)| print!("{title:<18}"));
+        chosen.iter().for_each(|(.., title)| print!("{title:<18}"));
         println!();
         for &nats in &self.nats {
             pictures.extend(toy::target_picture(&Ring::at(nats)?));
             print!("{nats:<8}");
-            for &&(arm, stages, _) in &toys {
+            for &&(arm, stages, _) in &chosen {
                 let mut found = Vec::new();
                 for (k, &seed) in self.seeds.iter().enumerate() {
                     let plan = ToyPlan {
@@ -258,15 +258,15 @@ impl ToysArgs {
             }
             println!();
         }
-        let written = Toys {
+        let toys = Toys {
             commit: commit(),
             device: device_name,
             runs,
         };
         if let Some(out) = &self.out {
             fs::create_dir_all(out).map_err(Error::io("create", out))?;
-            artifact::write_pretty(&out.join("toys.json"), &written)?;
-            let columns = 1 + toys.len();
+            artifact::write_pretty(&out.join("toys.json"), &toys)?;
+            let columns = 1 + chosen.len();
             image::write_rows(
                 &out.join("toys.png"),
                 &pictures,
@@ -276,7 +276,7 @@ impl ToysArgs {
             )?;
         }
         if self.json {
-            print_json(&written)?;
+            print_json(&toys)?;
         }
         Ok(Outcome::Done)
     }

@@ -152,7 +152,7 @@ pub struct ToyPlan {
 }
 
 /// Where a divergence comes from; the parts sum to it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Parts {
     /// KL(q ‖ p), by the grid.
     pub divergence: f64,
@@ -262,14 +262,16 @@ fn measure(ring: &Ring, ratios: Vec<Tilt>, device: &Device) -> Result<(Parts, Ve
         log_p.extend(energy.into_iter().map(|e| -e));
     }
     let top = log_p.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let log_z = top + (log_p.iter().map(|v| (v - top).exp()).sum::<f64>() * area).ln();
+    let density: Vec<f64> = log_p.iter().map(|v| (v - top).exp()).collect();
+    let total = density.iter().sum::<f64>();
+    let log_z = top + (total * area).ln();
     let mut divergence = 0.0;
     let mut mass = [0.0; MODES];
-    for (&z, &p) in cells.iter().zip(&log_p) {
-        let (log_q, log_p) = (ring.log_density(z), p - log_z);
-        divergence += log_q.exp() * (log_q - log_p) * area;
+    for ((&z, &p), &d) in cells.iter().zip(&log_p).zip(&density) {
+        let log_q = ring.log_density(z);
+        divergence += log_q.exp() * (log_q - (p - log_z)) * area;
         if let Some(mode) = ring.mode(z) {
-            mass[mode] += log_p.exp() * area;
+            mass[mode] += d / total;
         }
     }
     let leakage = -mass.iter().sum::<f64>().ln();
@@ -281,7 +283,6 @@ fn measure(ring: &Ring, ratios: Vec<Tilt>, device: &Device) -> Result<(Parts, Ve
         weights,
         shape: divergence - leakage - weights,
     };
-    let density: Vec<f64> = log_p.iter().map(|v| (v - top).exp()).collect();
     Ok((parts, picture(&density)))
 }
 
@@ -338,8 +339,9 @@ mod tests {
             parts.weights.abs() < 1e-3 && parts.leakage > 0.5,
             "{parts:?}"
         );
-        let sum = parts.leakage + parts.weights + parts.shape;
-        assert!((sum - parts.divergence).abs() < 1e-9, "{parts:?}");
+        // A narrow mode is not N(0, I)'s piece of the same place (the sum of the parts would prove
+        // nothing: the shape is what the others leave).
+        assert!(parts.shape > 0.0, "{parts:?}");
         let far = ring.draw(&Rng::new(1), 0, 4000, &device);
         let radius: Vec<f64> = far
             .powi_scalar(2)
