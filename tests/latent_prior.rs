@@ -374,6 +374,7 @@ fn ratio_config(arm: Arm) -> RatioConfig {
         anneal: false,
         bound: 0.0,
         resample: false,
+        inherit: false,
         bridges: 3,
         rule: Rule {
             check_every: 50,

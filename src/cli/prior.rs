@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Outcome, device::DeviceName, print_json};
 use crate::{
@@ -157,6 +157,8 @@ impl StagesArgs {
 
 /// How far can one ratio reach? A ring of eight modes at 5, 10 and 20 nats from N(0, I), learned in one
 /// shot, over fixed bridges, and in adaptive stages; divergences exact on a grid.
+///
+/// Finished runs are kept in --out: killed, the same command goes on where it was.
 #[derive(clap::Args)]
 pub struct ToysArgs {
     /// Distances KL(q ‖ N(0, I)) in nats.
@@ -209,13 +211,40 @@ struct Toys {
     runs: Vec<ToyResult>,
 }
 
+/// A finished run, for a table that goes on where it was.
+#[derive(Serialize, Deserialize)]
+struct ToyLine {
+    commit: String,
+    result: ToyResult,
+    density: Vec<f32>,
+}
+
 impl ToysArgs {
-    /// Learns, prints, writes.
+    /// Learns what is not finished, prints, writes.
     ///
     /// # Errors
     /// Whatever learning or writing reports.
     pub fn run(self) -> Result<Outcome> {
+        if let Some(arm) = self.arms.iter().find(|a| !TOYS.iter().any(|t| t.0 == **a)) {
+            return Err(Error::invalid(
+                "--arms",
+                "nce, adaptive, bridges, lebm",
+                arm.name(),
+                "N(0, I) itself is --nats away, without learning: leave it out",
+            ));
+        }
         let (device, device_name) = self.device.open()?;
+        let unfinished = match &self.out {
+            Some(out) => {
+                fs::create_dir_all(out).map_err(Error::io("create", out))?;
+                Some(out.join("unfinished.jsonl"))
+            }
+            None => None,
+        };
+        let mut lines: Vec<ToyLine> = match &unfinished {
+            Some(path) => read_lines(path)?,
+            None => Vec::new(),
+        };
         let mut runs = Vec::new();
         let mut pictures: Vec<f32> = Vec::new();
         println!(
@@ -244,12 +273,31 @@ impl ToysArgs {
                         seed,
                     };
                     let settings = override_config(&toy::settings(&plan), &self.set)?;
-                    let result = toy::run(&plan, &settings, &device)?;
-                    found.push(result.parts.divergence);
+                    let same = |line: &ToyLine| {
+                        line.commit == commit()
+                            && line.result.plan == plan
+                            && line.result.settings == settings
+                    };
+                    let line = match lines.iter().position(same) {
+                        Some(i) => lines.swap_remove(i),
+                        None => {
+                            let mut result = toy::run(&plan, &settings, &device)?;
+                            let line = ToyLine {
+                                commit: commit(),
+                                density: std::mem::take(&mut result.density),
+                                result,
+                            };
+                            if let Some(path) = &unfinished {
+                                append(path, &line)?;
+                            }
+                            line
+                        }
+                    };
+                    found.push(line.result.parts.divergence);
                     if k == 0 {
-                        pictures.extend(&result.density);
+                        pictures.extend(&line.density);
                     }
-                    runs.push(result);
+                    runs.push(line.result);
                 }
                 let mean = found.iter().sum::<f64>() / found.len() as f64;
                 let most = found.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -264,7 +312,6 @@ impl ToysArgs {
             runs,
         };
         if let Some(out) = &self.out {
-            fs::create_dir_all(out).map_err(Error::io("create", out))?;
             artifact::write_pretty(&out.join("toys.json"), &toys)?;
             let columns = 1 + chosen.len();
             image::write_rows(
@@ -274,6 +321,9 @@ impl ToysArgs {
                 [1, PICTURE, PICTURE],
                 columns,
             )?;
+        }
+        if let Some(path) = unfinished.filter(|p| p.exists()) {
+            fs::remove_file(&path).map_err(Error::io("remove", path))?;
         }
         if self.json {
             print_json(&toys)?;
@@ -390,7 +440,7 @@ impl AnomalyArgs {
         if let Some(folder) = self.out.parent() {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
-        let mut lines = read_lines(&self.out)?;
+        let mut lines: Vec<Line> = read_lines(&self.out)?;
         for &digit in &self.digits {
             let pool = Pool::new([&first, &second], digit, self.keep)?;
             for &arm in &self.arms {
@@ -488,7 +538,7 @@ impl AnomalyArgs {
     }
 }
 
-fn read_lines(path: &Path) -> Result<Vec<Line>> {
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     if !path.is_file() {
         return Ok(Vec::new());
     }
@@ -500,9 +550,9 @@ fn read_lines(path: &Path) -> Result<Vec<Line>> {
         .collect())
 }
 
-fn append(path: &Path, line: &Line) -> Result<()> {
+fn append(path: &Path, line: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string(line)
-        .map_err(|e| Error::model("anomaly", e, "report this as a bug"))?;
+        .map_err(|e| Error::model("a finished run", e, "report this as a bug"))?;
     let mut file = fs::OpenOptions::new()
         .create(true)
         .append(true)

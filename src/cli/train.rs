@@ -1,7 +1,6 @@
 //! `mixwell train` and `mixwell export`.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -16,7 +15,7 @@ use crate::{
     data::{DataRef, Source},
     error::{Error, Result},
     system,
-    train::{Event, Intent, Request, Sink, commit, log, read_json},
+    train::{Event, Intent, Request, Sink, commit, read_json},
 };
 
 const TRAIN_HELP: &str = "\
@@ -127,27 +126,9 @@ fn on_ctrl_c() -> Result<()> {
     })
 }
 
-/// Runs a recipe; a panic of a library (a GPU that is lost, say) is told as an error of the device, and
-/// written to the run's log.
-fn guarded(request: &Request, system: &str, sink: &mut Sink<'_>) -> Result<PathBuf> {
+fn train(request: &Request, system: &str, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let train = system::find(system)?.train;
-    catch_unwind(AssertUnwindSafe(|| train(request, sink))).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no reason given");
-        let error = Error::Device {
-            problem: format!("computing on {} was broken off ({text})", request.device_name),
-            fix: "look with `mixwell doctor`, then go on from the run's last checkpoint with --resume, on \
-                  another --device if need be; if it happens again on the CPU, report it as a bug"
-                .into(),
-        };
-        // Where even that cannot be written, it is told below.
-        let folder = request.runs.join(request.run_name(system));
-        let _ = log(&folder, &format!("ended: {error}"));
-        Err(error)
-    })
+    request.guarded(system, || train(request, sink))
 }
 
 impl Args {
@@ -221,7 +202,7 @@ impl Args {
         let runs = request.runs.clone();
         let mut problem = None;
         let json = self.json;
-        let done = guarded(&request, &self.system, &mut |event| {
+        let done = train(&request, &self.system, &mut |event| {
             if let Event::Started { run, .. } = event {
                 problem = write_about(&runs.join(run), &about).err();
             }
@@ -310,7 +291,7 @@ impl ExportArgs {
             cancel: &CANCEL,
         };
         let mut bars = Bars::default();
-        guarded(&request, &about.system, &mut |event| bars.show(event))?;
+        train(&request, &about.system, &mut |event| bars.show(event))?;
         Ok(Outcome::Done)
     }
 }

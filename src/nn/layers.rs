@@ -147,6 +147,16 @@ impl Dense {
         }
     }
 
+    /// The same with normal biases of standard deviation `sd`. Without biases a stack of leaky ReLUs is
+    /// homogeneous, f(λx) = λ f(x): all its hinges go through the origin, and have far to go from there.
+    pub fn with_biases(self, init: &mut Init<'_>, sd: f32) -> Self {
+        let outputs = self.bias.dims();
+        Self {
+            bias: init.tensor(outputs, sd),
+            ..self
+        }
+    }
+
     /// `[B, in]` → `[B, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let [_, outputs] = self.weight.dims();

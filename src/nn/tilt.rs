@@ -32,6 +32,11 @@ pub enum TiltConfig {
     },
 }
 
+/// Standard deviation of a perceptron's first biases: its hinges then lie where whitened vectors do.
+/// With none, on the rings of `mixwell toys` (10 nats apart, six stages) the error was 0.55 nats
+/// instead of 0.15.
+const HINGES: f32 = 1.0;
+
 /// U(x).
 #[derive(Module, Debug)]
 pub struct Tilt {
@@ -72,7 +77,14 @@ impl Tilt {
         let dense = widths
             .windows(2)
             .enumerate()
-            .map(|(i, io)| Dense::new(init, io[0], io[1], if i == last { 0.01 } else { 1.0 }))
+            .map(|(i, io)| {
+                let gain = if i == last { 0.01 } else { 1.0 };
+                let layer = Dense::new(init, io[0], io[1], gain);
+                match config {
+                    TiltConfig::Mlp { .. } if i < last => layer.with_biases(init, HINGES),
+                    _ => layer,
+                }
+            })
             .collect();
         Self {
             convs,
@@ -83,6 +95,14 @@ impl Tilt {
                 TiltConfig::Conv { .. } => 0.0,
             },
         }
+    }
+
+    /// The same with all layers but the last from `other`, of one architecture.
+    pub fn with_features_of(mut self, other: &Self) -> Self {
+        let last = self.dense.len() - 1;
+        self.dense[..last].clone_from_slice(&other.dense[..last]);
+        self.convs.clone_from(&other.convs);
+        self
     }
 
     /// U(x), `[B, D]` (flattened `[C, H, W]`) → `[B]`.
@@ -150,5 +170,33 @@ impl Tilt {
             shape,
             bound: blank.bound,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    /// Without first biases f(2x) = 2 f(x), however wide and deep the perceptron.
+    #[test]
+    fn a_new_perceptron_has_hinges_away_from_the_origin() {
+        let device = Device::flex();
+        let config = TiltConfig::Mlp {
+            hidden: 16,
+            layers: 2,
+            bound: 0.0,
+        };
+        let tilt = Tilt::new(&config, [2, 1, 1], &mut Init::new(1, &device));
+        let x = Tensor::<2>::from_data(
+            TensorData::new(vec![0.5f32, -0.3, 1.0, -0.6], [2, 2]),
+            &device,
+        );
+        let u: Vec<f32> = tilt.forward(x).into_data().iter::<f32>().collect();
+        assert!(
+            (u[1] - 2.0 * u[0]).abs() > 0.1 * u[0].abs(),
+            "homogeneous: {u:?}"
+        );
     }
 }

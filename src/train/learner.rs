@@ -341,6 +341,8 @@ mod tests {
         iteration: u64,
         /// Saving fails once, where this says so.
         full: Rc<Cell<bool>>,
+        /// The device is lost at this iteration, once.
+        lost: Rc<Cell<u64>>,
     }
 
     impl Learner for Toy {
@@ -355,6 +357,10 @@ mod tests {
         }
 
         fn step(&mut self) -> Result<Vec<(&'static str, f64)>> {
+            if self.iteration > 0 && self.lost.get() == self.iteration {
+                self.lost.set(0);
+                panic!("device lost");
+            }
             let noise = Rng::new(self.seed).normals(Purpose::Data, self.iteration as u32, 1, 1)[0];
             // A cliff that is planted in the middle: from there on the rate counts a hundredfold.
             let cliff = if self.iteration >= 150 { 100.0 } else { 1.0 };
@@ -387,6 +393,7 @@ mod tests {
     struct Bench {
         request: Request,
         full: Rc<Cell<bool>>,
+        lost: Rc<Cell<u64>>,
         watch: Watch,
     }
 
@@ -412,6 +419,7 @@ mod tests {
                     cancel: &CANCEL,
                 },
                 full: Rc::default(),
+                lost: Rc::default(),
                 watch: Watch {
                     guard: GuardConfig {
                         settle: 60,
@@ -426,7 +434,7 @@ mod tests {
         }
 
         /// Runs to an iteration, with a checkpoint at every `often`-th.
-        fn run(&mut self, to: u64) -> Result<Toy> {
+        fn run(&self, to: u64) -> Result<Toy> {
             let intent = self.request.intent;
             let folder = RunFolder::open(&self.request.runs, "r", intent)?;
             let mut sink = |_: &Event| {};
@@ -434,7 +442,7 @@ mod tests {
             // Every iteration: kept ones are a window apart all the same.
             let (mut session, resumed) =
                 Session::open(&self.request, folder, &mut sink, "toy", &recipe, 0.0)?;
-            let full = self.full.clone();
+            let (full, lost) = (self.full.clone(), self.lost.clone());
             session.drive("toy", to, resumed, &self.watch, &mut |correction| {
                 Ok(Toy {
                     weight: 1.0,
@@ -442,6 +450,7 @@ mod tests {
                     seed: correction.seed(1),
                     iteration: 0,
                     full: full.clone(),
+                    lost: lost.clone(),
                 })
             })
         }
@@ -463,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_planted_divergence_is_healed_by_the_written_rule() {
-        let mut bench = Bench::new("heal");
+        let bench = Bench::new("heal");
         let toy = bench.run(400).unwrap();
         assert_eq!(toy.iteration, 400);
         assert!(toy.weight.abs() < 2.0);
@@ -490,7 +499,7 @@ mod tests {
 
     #[test]
     fn a_run_stopped_between_incidents_heals_as_one_that_was_not() {
-        let mut whole = Bench::new("whole");
+        let whole = Bench::new("whole");
         let expected = whole.run(400).unwrap();
         let mut parts = Bench::new("parts");
         for to in [140, 155, 160, 300, 400] {
@@ -529,8 +538,30 @@ mod tests {
             assert!(error.contains(word), "{error:?} lacks {word:?}");
         }
         let resumed = bench.run(120).unwrap();
-        let mut other = Bench::new("not-full");
+        let other = Bench::new("not-full");
         let expected = other.run(120).unwrap();
+        assert_eq!(resumed.weight.to_bits(), expected.weight.to_bits());
+    }
+
+    /// Libraries panic when a device goes away in the middle of an iteration.
+    #[test]
+    fn a_lost_device_ends_a_run_that_can_be_resumed() {
+        let mut bench = Bench::new("lost");
+        bench.request.name = Some("r".into());
+        bench.lost.set(100);
+        let guarded = |bench: &Bench| bench.request.guarded("toy", || bench.run(120));
+        let error = guarded(&bench).err().unwrap().to_string();
+        for word in ["device lost", "mixwell doctor", "--resume"] {
+            assert!(error.contains(word), "{error:?} lacks {word:?}");
+        }
+        let log = fs::read_to_string(bench.request.runs.join("r/log.txt")).unwrap();
+        assert!(
+            log.contains("ended: ") && log.contains("device lost"),
+            "{log}"
+        );
+        bench.request.intent = Intent::Resume;
+        let resumed = guarded(&bench).unwrap();
+        let expected = Bench::new("not-lost").run(120).unwrap();
         assert_eq!(resumed.weight.to_bits(), expected.weight.to_bits());
     }
 }

@@ -12,6 +12,7 @@ mod tensorboard;
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -92,6 +93,33 @@ impl Request {
     pub fn run_name(&self, system: &str) -> String {
         let default = || format!("{system}-{}", self.data.slug());
         self.name.clone().unwrap_or_else(default)
+    }
+
+    /// Trains; a panic of a library (a GPU that is lost, say) is told as an error of the device, and
+    /// written to the run's log. What was checkpointed stays.
+    ///
+    /// # Errors
+    /// What training reports; [`Error::Device`] in place of a panic.
+    pub fn guarded<T>(&self, system: &str, train: impl FnOnce() -> Result<T>) -> Result<T> {
+        catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|panic| {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no reason given");
+            let error = Error::Device {
+                problem: format!("computing on {} was broken off ({text})", self.device_name),
+                fix: "look with `mixwell doctor`, then go on from the run's last checkpoint with --resume, \
+                      on another --device if need be; if it happens again on the CPU, report it as a bug"
+                    .into(),
+            };
+            // Where even that cannot be written, it is told below.
+            let _ = log(
+                &self.runs.join(self.run_name(system)),
+                &format!("ended: {error}"),
+            );
+            Err(error)
+        })
     }
 
     /// Whether the user asked to stop.

@@ -115,10 +115,14 @@ fn install(program: &str, package: &str, version: &str) -> Result {
         return Ok(());
     }
     println!("{program} {version} is not installed yet: building it once");
-    // trunk names a newer compiler than it needs: it builds with the one this project asks for.
+    // trunk names a newer compiler than it needs: it builds with the one this project asks for. Both
+    // tools run for seconds: optimising them at link time, as trunk's own profile does, takes minutes.
     run(Command::new(env!("CARGO"))
         .args(["install", package, "--version", version, "--root", TOOLS])
-        .args(["--ignore-rust-version", "--force"]))
+        .args(["--ignore-rust-version", "--force"])
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"))
 }
 
 /// The version of a package in Cargo.lock.

@@ -120,6 +120,10 @@ pub struct RatioConfig {
     /// between modes.
     #[serde(default)]
     pub resample: bool,
+    /// Whether a stage begins with the hidden layers of the last one, under a blank last layer: what is
+    /// left to tell apart lies where the last stage looked. Ours.
+    #[serde(default)]
+    pub inherit: bool,
     /// Ratios between bridges.
     pub bridges: usize,
     /// When stages end.
@@ -580,13 +584,18 @@ impl RatioTraining {
         Ok(())
     }
 
-    /// A blank network for the next stage.
+    /// A network for the next stage.
     fn renew(&mut self) {
         let tracked = self.device.clone().autodiff();
         let seed = Rng::new(self.seed)
             .derived(Purpose::Weights, self.frozen.len() as u64)
             .seed();
-        self.bank = Bank::new(&self.config, self.dim, seed, &tracked);
+        let mut bank = Bank::new(&self.config, self.dim, seed, &tracked);
+        if self.config.inherit {
+            let nets = bank.nets.into_iter().zip(&self.bank.nets);
+            bank.nets = nets.map(|(new, old)| new.with_features_of(old)).collect();
+        }
+        self.bank = bank;
         self.average = Ema::new(&self.bank, self.config.ema_decay);
         self.optimiser = optimiser();
     }
@@ -764,6 +773,7 @@ mod tests {
             anneal: false,
             bound: 0.0,
             resample: true,
+            inherit: false,
             bridges: 1,
             rule: rule(),
         };

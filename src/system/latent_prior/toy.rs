@@ -169,6 +169,8 @@ pub struct Parts {
 pub struct ToyResult {
     /// What was asked.
     pub plan: ToyPlan,
+    /// How the prior learned.
+    pub settings: RatioConfig,
     /// KL(q ‖ p) of the learned prior, by the grid, and its parts.
     #[serde(flatten)]
     pub parts: Parts,
@@ -202,6 +204,7 @@ pub fn settings(plan: &ToyPlan) -> RatioConfig {
         anneal: true,
         bound: 5.0,
         resample: true,
+        inherit: true,
         bridges: stages,
         rule: Rule {
             check_every: 50,
@@ -242,6 +245,7 @@ pub fn run(plan: &ToyPlan, settings: &RatioConfig, device: &Device) -> Result<To
     let (parts, density) = measure(&ring, training.learned(), device)?;
     Ok(ToyResult {
         plan: *plan,
+        settings: settings.clone(),
         parts,
         iterations: training.book.iteration,
         stages: training.book.stages.clone(),

@@ -89,6 +89,7 @@ pub(super) fn cpu() -> Recipe {
                 anneal: false,
                 bound: 0.0,
                 resample: false,
+                inherit: false,
                 bridges: 4,
                 rule: Rule {
                     check_every: 50,
