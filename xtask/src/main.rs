@@ -5,8 +5,9 @@ mod web;
 
 use std::{
     env,
+    fs::File,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Child, Command, ExitCode, Stdio},
     time::Instant,
 };
 
@@ -33,9 +34,9 @@ fn main() -> ExitCode {
     }
     let done = match args[..] {
         ["demo"] => demo(),
-        ["test"] => rust().and_then(|()| page()),
-        ["test", "rust"] => rust(),
-        ["test", "web"] => page(),
+        ["test"] => everything(),
+        ["test", "rust"] => lints_and_builds().and_then(|()| rust_tests()),
+        ["test", "web"] => web::build().and_then(|()| page_tests()),
         ["web"] => web::build(),
         ["takeout", file] => check_takeout(Path::new(file)),
         ["bench"] => cargo(&["run", "--release", "--quiet", "--example", "bench"]),
@@ -59,7 +60,60 @@ fn demo() -> Result {
         .args(["dist", "--port", "8080", "--dev"]))
 }
 
-fn rust() -> Result {
+/// Compiling fills all cores; running tests and linking wasm do not, so they go side by side.
+fn everything() -> Result {
+    lints_and_builds()?;
+    let page = Meanwhile::start("web", "target/web-build.log")?;
+    rust_tests()?;
+    page.finish()?;
+    page_tests()
+}
+
+/// A task of this program in a process of its own, its output in a file.
+struct Meanwhile {
+    task: &'static str,
+    log: &'static str,
+    process: Child,
+}
+
+impl Meanwhile {
+    fn start(task: &'static str, log: &'static str) -> Result<Self> {
+        println!("\n▸ cargo xtask {task}, meanwhile, into {log}");
+        let told = |e: std::io::Error| format!("cannot start cargo xtask {task} into {log}: {e}");
+        let file = File::create(log).map_err(told)?;
+        let process = Command::new(env::current_exe().map_err(told)?)
+            .arg(task)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().map_err(told)?)
+            .stderr(file)
+            .spawn()
+            .map_err(told)?;
+        Ok(Self { task, log, process })
+    }
+
+    /// Waits for its end, and shows what it said.
+    fn finish(mut self) -> Result {
+        let began = Instant::now();
+        let status = self.process.wait();
+        println!("\n▸ cargo xtask {}", self.task);
+        print!("{}", std::fs::read_to_string(self.log).unwrap_or_default());
+        println!("  waited {:.0} s for it", began.elapsed().as_secs_f64());
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("failed ({status}): cargo xtask {}", self.task)),
+            Err(e) => Err(format!("cargo xtask {}: {e}", self.task)),
+        }
+    }
+}
+
+impl Drop for Meanwhile {
+    /// Where the tests failed, nobody waits for it.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+    }
+}
+
+fn lints_and_builds() -> Result {
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&[
         "clippy",
@@ -70,6 +124,10 @@ fn rust() -> Result {
         "-D",
         "warnings",
     ])?;
+    cargo(&["test", "--release", "--workspace", "--no-run"])
+}
+
+fn rust_tests() -> Result {
     cargo(&["test", "--release", "--workspace"])?;
     for example in ["sample_model", "own_energy", "own_folder"] {
         cargo(&["run", "--release", "--quiet", "--example", example])?;
@@ -80,11 +138,9 @@ fn rust() -> Result {
     web::check_features()
 }
 
-fn page() -> Result {
-    tools::npm_ci()?;
+fn page_tests() -> Result {
     run(tools::npm().args(["run", "check"]))?;
     run(tools::npm().args(["test"]))?;
-    web::build()?;
     web::check_build()?;
     // The browser's numbers are compared with these.
     cargo(&["build", "--release"])?;
