@@ -364,7 +364,7 @@ fn stages_toys_and_anomalies() {
         &["stage-0 to stage-"],
     );
 
-    let toys = mixwell(&[
+    let toys = [
         "toys",
         "--nats",
         "5",
@@ -376,7 +376,28 @@ fn stages_toys_and_anomalies() {
         "1",
         "--out",
         &out,
-    ]);
+    ];
+    // Killed after its first run, it goes on with the second.
+    let unfinished = folder.join("unfinished.jsonl");
+    let first = || -> Option<serde_json::Value> {
+        let text = std::fs::read_to_string(&unfinished).ok()?;
+        serde_json::from_str(text.lines().find(|l| !l.is_empty())?).ok()
+    };
+    let mut killed = Command::new(env!("CARGO_BIN_EXE_mixwell"))
+        .args(toys)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    for _ in 0..1200 {
+        if first().is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let first = first().unwrap();
+    let toys = mixwell(&toys);
     assert_eq!(
         toys.status.code(),
         Some(0),
@@ -387,6 +408,9 @@ fn stages_toys_and_anomalies() {
     let text = std::fs::read_to_string(folder.join("toys.json")).unwrap();
     let toys: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(toys["runs"].as_array().unwrap().len(), 6);
+    assert_eq!(toys["runs"][0], first["result"]);
+    assert!(!unfinished.exists());
+    fails(&["toys", "--arms", "gaussian"], &["--arms", "nce"]);
     fails(&["toys", "--nats", "0.01"], &["nats"]);
     fails(&["anomaly", "--seconds", "0"], &["positive"]);
     fails(&["anomaly", "--preset", "none"], &["cpu"]);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
 
 use super::{Outcome, device::DeviceName, print_json};
 use crate::{
@@ -214,7 +215,9 @@ struct Toys {
 /// A finished run, for a table that goes on where it was.
 #[derive(Serialize, Deserialize)]
 struct ToyLine {
-    commit: String,
+    /// Another program may compute something else.
+    program: String,
+    device: String,
     result: ToyResult,
     density: Vec<f32>,
 }
@@ -245,6 +248,8 @@ impl ToysArgs {
             Some(path) => read_lines(path)?,
             None => Vec::new(),
         };
+        // Asked at the beginning: the checkout may move on while this runs.
+        let (commit, program) = (commit(), program()?);
         let mut runs = Vec::new();
         let mut pictures: Vec<f32> = Vec::new();
         println!(
@@ -274,7 +279,8 @@ impl ToysArgs {
                     };
                     let settings = override_config(&toy::settings(&plan), &self.set)?;
                     let same = |line: &ToyLine| {
-                        line.commit == commit()
+                        line.program == program
+                            && line.device == device_name
                             && line.result.plan == plan
                             && line.result.settings == settings
                     };
@@ -283,7 +289,8 @@ impl ToysArgs {
                         None => {
                             let mut result = toy::run(&plan, &settings, &device)?;
                             let line = ToyLine {
-                                commit: commit(),
+                                program: program.clone(),
+                                device: device_name.clone(),
                                 density: std::mem::take(&mut result.density),
                                 result,
                             };
@@ -307,7 +314,7 @@ impl ToysArgs {
             println!();
         }
         let toys = Toys {
-            commit: commit(),
+            commit,
             device: device_name,
             runs,
         };
@@ -323,7 +330,9 @@ impl ToysArgs {
             )?;
         }
         if let Some(path) = unfinished.filter(|p| p.exists()) {
-            fs::remove_file(&path).map_err(Error::io("remove", path))?;
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            // What another command has not finished stays.
+            lines.iter().try_for_each(|line| append(&path, line))?;
         }
         if self.json {
             print_json(&toys)?;
@@ -490,6 +499,15 @@ impl AnomalyArgs {
                 }
             }
         }
+        // Lines of other recipes stay in the file, and out of the table.
+        lines.retain(|line| {
+            let mut recipe = recipe.clone();
+            recipe.latent.prior.arm = line.recipe.latent.prior.arm;
+            recipe.seed = line.recipe.seed;
+            line.data == self.data.to_string()
+                && (line.steps, line.keep) == (self.steps, self.keep)
+                && line.recipe == recipe
+        });
         self.print(&lines, budget);
         Ok(Outcome::Done)
     }
@@ -536,6 +554,13 @@ impl AnomalyArgs {
             println!();
         }
     }
+}
+
+/// SHA-256 of the running program.
+fn program() -> Result<String> {
+    let path = std::env::current_exe().map_err(Error::io("find", "this program"))?;
+    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+    Ok(format!("{:x}", Sha256::digest(&bytes)))
 }
 
 fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {

@@ -113,11 +113,13 @@ impl Request {
                       on another --device if need be; if it happens again on the CPU, report it as a bug"
                     .into(),
             };
-            // Where even that cannot be written, it is told below.
-            let _ = log(
-                &self.runs.join(self.run_name(system)),
-                &format!("ended: {error}"),
-            );
+            // An export has not ended the run. Where even the log cannot be written, it is told below.
+            if self.intent != Intent::Export {
+                let _ = log(
+                    &self.runs.join(self.run_name(system)),
+                    &format!("ended: {error}").replace('\n', " "),
+                );
+            }
             Err(error)
         })
     }

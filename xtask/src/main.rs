@@ -107,9 +107,13 @@ impl Meanwhile {
 }
 
 impl Drop for Meanwhile {
-    /// Where the tests failed, nobody waits for it.
+    /// Where the tests failed, it ends first all the same: killed, it would leave a compiler behind that
+    /// holds the build's lock.
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        if matches!(self.process.try_wait(), Ok(None)) {
+            println!("\n  waiting for cargo xtask {} to end", self.task);
+            let _ = self.process.wait();
+        }
     }
 }
 

@@ -107,7 +107,7 @@ pub struct RatioConfig {
     /// Transitions that carry the chains to the next stage's prior when one ends.
     pub burn_in: usize,
     /// Whether the learning rate falls to 2 % along a cosine over a stage's longest time (`rule.longest`):
-    /// what is frozen is then free of the last steps' noise.
+    /// what is frozen is then free of the last steps' noise, if no plateau ended the stage long before.
     #[serde(default)]
     pub anneal: bool,
     /// Largest |log ratio| of one adaptive stage, in nats; 0: none. A stage between distributions that
@@ -757,10 +757,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn chains_that_are_drawn_again_have_the_weighted_law() {
-        let device = Device::flex();
-        let config = RatioConfig {
+    fn small() -> RatioConfig {
+        RatioConfig {
             arm: Arm::Adaptive,
             hidden: 16,
             layers: 1,
@@ -772,10 +770,45 @@ mod tests {
             burn_in: 0,
             anneal: false,
             bound: 0.0,
-            resample: true,
+            resample: false,
             inherit: false,
             bridges: 1,
             rule: rule(),
+        }
+    }
+
+    #[test]
+    fn a_stage_inherits_the_features_of_the_last_one() {
+        let device = Device::flex();
+        let weights = |bank: &Bank| -> Vec<Vec<f64>> {
+            struct Values(Vec<Vec<f64>>);
+            impl burn::module::ModuleVisitor for Values {
+                fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
+                    self.0.push(param.val().into_data().iter::<f64>().collect());
+                }
+            }
+            let mut values = Values(Vec::new());
+            bank.visit(&mut values);
+            values.0
+        };
+        for inherit in [false, true] {
+            let config = RatioConfig { inherit, ..small() };
+            let mut training = RatioTraining::new(&config, 2, 1, &device).unwrap();
+            let before = weights(&training.bank);
+            pollster::block_on(training.end("longest")).unwrap();
+            let after = weights(&training.bank);
+            let same: Vec<bool> = before.iter().zip(&after).map(|(a, b)| a == b).collect();
+            // Weights and biases of the hidden layer, then of the last, whose bias begins at zero.
+            assert_eq!(same, [inherit, inherit, false, true]);
+        }
+    }
+
+    #[test]
+    fn chains_that_are_drawn_again_have_the_weighted_law() {
+        let device = Device::flex();
+        let config = RatioConfig {
+            resample: true,
+            ..small()
         };
         let mut training = RatioTraining::new(&config, 2, 1, &device).unwrap();
         // U = 0 but for the last layer's: made larger, so that weights differ.

@@ -115,7 +115,10 @@ fn gpu() -> Recipe {
     r.latent.prior.hidden = 200;
     r.latent.prior.chains = 512;
     r.latent.prior.learning_rate = 2e-4;
-    r.latent.prior.rule.longest = 10_000;
+    // Rates are annealed over the longest time: a plateau is to be one of low rates, too.
+    r.latent.prior.rule.check_every = 250;
+    r.latent.prior.rule.patience = 6;
+    r.latent.prior.rule.longest = 5_000;
     r.latent.generator = GeneratorConfig::grey28(32, 64);
     r
 }
@@ -132,6 +135,8 @@ fn cifar10() -> Recipe {
     r.latent.sigma = 0.1;
     r.latent.posterior.steps = 30;
     r.latent.prior.learning_rate = 5e-5;
+    r.latent.prior.rule.check_every = 450;
+    r.latent.prior.rule.longest = 9_000;
     r.latent.generator = GeneratorConfig::cifar(128, 128);
     r
 }
