@@ -436,7 +436,7 @@ fn one_ratio_does_not_reach_where_stages_do() {
     };
     let (once, staged) = (run(Arm::Nce, 1), run(Arm::Adaptive, 4));
     println!("KL: one shot {once:.2}, stages {staged:.2}");
-    assert!(staged < 4.0 && once > 1.5 * staged);
+    assert!(staged < 0.2 && once > 2.0);
     // Nothing is learned where there is nothing to learn, and it is seen at the first stage.
     let mut idle = RatioTraining::new(&ratio_config(Arm::Adaptive), 2, 1, &device).unwrap();
     let rng = Rng::new(8);

@@ -191,17 +191,19 @@ pub const PICTURE: usize = 64;
 /// Settings of the prior for a toy.
 pub fn settings(plan: &ToyPlan) -> RatioConfig {
     let stages = plan.stages.max(1);
+    // Likelihood follows its own chains: at the ratios' rate its energy runs away from them.
+    let likelihood = plan.arm == Arm::Lebm;
     RatioConfig {
         arm: plan.arm,
         hidden: 128,
-        layers: 3,
-        learning_rate: 2e-3,
+        layers: if likelihood { 2 } else { 3 },
+        learning_rate: if likelihood { 3e-4 } else { 2e-3 },
         ema_decay: 0.99,
         chains: plan.batch,
         transitions: 5,
         step_size: 0.3,
         burn_in: 300,
-        anneal: true,
+        anneal: !likelihood,
         bound: 5.0,
         resample: true,
         inherit: true,
