@@ -396,7 +396,7 @@ fn the_ratio_of_two_gaussians_is_recovered() {
         let mut training = RatioTraining::new(&ratio_config(Arm::Nce), 2, 1, &device).unwrap();
         let shift = Tensor::<1>::from_floats([m[0], m[1]], &device).reshape([1, 2]);
         let rng = Rng::new(5);
-        let steps = if name == "cpu" { 1500 } else { 900 };
+        let steps = if name == "cpu" { 900 } else { 400 };
         for i in 0..steps {
             let z = rng.normal_tensor(Purpose::Data, i, 512, 2, &device) * s + shift.clone();
             block_on(training.step(z)).unwrap();
