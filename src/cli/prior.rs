@@ -450,6 +450,15 @@ impl AnomalyArgs {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
         let mut lines: Vec<Line> = read_lines(&self.out)?;
+        // Lines of other recipes stay in the file, and out of the table.
+        lines.retain(|line| {
+            let mut recipe = recipe.clone();
+            recipe.latent.prior.arm = line.recipe.latent.prior.arm;
+            recipe.seed = line.recipe.seed;
+            line.data == self.data.to_string()
+                && (line.steps, line.keep) == (self.steps, self.keep)
+                && line.recipe == recipe
+        });
         for &digit in &self.digits {
             let pool = Pool::new([&first, &second], digit, self.keep)?;
             for &arm in &self.arms {
@@ -458,9 +467,8 @@ impl AnomalyArgs {
                     recipe.latent.prior.arm = arm;
                     recipe.seed = seed;
                     let same = |line: &Line| {
-                        line.data == self.data.to_string()
-                            && (line.steps, line.keep) == (self.steps, self.keep)
-                            && line.recipe == recipe
+                        line.recipe.latent.prior.arm == arm
+                            && line.recipe.seed == seed
                             && line.result.digit == digit
                             && line.result.budget == budget
                     };
@@ -499,15 +507,6 @@ impl AnomalyArgs {
                 }
             }
         }
-        // Lines of other recipes stay in the file, and out of the table.
-        lines.retain(|line| {
-            let mut recipe = recipe.clone();
-            recipe.latent.prior.arm = line.recipe.latent.prior.arm;
-            recipe.seed = line.recipe.seed;
-            line.data == self.data.to_string()
-                && (line.steps, line.keep) == (self.steps, self.keep)
-                && line.recipe == recipe
-        });
         self.print(&lines, budget);
         Ok(Outcome::Done)
     }

@@ -312,10 +312,7 @@ impl Session<'_, '_, '_> {
             },
         };
         // Where the disk is full, there is no log either.
-        let _ = log(
-            self.folder.path(),
-            &format!("ended: {told}").replace('\n', " "),
-        );
+        let _ = log(self.folder.path(), &format!("ended: {told}"));
         told
     }
 }

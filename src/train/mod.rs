@@ -117,7 +117,7 @@ impl Request {
             if self.intent != Intent::Export {
                 let _ = log(
                     &self.runs.join(self.run_name(system)),
-                    &format!("ended: {error}").replace('\n', " "),
+                    &format!("ended: {error}"),
                 );
             }
             Err(error)

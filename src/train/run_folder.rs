@@ -301,12 +301,13 @@ fn flush_entries(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a line to the log in a run's folder, with the time.
+/// Writes a line to the log in a run's folder, with the time; line breaks become spaces.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn log(folder: &Path, text: &str) -> Result<()> {
     let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+    let text = text.replace('\n', " ");
     append_text(folder.join("log.txt"), &format!("{time} {text}\n"))
 }
 

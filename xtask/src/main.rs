@@ -36,7 +36,9 @@ fn main() -> ExitCode {
         ["demo"] => demo(),
         ["test"] => everything(),
         ["test", "rust"] => lints_and_builds().and_then(|()| rust_tests()),
-        ["test", "web"] => web::build().and_then(|()| page_tests()),
+        ["test", "web"] => page_checks()
+            .and_then(|()| web::build())
+            .and_then(|()| browser_tests()),
         ["web"] => web::build(),
         ["takeout", file] => check_takeout(Path::new(file)),
         ["bench"] => cargo(&["run", "--release", "--quiet", "--example", "bench"]),
@@ -62,11 +64,12 @@ fn demo() -> Result {
 
 /// Compiling fills all cores; running tests and linking wasm do not, so they go side by side.
 fn everything() -> Result {
+    page_checks()?;
     lints_and_builds()?;
     let page = Meanwhile::start("web", "target/web-build.log")?;
     rust_tests()?;
     page.finish()?;
-    page_tests()
+    browser_tests()
 }
 
 /// A task of this program in a process of its own, its output in a file.
@@ -142,9 +145,14 @@ fn rust_tests() -> Result {
     web::check_features()
 }
 
-fn page_tests() -> Result {
+/// What the page's sources can be held to in seconds, before anything is compiled.
+fn page_checks() -> Result {
+    tools::npm_ci()?;
     run(tools::npm().args(["run", "check"]))?;
-    run(tools::npm().args(["test"]))?;
+    run(tools::npm().args(["test"]))
+}
+
+fn browser_tests() -> Result {
     web::check_build()?;
     // The browser's numbers are compared with these.
     cargo(&["build", "--release"])?;
