@@ -296,6 +296,39 @@ fn the_arms_are_the_same_recipe_with_one_part_left_out() {
     assert_ne!(plain_buffer[0].samples, whole[0].samples);
 }
 
+/// Two processors, three, and a processor with a graphics adapter: chains, gradients and latents of the
+/// generated come together as if one had made them.
+#[test]
+fn several_devices_train_what_one_does() {
+    let device = cpu();
+    let mut stage = stage();
+    // Batches of 16 over three devices: 6, 5 and 5.
+    stage.chains.steps = 4;
+    let with = |others: &[Device]| {
+        let mut training = Training::new(&stage, 1, &device).unwrap();
+        training.others = others.to_vec();
+        let steps = run(&stage, &mut training, 3, &device);
+        (steps, training.buffer().images().to_vec())
+    };
+    let (alone, buffer) = with(&[]);
+    let mut sets = vec![vec![device.clone()], vec![device.clone(); 2]];
+    sets.extend(devices().into_iter().skip(1).map(|(_, gpu)| vec![gpu]));
+    for others in sets {
+        let (steps, images) = with(&others);
+        for (found, expected) in steps.iter().zip(&alone) {
+            let numbers = |s: &Step| {
+                let shares = [s.displacement, s.saturated, s.nearest];
+                let losses = [s.data, s.samples, s.guidance, s.contrastive];
+                [&shares[..], &losses, &[s.shadow, s.gradient]].concat()
+            };
+            assert_close(&numbers(found), &numbers(expected), 1e-4);
+        }
+        let far = images.iter().zip(&buffer).map(|(a, b)| (a - b).abs());
+        let far = far.fold(0.0, f32::max);
+        assert!(far < 1e-3, "the buffers differ by {far} with {others:?}");
+    }
+}
+
 /// What was saved after three iterations goes on as the run that was never stopped: bit for bit.
 #[test]
 fn a_resumed_run_gives_the_uninterrupted_metrics() {

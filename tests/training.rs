@@ -431,43 +431,61 @@ fn ctrl_c_writes_a_checkpoint_and_what_follows_goes_on_from_it() {
 }
 
 #[test]
-fn a_flow_is_learned_on_two_devices_and_nothing_else_is() {
+fn the_systems_are_learned_on_two_devices_as_on_one() {
     let root = scratch("devices");
     let data = pictures(&root);
     let data = data.to_str().unwrap();
-    let train = |system, name, devices| {
+    let train = |system, name: &str, devices| {
         let mut args = vec![
             "train", system, "--data", data, "--preset", "smoke", "--name", name,
         ];
         args.extend(["--runs", ".", "--models", name, "--device", devices]);
         mixwell(&root, &args)
     };
-    let last = |name: &str| {
-        let of_flow = |l: &serde_json::Value| l["phase"] == "flow" && l["iteration"] == 8;
-        let lines = metrics(&root.join(name));
-        let line = lines.iter().find(|l| of_flow(l)).unwrap();
-        line["values"]["bits_per_dimension"].as_f64().unwrap()
-    };
-    for (name, devices) in [("one", "cpu"), ("two", "cpu,cpu")] {
-        let out = train("flow-ebm", name, devices);
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-    }
-    let (one, two) = (last("one"), last("two"));
-    assert!(
-        (one - two).abs() < 1e-4,
-        "{one} on one device, {two} on two"
-    );
-    let log = std::fs::read_to_string(root.join("two/log.txt")).unwrap();
-    assert!(log.contains("(flex), CPU"), "{log}");
-    for (devices, word) in [
-        ("cpu,cpu", "one device for clel"),
-        ("gpu:3,gpu:3", "one twice"),
+    // The systems' own numbers after some iterations, of the phase whose batches are shared.
+    for (system, phase, iteration, keys) in [
+        ("flow-ebm", "flow", 8, &["bits_per_dimension"][..]),
+        (
+            "clel",
+            "clel",
+            6,
+            &["energy_data", "energy_samples", "contrastive_loss"],
+        ),
+        (
+            "latent-prior",
+            "latent",
+            4,
+            &["reconstruction_mse", "latent_norm"],
+        ),
     ] {
-        let out = train("clel", "no", devices);
+        let numbers = |devices| {
+            let name = format!("{system}-{devices}").replace(',', "-");
+            let out = train(system, &name, devices);
+            let stderr = String::from_utf8_lossy(&out.stderr);
+            assert!(out.status.success(), "{stderr}");
+            let log = std::fs::read_to_string(root.join(&name).join("log.txt")).unwrap();
+            assert_eq!(log.contains("(flex), CPU"), devices == "cpu,cpu", "{log}");
+            let lines = metrics(&root.join(name));
+            let wanted =
+                |l: &&serde_json::Value| l["phase"] == phase && l["iteration"] == iteration;
+            let line = lines.iter().find(wanted).unwrap();
+            let values = &line["values"];
+            let numbers = keys.iter().map(|key| values[key].as_f64().unwrap());
+            numbers.collect::<Vec<_>>()
+        };
+        let (one, two) = (numbers("cpu"), numbers("cpu,cpu"));
+        for ((a, b), key) in one.iter().zip(&two).zip(keys) {
+            assert!(
+                (a - b).abs() < 1e-4 * a.abs().max(1.0),
+                "{system}'s {key}: {a} on one device, {b} on two"
+            );
+        }
+    }
+    for (system, devices, word) in [
+        ("classifier", "cpu,cpu", "one device for classifier"),
+        ("clel", "gpu:3,gpu:3", "one twice"),
+    ] {
+        let out = train(system, "no", devices);
         let stderr = String::from_utf8_lossy(&out.stderr);
         assert!(
             out.status.code() == Some(1) && stderr.contains(word),

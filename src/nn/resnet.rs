@@ -185,12 +185,24 @@ impl Normalise {
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<4> {
         let [c, h, w] = self.shape;
         let batch = x.dims()[0];
-        (x.reshape([batch, c, h, w]) - self.mean.clone()) / self.std.clone()
+        let [mean, std] = [&self.mean, &self.std].map(|t| beside(t, &x.device()));
+        (x.reshape([batch, c, h, w]) - mean) / std
     }
 
     /// From ∂E/∂y of the normalised images to ∂E/∂x.
     fn pull_back(&self, gradient: Tensor<4>) -> Tensor<4> {
-        gradient / self.std.clone()
+        let std = beside(&self.std, &gradient.device());
+        gradient / std
+    }
+}
+
+/// A constant where it is needed: a copy of a network may have gone to another device, and its
+/// constants, which are no parameters, have not gone with it.
+fn beside(constant: &Tensor<4>, device: &Device) -> Tensor<4> {
+    let device = device.clone().inner();
+    match constant.device() == device {
+        true => constant.clone(),
+        false => constant.clone().to_device(&device),
     }
 }
 

@@ -1,5 +1,5 @@
-//! One gradient on several devices: the batch is split, every device differentiates its part on a copy of
-//! the module, and the parts are added up on the first one (data parallelism, synchronous).
+//! One batch on several devices (data parallelism, synchronous): every device takes its rows, and what
+//! comes of them is brought together on the first, so that several devices learn what one does.
 //!
 //! Built from burn's own pieces (`fork`, `GradientsParams::to_device`, `GradientsAccumulator`). burn's
 //! all-reduce is not used: in 0.22 only its CUDA backend implements it.
@@ -12,74 +12,176 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use crate::{device::scalar, error::Result};
+use crate::{device::read, error::Result};
 
-/// The mean of `loss` over the rows of `x` (`[B, D]`, on a device without autodiff), and its gradient, on
-/// the module's own device. `loss` gives the mean over the rows it gets, `[1]`; `others` are further
-/// devices that take their share of the rows, as many each as the first, which takes what is left over.
+/// What `work` makes of the rows of a batch, device by device: `rows` are tensors `[B, …]` with one row
+/// each for every element of the batch, on the first device, and `work` gets the number of its first
+/// row, and its rows on its own device. `others` are further devices, with as many rows each as the
+/// first, which takes what is left over too. A batch with hardly a row for each stays on the first.
 ///
 /// # Errors
-/// [`Error::Device`](crate::Error::Device) when a device cannot be read.
-pub async fn gradient<M: Module + Send + Sync>(
-    module: &M,
-    x: Tensor<2>,
+/// The first error of `work`.
+pub async fn map<R: Send>(
+    rows: Vec<Tensor<2>>,
     others: &[Device],
-    loss: impl Fn(&M, Tensor<2>) -> Tensor<1> + Sync,
-) -> Result<(f64, GradientsParams)> {
+    work: impl AsyncFn(usize, Vec<Tensor<2>>) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
     // A page has one device, and no threads to drive others.
     #[cfg(feature = "native")]
-    if !others.is_empty() && x.dims()[0] > others.len() {
-        return shared(module, x, others, loss);
+    if !others.is_empty() && rows[0].dims()[0] > others.len() {
+        return spread(&rows, others, work);
     }
     let _ = others;
-    let mean = loss(module, x);
-    let value = scalar(mean.clone().inner()).await?;
-    Ok((value, GradientsParams::from_grads(mean.backward(), module)))
+    Ok(vec![work(0, rows).await?])
 }
 
 #[cfg(feature = "native")]
-fn shared<M: Module + Send + Sync>(
-    module: &M,
-    x: Tensor<2>,
+fn spread<R: Send>(
+    rows: &[Tensor<2>],
     others: &[Device],
-    loss: impl Fn(&M, Tensor<2>) -> Tensor<1> + Sync,
-) -> Result<(f64, GradientsParams)> {
-    let [rows, _] = x.dims();
-    let share = rows / (others.len() + 1);
-    let first = rows - share * others.len();
-    let home = x.device();
-    // Of a part: its share of the mean, and the gradient of that.
-    let part = |module: &M, x: Tensor<2>| -> Result<(f64, GradientsParams)> {
-        let weight = x.dims()[0] as f64 / rows as f64;
-        let mean = loss(module, x) * weight;
-        let value = pollster::block_on(scalar(mean.clone().inner()))?;
-        Ok((value, GradientsParams::from_grads(mean.backward(), module)))
+    work: impl AsyncFn(usize, Vec<Tensor<2>>) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let batch = rows[0].dims()[0];
+    let share = batch / (others.len() + 1);
+    let left = batch - share * others.len();
+    let part = |first: usize, count: usize| -> Vec<Tensor<2>> {
+        rows.iter()
+            .map(|t| t.clone().narrow(0, first, count))
+            .collect()
     };
+    let work = &work;
     std::thread::scope(|scope| {
         let away: Vec<_> = others
             .iter()
             .enumerate()
             .map(|(k, device)| {
-                let copy = module.clone().fork(&device.clone().autodiff());
-                let x = x.clone().narrow(0, first + k * share, share);
-                let x = x.to_device(device);
-                let (part, home) = (&part, &home);
-                scope.spawn(move || {
-                    part(&copy, x).map(|(value, parts)| (value, parts.to_device(home, &copy)))
-                })
+                let first = left + k * share;
+                let moved = part(first, share).into_iter();
+                let moved = moved.map(|t| t.to_device(device)).collect();
+                scope.spawn(move || pollster::block_on(work(first, moved)))
             })
             .collect();
-        let mut sum = GradientsAccumulator::new();
-        let (mut value, gradients) = part(module, x.clone().narrow(0, 0, first))?;
-        sum.accumulate(module, gradients);
+        let mut all = vec![pollster::block_on(work(0, part(0, left)))?];
         for thread in away {
             let part = thread.join();
-            let (v, gradients) = part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            value += v;
-            sum.accumulate(module, gradients);
+            all.push(part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
-        Ok((value, sum.grads()))
+        Ok(all)
     })
+}
+
+/// Parts of a batch, in order, as one `[B, …]`.
+pub fn together(mut parts: Vec<Tensor<2>>) -> Tensor<2> {
+    match parts.len() {
+        1 => parts.remove(0),
+        _ => Tensor::cat(parts, 0),
+    }
+}
+
+/// What an objective makes of rows.
+pub struct Part {
+    /// What is minimised, a mean over the rows, `[1]`.
+    pub loss: Tensor<1>,
+    /// Further means over the rows, `[1]` each, without autodiff.
+    pub means: Vec<Tensor<1>>,
+    /// What else is wanted of every row, without autodiff.
+    pub rows: Vec<Tensor<2>>,
+}
+
+impl From<Tensor<1>> for Part {
+    fn from(loss: Tensor<1>) -> Self {
+        Self {
+            loss,
+            means: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// What an objective made of a whole batch.
+pub struct Whole {
+    /// Mean of the loss.
+    pub loss: f64,
+    /// The further means.
+    pub means: Vec<f64>,
+    /// The rows, on the first device.
+    pub rows: Vec<Tensor<2>>,
+    /// The loss's gradient, on the module's own device.
+    pub gradients: GradientsParams,
+}
+
+/// The mean of an objective over the rows of a batch (see [`map`]; on a device without autodiff), and
+/// its gradient.
+///
+/// # Errors
+/// [`Error::Device`](crate::Error::Device) when a device cannot be read.
+pub async fn gradient<M: Module + Send + Sync>(
+    module: &M,
+    rows: Vec<Tensor<2>>,
+    others: &[Device],
+    objective: impl Fn(&M, &[Tensor<2>]) -> Part + Sync,
+) -> Result<Whole> {
+    let (batch, home) = (rows[0].dims()[0], rows[0].device());
+    let parts = map(rows, others, async |first, rows: Vec<Tensor<2>>| {
+        let (count, device) = (rows[0].dims()[0], rows[0].device());
+        let copy = (first > 0).then(|| module.clone().fork(&device.autodiff()));
+        let module = copy.as_ref().unwrap_or(module);
+        let part = objective(module, &rows);
+        // Its share of the mean, so that parts of unequal size add up.
+        let weight = count as f64 / batch as f64;
+        let loss = part.loss * weight;
+        let mut values = vec![loss.clone().inner()];
+        values.extend(part.means.into_iter().map(|mean| mean * weight));
+        let values: Vec<f32> = read(Tensor::cat(values, 0)).await?;
+        let gradients = GradientsParams::from_grads(loss.backward(), module);
+        let gradients = match &copy {
+            Some(copy) => gradients.to_device(&home, copy),
+            None => gradients,
+        };
+        let rows: Vec<_> = part.rows.into_iter().map(|t| t.to_device(&home)).collect();
+        Ok((values, gradients, rows))
+    })
+    .await?;
+    let mut parts = parts;
+    #[cfg(feature = "native")]
+    if parts.len() > 1 {
+        return Ok(sum(module, parts));
+    }
+    let (values, gradients, rows) = parts.remove(0);
+    let mut values = values.into_iter().map(f64::from);
+    Ok(Whole {
+        loss: values.next().unwrap_or(f64::NAN),
+        means: values.collect(),
+        rows,
+        gradients,
+    })
+}
+
+#[cfg(feature = "native")]
+type Share = (Vec<f32>, GradientsParams, Vec<Tensor<2>>);
+
+#[cfg(feature = "native")]
+fn sum<M: Module>(module: &M, parts: Vec<Share>) -> Whole {
+    let mut gradients = GradientsAccumulator::new();
+    let (mut values, mut rows) = (Vec::<f64>::new(), Vec::<Vec<Tensor<2>>>::new());
+    for (share, gradient, of_rows) in parts {
+        values.resize(share.len(), 0.0);
+        values
+            .iter_mut()
+            .zip(share)
+            .for_each(|(sum, v)| *sum += f64::from(v));
+        rows.resize(of_rows.len(), Vec::new());
+        rows.iter_mut()
+            .zip(of_rows)
+            .for_each(|(all, r)| all.push(r));
+        gradients.accumulate(module, gradient);
+    }
+    Whole {
+        loss: values.remove(0),
+        means: values,
+        rows: rows.into_iter().map(together).collect(),
+        gradients: gradients.grads(),
+    }
 }
 
 #[cfg(test)]
@@ -109,38 +211,93 @@ mod tests {
         )
     }
 
-    fn loss(net: &Tilt, x: Tensor<2>) -> Tensor<1> {
-        (net.forward(x) - 0.3).powi_scalar(2).mean()
+    /// Of x and what is aimed at; the outputs are wanted too.
+    fn loss(net: &Tilt, rows: &[Tensor<2>]) -> Part {
+        let [n, _] = rows[1].dims();
+        let u = net.forward(rows[0].clone());
+        Part {
+            loss: (u.clone() - rows[1].clone().reshape([n]))
+                .powi_scalar(2)
+                .mean(),
+            means: vec![u.clone().inner().mean()],
+            rows: vec![u.inner().reshape([n, 1])],
+        }
     }
 
-    /// Five steps on a batch of 22 rows, which three devices do not share evenly.
-    fn train(others: usize) -> (Vec<f64>, Vec<f64>) {
+    /// Five steps on a batch of 22 rows, which three devices do not share evenly: losses, norms of the
+    /// gradients, means of the outputs, and the last outputs.
+    fn train(others: &[Device]) -> [Vec<f64>; 4] {
         let device = Device::flex();
-        let others = vec![device.clone(); others];
         let (mut net, mut optimiser) = (net(), AdamConfig::new().init());
-        let (mut losses, mut norms) = (Vec::new(), Vec::new());
+        let (mut losses, mut norms, mut means, mut outputs) = (vec![], vec![], vec![], vec![]);
         for step in 0..5 {
-            let x = Rng::new(1).normal_tensor(Purpose::Data, step, 22, 5, &device);
-            let (value, gradients) = pollster::block_on(gradient(&net, x, &others, loss)).unwrap();
-            norms.push(pollster::block_on(gradient_norm(&net, &gradients)).unwrap());
-            losses.push(value);
-            net = optimiser.step(1e-2, net, gradients);
+            let rng = Rng::new(1);
+            let x = rng.normal_tensor(Purpose::Data, step, 22, 5, &device);
+            let aim = rng.normal_tensor(Purpose::Choice, step, 22, 1, &device);
+            let whole = pollster::block_on(gradient(&net, vec![x, aim], others, loss)).unwrap();
+            norms.push(pollster::block_on(gradient_norm(&net, &whole.gradients)).unwrap());
+            losses.push(whole.loss);
+            means.extend(whole.means);
+            outputs = values(whole.rows[0].clone());
+            net = optimiser.step(1e-2, net, whole.gradients);
         }
-        (losses, norms)
+        [losses, norms, means, outputs]
+    }
+
+    fn values(x: Tensor<2>) -> Vec<f64> {
+        let values: Vec<f32> = pollster::block_on(read(x)).unwrap();
+        values.into_iter().map(f64::from).collect()
     }
 
     #[test]
     fn several_devices_learn_what_one_does() {
-        let (alone, norms) = train(0);
-        assert!(alone[4] < alone[0] && norms.iter().all(|n| *n > 1e-3));
-        for others in [1, 2] {
-            let (losses, shared) = train(others);
-            for (a, b) in alone.iter().chain(&norms).zip(losses.iter().chain(&shared)) {
-                assert!(
-                    (a - b).abs() < 1e-5 * a.abs().max(1.0),
-                    "{a} alone, {b} with {others} more"
-                );
+        let alone = train(&[]);
+        assert!(alone[1].iter().all(|n| *n > 1e-3) && alone[3].len() == 22);
+        for others in [1, 2].map(|n| vec![Device::flex(); n]) {
+            for (a, b) in alone.iter().zip(train(&others)) {
+                assert_eq!(a.len(), b.len());
+                for (a, b) in a.iter().zip(b) {
+                    assert!(
+                        (a - b).abs() < 1e-5 * a.abs().max(1.0),
+                        "{a} alone, {b} with {others:?}"
+                    );
+                }
             }
         }
+    }
+
+    #[test]
+    fn rows_come_back_in_order_and_know_their_number() {
+        let device = Device::flex();
+        let x = Rng::new(2).normal_tensor(Purpose::Data, 0, 11, 2, &device);
+        let numbered = async |first: usize, rows: Vec<Tensor<2>>| {
+            let [n, _] = rows[0].dims();
+            let number = Tensor::<1, burn::tensor::Int>::arange(
+                first as i64..(first + n) as i64,
+                &rows[0].device(),
+            );
+            Ok(rows[0].clone() + number.float().reshape([n, 1]))
+        };
+        let run = |others: usize| {
+            let others = vec![device.clone(); others];
+            let parts = pollster::block_on(map(vec![x.clone()], &others, numbered)).unwrap();
+            (parts.len(), values(together(parts)))
+        };
+        let (one, alone) = run(0);
+        assert_eq!((one, run(3)), (1, (4, alone.clone())));
+        // Fewer rows than devices: not worth sharing.
+        assert_eq!(run(11), (1, alone));
+    }
+
+    #[test]
+    fn an_error_of_any_device_is_told() {
+        let device = Device::flex();
+        let x = Tensor::<2>::zeros([6, 1], &device);
+        let failing = async |first: usize, _: Vec<Tensor<2>>| match first {
+            0 => Ok(()),
+            _ => Err(crate::Error::invalid("rows", "others", first, "do nothing")),
+        };
+        let done = pollster::block_on(map(vec![x], &[device.clone()], failing));
+        assert!(done.unwrap_err().to_string().contains("rows"));
     }
 }

@@ -71,6 +71,7 @@ pub struct Run {
     rng: Rng,
     device: Device,
     chains: usize,
+    first: u32,
     point: Point,
     memory: Option<Tensor<2>>,
     before: Option<Before>,
@@ -151,6 +152,7 @@ impl Run {
             sampler,
             rng,
             chains,
+            first: 0,
             transitions: 0,
             gradients: 0.0,
             adapters: accept
@@ -164,6 +166,12 @@ impl Run {
         };
         run.upload_steps();
         Ok(run)
+    }
+
+    /// Numbers the chains from `first` on instead of 0: a part of a batch, walked apart from the
+    /// others, draws the numbers that it would have drawn among them.
+    pub fn numbered_from(self, first: u32) -> Self {
+        Self { first, ..self }
     }
 
     /// Number of chains B.
@@ -287,7 +295,7 @@ impl Run {
             rng: &self.rng,
             step: self.transitions,
             device: &self.device,
-            first_chain: 0,
+            first_chain: self.first,
             blocks: self.sampler.rows_per_chain(),
         };
         let done = self.sampler.transition(
@@ -535,7 +543,7 @@ impl Run {
             rng: &self.rng,
             step: before.transition,
             device: &self.device,
-            first_chain: chain as u32,
+            first_chain: self.first + chain as u32,
             blocks: rungs,
         };
         let memory = before.memory.clone().map(rows);

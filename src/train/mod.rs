@@ -84,7 +84,7 @@ impl Request {
                 "device",
                 format!("one device for {system}"),
                 n + 1,
-                "only the flow of flow-ebm is learned on several; give every run a device of its own",
+                "flow-ebm, clel and latent-prior are learned on several; give every run of others a device of its own",
             )),
         }
     }

@@ -29,6 +29,7 @@ use crate::{
         gradient::gradient_norm,
         layers::Init,
         resnet::{EnergyNet, EnergyNetConfig, FrozenEnergyNet},
+        shards::{self, Part},
     },
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig},
@@ -141,6 +142,9 @@ pub struct Training {
     device: Device,
     /// Iterations done.
     pub iteration: u64,
+    /// Further devices that share the chains and the gradient of the energy's objective. The encoder
+    /// learns on the first alone: the statistics of its batches and its loss are of whole batches.
+    pub others: Vec<Device>,
 }
 
 /// Streams of randomness of one iteration.
@@ -196,6 +200,7 @@ impl Training {
             seed,
             device: device.clone(),
             iteration: 0,
+            others: Vec::new(),
         })
     }
 
@@ -233,25 +238,31 @@ impl Training {
         if stage.buffer_augmentation {
             x = self.view(stage, x, Stream::Start);
         }
-        let target = Arc::new(MarginalEnergy::new(net, stage.energy.shape));
-        let chains = self.stream(Stream::Chains);
-        let mut run = Run::new(target, &stage.chains.sampler(), chains, x.clone())?;
-        let draws = run.advance(stage.chains.steps).await?;
-        let end = run.states();
+        let (config, chains) = (stage.chains.sampler(), self.stream(Stream::Chains));
+        let parts = shards::map(vec![x.clone()], &self.others, async |first, mut rows| {
+            let x: Tensor<2> = rows.remove(0);
+            let net = net.clone().to_device(&x.device());
+            let target = Arc::new(MarginalEnergy::new(net, stage.energy.shape));
+            let mut run = Run::new(target, &config, chains, x)?.numbered_from(first as u32);
+            let draws = run.advance(stage.chains.steps).await?;
+            let accept = draws.iter().flat_map(|d| &d.accept);
+            let accept: f64 = accept.map(|&a| f64::from(a)).sum();
+            Ok((run.states().to_device(&self.device), accept))
+        })
+        .await?;
+        let (ends, accept): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let end = shards::together(ends);
         let displacement = (end.clone() - x).powi_scalar(2).mean().sqrt();
         let values: Vec<f32> = read(end.clone()).await?;
         let edge = values.iter().filter(|&&v| v <= 0.0 || v >= 1.0).count();
         self.buffer.put(&slots, &values, &rng);
-        let accept: Vec<f64> = draws
-            .iter()
-            .flat_map(|d| d.accept.iter().map(|&a| f64::from(a)))
-            .collect();
+        let tests = (slots.len() * stage.chains.steps).max(1);
         Ok((
             end,
             [
                 scalar(displacement).await?,
                 edge as f64 / values.len() as f64,
-                accept.iter().sum::<f64>() / accept.len().max(1) as f64,
+                accept.iter().sum::<f64>() / tests as f64,
             ],
         ))
     }
@@ -264,43 +275,52 @@ impl Training {
     pub async fn step(&mut self, stage: &Stage, x: Tensor<2>) -> Result<Step> {
         let (negatives, [displacement, saturated, shadow]) = self.negatives(stage).await?;
         let [n, _] = x.dims();
-        let [m, _] = negatives.dims();
-        let features = self
-            .net
-            .features(Tensor::cat(vec![x.clone(), negatives], 0));
-        let data = features.clone().narrow(0, 0, n);
-        let samples = features.narrow(0, n, m);
         let targets = self.encoder.as_ref().map(|encoder| {
             // The batch's statistics, as the authors; the running ones are fed by the views below.
             let mut plain = encoder.valid();
             plain.latent_train(self.view(stage, x.clone(), Stream::Target))
         });
-        let guidance = targets.map(|z| (self.net.project(data.clone()), z));
         let weights = Weights {
             alpha: stage.alpha,
             beta: stage.beta,
         };
-        let generated = self.net.project(samples.clone()).inner();
-        let loss = energy_loss(data, samples, guidance, weights);
+        let mut rows = vec![x.clone(), negatives];
+        rows.extend(targets);
+        let objective = |net: &EnergyNet, rows: &[Tensor<2>]| {
+            let [n, _] = rows[0].dims();
+            let features = net.features(Tensor::cat(rows[..2].to_vec(), 0));
+            let data = features.clone().narrow(0, 0, n);
+            let samples = features.narrow(0, n, n);
+            let targets = rows.get(2).cloned();
+            let guidance = targets.map(|z| (net.project(data.clone()), z));
+            let generated = net.project(samples.clone()).inner();
+            let loss = energy_loss(data, samples, guidance, weights);
+            let means = [loss.data, loss.samples, loss.guidance];
+            Part {
+                loss: loss.total,
+                means: means.map(Tensor::inner).to_vec(),
+                rows: vec![generated],
+            }
+        };
+        let mut whole = shards::gradient(&self.net, rows, &self.others, objective).await?;
         let mut step = Step {
-            data: scalar(loss.data.clone().inner()).await?,
-            samples: scalar(loss.samples.clone().inner()).await?,
-            guidance: scalar(loss.guidance.clone().inner()).await?,
+            data: whole.means[0],
+            samples: whole.means[1],
+            guidance: whole.means[2],
             contrastive: 0.0,
             nearest: 0.0,
             displacement,
             saturated,
             shadow,
-            gradient: 0.0,
+            gradient: gradient_norm(&self.net, &whole.gradients).await?,
         };
         // Before either optimiser takes a step: no checkpoint may hold weights that are no numbers.
         self.check(&step)?;
-        let grads = GradientsParams::from_grads(loss.total.backward(), &self.net);
-        step.gradient = gradient_norm(&self.net, &grads).await?;
-        self.check(&step)?;
+        let generated = whole.rows.remove(0);
         let warm = (self.iteration + 1) as f64 / stage.warmup.max(1) as f64;
         let rate = stage.learning_rate * warm.min(1.0);
-        self.net = self.net_optimiser.step(rate, self.net.clone(), grads);
+        let net = self.net.clone();
+        self.net = self.net_optimiser.step(rate, net, whole.gradients);
         self.average.update(&self.net);
 
         if let Some(mut encoder) = self.encoder.take() {

@@ -243,7 +243,7 @@ impl Guided {
         recipe: &Recipe,
         correction: &Correction,
         data: &Arc<Dataset>,
-        device: &Device,
+        (device, others): (&Device, &[Device]),
     ) -> Result<Self> {
         let mut stage = recipe.clel.clone();
         stage.learning_rate *= correction.learning_rate;
@@ -252,8 +252,10 @@ impl Guided {
         stage.chains.drift *= correction.step_size.powi(2);
         stage.chains.noise *= correction.step_size;
         let seed = correction.seed(recipe.seed);
+        let mut training = Training::new(&stage, recipe.seed, device)?.reseeded(seed);
+        training.others = others.to_vec();
         Ok(Self {
-            training: Training::new(&stage, recipe.seed, device)?.reseeded(seed),
+            training,
             batches: Batches::new(data, seed, stage.batch, 8, device),
             stage,
             device: device.clone(),
@@ -381,7 +383,6 @@ fn check(recipe: &Recipe) -> Result<()> {
 
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
-    request.one_device("clel")?;
     let run = request.run_name("clel");
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let recipe = choose_recipe(request, &folder, PRESETS)?;
@@ -413,7 +414,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         stage.iterations,
         resumed,
         &watch,
-        &mut |correction| Guided::new(&recipe, correction, &data, &device),
+        &mut |correction| Guided::new(&recipe, correction, &data, (&device, &request.others)),
     )?;
     let chains = guided.stage.chains;
     let training = guided.training;

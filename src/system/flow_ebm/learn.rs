@@ -20,7 +20,7 @@ use crate::{
         flow::{Flow, FlowConfig, TrainableFlow, log_normal, to_channels_last},
         gradient::gradient_norm,
         layers::Init,
-        shards::gradient,
+        shards::{Part, gradient},
         tilt::{Tilt, TiltConfig},
     },
     rng::{Purpose, Rng},
@@ -141,10 +141,12 @@ impl FlowTraining {
     pub async fn step(&mut self, stage: &FlowStage, x: Tensor<2>) -> Result<FlowStep> {
         let dim = self.config.dim() as f64;
         let shape = self.config.shape;
-        let loss = |flow: &TrainableFlow, x: Tensor<2>| {
-            flow.log_prob(to_channels_last(x, shape)).mean() / -dim
+        let loss = |flow: &TrainableFlow, rows: &[Tensor<2>]| {
+            let x = to_channels_last(rows[0].clone(), shape);
+            Part::from(flow.log_prob(x).mean() / -dim)
         };
-        let (value, grads) = gradient(&self.flow, x, &self.others, loss).await?;
+        let whole = gradient(&self.flow, vec![x], &self.others, loss).await?;
+        let (value, grads) = (whole.loss, whole.gradients);
         if !value.is_finite() {
             return Err(Error::Diverged {
                 problem: format!("the flow's loss is {value} at iteration {}", self.iteration),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::{
     module::Module,
-    optim::{AdamConfig, GradientsParams, ModuleOptimizer},
+    optim::{AdamConfig, ModuleOptimizer},
     tensor::{Device, Tensor},
 };
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ use crate::{
         generator::{Generator, GeneratorConfig, LatentEncoder},
         gradient::gradient_norm,
         layers::Init,
+        shards::{self, Part},
         tilt::Tilt,
     },
     rng::{Purpose, Rng},
@@ -146,6 +147,9 @@ pub struct Training {
     device: Device,
     /// Iterations done.
     pub iteration: u64,
+    /// Further devices that share the inference of latents and the generator's gradient. The prior's
+    /// small networks learn on the first alone.
+    pub others: Vec<Device>,
 }
 
 impl Training {
@@ -169,6 +173,7 @@ impl Training {
             seed,
             device: device.clone(),
             iteration: 0,
+            others: Vec::new(),
         })
     }
 
@@ -190,44 +195,60 @@ impl Training {
     /// [`Error::Diverged`] when a loss is not finite; [`Error::Device`] when the device cannot be read.
     pub async fn step(&mut self, stage: &LatentStage, x: Tensor<2>) -> Result<Step> {
         let [batch, dim] = x.dims();
-        let [c, h, w] = stage.generator.shape;
-        let image = x.clone().reshape([batch, c, h, w]) * 2.0 - 1.0;
         let frozen = self.prior.prior();
         let rng = Rng::new(self.seed).derived(Purpose::Posterior, self.iteration);
-        let (latents, penalty, shadow) = match &self.nets.encoder {
+        // Latents inferred beforehand, or what the encoder makes them of.
+        let (given, shadow) = match &self.nets.encoder {
             None => {
                 let net = self.nets.generator.valid();
-                let (z, shadow) = short_run(stage, net, frozen, x, &rng).await?;
-                (z, None, shadow)
+                let walk = (net, &frozen[..], &self.others[..]);
+                short_run(stage, walk, x.clone(), &rng).await?
             }
-            Some(encoder) => {
-                let (mean, log_variance) = encoder.forward(image.clone());
+            Some(_) => {
                 let noise = normals(&rng, batch, stage.generator.latent, &self.device);
-                let z = mean.clone() + (log_variance.clone() * 0.5).exp() * noise;
-                let kl = LatentEncoder::divergence(&mean, &log_variance);
-                let penalty = (kl + tilt_of(&frozen, &z)).mean();
-                (z, Some(penalty), f64::NAN)
+                (noise, f64::NAN)
             }
         };
-        let plain = match &penalty {
-            Some(_) => latents.clone().inner(),
-            None => latents.clone(),
+        let objective = |nets: &Nets, rows: &[Tensor<2>]| {
+            let (x, given) = (rows[0].clone(), rows[1].clone());
+            let [batch, _] = x.dims();
+            let [c, h, w] = stage.generator.shape;
+            let image = x.reshape([batch, c, h, w]) * 2.0 - 1.0;
+            let (latents, penalty) = match &nets.encoder {
+                None => (given, None),
+                Some(encoder) => {
+                    let (mean, log_variance) = encoder.forward(image.clone());
+                    let z = mean.clone() + (log_variance.clone() * 0.5).exp() * given;
+                    let kl = LatentEncoder::divergence(&mean, &log_variance);
+                    let tilt = tilt_of(&on(&frozen, &image.device()), &z);
+                    (z, Some((kl + tilt).mean()))
+                }
+            };
+            let rows = match &penalty {
+                None => vec![latents.clone()],
+                Some(_) => vec![latents.clone().inner()],
+            };
+            let error = nets.generator.forward(latents) - image;
+            let error = error.powi_scalar(2).sum() / batch as f64;
+            let loss = error.clone() / (2.0 * stage.sigma * stage.sigma);
+            Part {
+                loss: match penalty {
+                    Some(penalty) => loss + penalty,
+                    None => loss,
+                },
+                means: vec![error.inner()],
+                rows,
+            }
         };
-        let prior = if self.iteration >= stage.warmup {
-            self.prior.step(plain.clone()).await?
-        } else {
-            RatioStep::NONE
-        };
-        let error = (self.nets.generator.forward(latents) - image)
-            .powi_scalar(2)
-            .sum()
-            / batch as f64;
+        let rows = vec![x, given];
+        let mut whole = shards::gradient(&self.nets, rows, &self.others, objective).await?;
+        let latents = whole.rows.remove(0);
         let mut step = Step {
-            mse: scalar(error.clone().inner()).await? / (4.0 * dim as f64),
-            norm: scalar(plain.powi_scalar(2).mean()).await?,
+            mse: whole.means[0] / (4.0 * dim as f64),
+            norm: scalar(latents.clone().powi_scalar(2).mean()).await?,
             shadow,
-            prior,
-            gradient: 0.0,
+            prior: RatioStep::NONE,
+            gradient: gradient_norm(&self.nets, &whole.gradients).await?,
         };
         if !(step.mse.is_finite() && step.norm.is_finite()) {
             return Err(Error::Diverged {
@@ -238,15 +259,12 @@ impl Training {
                 fix: "resume with a lower latent.learning_rate or posterior.step_size".into(),
             });
         }
-        let mut loss = error / (2.0 * stage.sigma * stage.sigma);
-        if let Some(penalty) = penalty {
-            loss = loss + penalty;
+        if self.iteration >= stage.warmup {
+            step.prior = self.prior.step(latents).await?;
         }
-        let grads = GradientsParams::from_grads(loss.backward(), &self.nets);
-        step.gradient = gradient_norm(&self.nets, &grads).await?;
         self.nets = self
             .optimiser
-            .step(stage.learning_rate, self.nets.clone(), grads);
+            .step(stage.learning_rate, self.nets.clone(), whole.gradients);
         self.average.update(&self.nets);
         self.iteration += 1;
         Ok(step)
@@ -265,8 +283,9 @@ impl Training {
         let nets = self.average.average();
         match &nets.encoder {
             None => {
-                let net = nets.generator.clone();
-                Ok(short_run(stage, net, self.prior.prior(), x, &rng).await?.0)
+                let frozen = self.prior.prior();
+                let walk = (nets.generator.clone(), &frozen[..], &self.others[..]);
+                Ok(short_run(stage, walk, x, &rng).await?.0)
             }
             Some(encoder) => {
                 let [c, h, w] = stage.generator.shape;
@@ -298,30 +317,99 @@ fn normals(rng: &Rng, batch: usize, latent: usize, device: &Device) -> Tensor<2>
     rng.normal_tensor(Purpose::Start, 0, batch, latent, device)
 }
 
-/// Short-run Langevin on the posterior from N(0, I); its end, and the shadow acceptance.
+/// Copies of frozen networks on a device.
+fn on(ratios: &[Tilt], device: &Device) -> Vec<Tilt> {
+    let device = device.clone().inner();
+    let copy = |ratio: &Tilt| ratio.clone().to_device(&device);
+    ratios.iter().map(copy).collect()
+}
+
+/// Short-run Langevin on the posterior from N(0, I), on all devices; its end, and the shadow
+/// acceptance.
 async fn short_run(
     stage: &LatentStage,
-    generator: Generator,
-    ratios: Vec<Tilt>,
+    (generator, ratios, others): (Generator, &[Tilt], &[Device]),
     x: Tensor<2>,
     rng: &Rng,
 ) -> Result<(Tensor<2>, f64)> {
-    let start = normals(rng, x.dims()[0], stage.generator.latent, &x.device());
-    let target = Arc::new(PosteriorEnergy {
-        generator,
-        ratios,
-        images: x,
-        sigma: stage.sigma,
-    });
+    let (images, home) = (x.dims()[0], x.device());
+    let start = normals(rng, images, stage.generator.latent, &home);
     let config = SamplerConfig {
         sampler: "ula".into(),
         step_size: Some(stage.posterior.step_size),
         warmup: 0,
         ..SamplerConfig::default()
     };
-    let mut run = Run::new(target, &config, *rng, start)?;
-    let draws = run.advance(stage.posterior.steps).await?;
-    let count = draws.iter().map(|d| d.accept.len()).sum::<usize>().max(1) as f64;
-    let shadow = draws.iter().flat_map(|d| &d.accept).map(|&a| f64::from(a));
-    Ok((run.states(), shadow.sum::<f64>() / count))
+    let parts = shards::map(vec![x, start], others, async |first, mut rows| {
+        let (images, start): (_, Tensor<2>) = (rows.remove(0), rows.remove(0));
+        let device = start.device();
+        let target = Arc::new(PosteriorEnergy {
+            generator: generator.clone().to_device(&device),
+            ratios: on(ratios, &device),
+            images,
+            sigma: stage.sigma,
+        });
+        let mut run = Run::new(target, &config, *rng, start)?.numbered_from(first as u32);
+        let draws = run.advance(stage.posterior.steps).await?;
+        let shadow = draws.iter().flat_map(|d| &d.accept);
+        let shadow: f64 = shadow.map(|&a| f64::from(a)).sum();
+        Ok((run.states().to_device(&home), shadow))
+    })
+    .await?;
+    let (ends, shadow): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let count = (images * stage.posterior.steps).max(1) as f64;
+    Ok((shards::together(ends), shadow.iter().sum::<f64>() / count))
+}
+
+#[cfg(all(test, feature = "native"))]
+mod tests {
+    use super::*;
+    use crate::system::latent_prior::train::PRESETS;
+
+    /// Both ways of inference, with a prior that has begun to learn.
+    #[test]
+    fn several_devices_learn_what_one_does() {
+        let (_, smoke) = PRESETS.iter().find(|(name, _)| *name == "smoke").unwrap();
+        let device = Device::flex();
+        let gpu = std::env::var_os("MIXWELL_NO_GPU")
+            .is_none()
+            .then(|| Device::wgpu(burn::tensor::DeviceKind::DefaultDevice));
+        for kind in [PosteriorKind::Langevin, PosteriorKind::Encoder] {
+            let mut stage = smoke().latent;
+            stage.posterior.kind = kind;
+            let dim = stage.generator.shape.iter().product();
+            let learn = |others: &[Device]| {
+                let mut training = Training::new(&stage, 1, &device).unwrap();
+                training.others = others.to_vec();
+                let mut seen = Vec::new();
+                for i in 0..5 {
+                    let x = Rng::new(3).uniform_rows(Purpose::Data, i, 0, 8, dim, &device);
+                    let s = pollster::block_on(training.step(&stage, x)).unwrap();
+                    seen.extend([s.mse, s.norm, s.gradient]);
+                    // Not-a-number is not there.
+                    let sometimes = [s.shadow, s.prior.loss, s.prior.acceptance];
+                    seen.extend(sometimes.into_iter().filter(|v| v.is_finite()));
+                }
+                let x = Rng::new(3).uniform_rows(Purpose::Data, 9, 0, 8, dim, &device);
+                let z = pollster::block_on(training.infer(&stage, x, 1)).unwrap();
+                let z: Vec<f32> = pollster::block_on(crate::device::read(z)).unwrap();
+                seen.extend(z.into_iter().map(f64::from));
+                seen
+            };
+            let alone = learn(&[]);
+            assert!(alone.len() > 20 && alone.iter().all(|v| v.is_finite()));
+            let mut sets = vec![vec![device.clone()], vec![device.clone(); 2]];
+            sets.extend(gpu.clone().map(|gpu| vec![gpu]));
+            for others in sets {
+                let several = learn(&others);
+                assert_eq!(several.len(), alone.len());
+                for (a, b) in alone.iter().zip(&several) {
+                    assert!(
+                        (a - b).abs() < 1e-4 * a.abs().max(1.0),
+                        "{kind:?}: {a} alone, {b} with {others:?}"
+                    );
+                }
+            }
+        }
+    }
 }

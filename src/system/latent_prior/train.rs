@@ -275,14 +275,15 @@ impl Staged {
         correction: &Correction,
         data: &Arc<Dataset>,
         held_out: &Tensor<2>,
-        device: &Device,
+        (device, others): (&Device, &[Device]),
     ) -> Result<Self> {
         let mut stage = recipe.latent.clone();
         stage.learning_rate *= correction.learning_rate;
         stage.prior.learning_rate *= correction.learning_rate;
         stage.posterior.step_size *= correction.step_size;
         let seed = correction.seed(recipe.seed);
-        let training = Training::new(&stage, recipe.seed, device)?.reseeded(seed);
+        let mut training = Training::new(&stage, recipe.seed, device)?.reseeded(seed);
+        training.others = others.to_vec();
         Ok(Self {
             number: training.prior.stage(),
             training,
@@ -382,7 +383,6 @@ impl Learner for Staged {
 
 /// Trains from the command line; returns the model's folder.
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
-    request.one_device(NAME)?;
     let run = request.run_name(NAME);
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;
     let recipe = choose_recipe(request, &folder, PRESETS)?;
@@ -405,6 +405,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let order: Vec<usize> = (0..held_out.count).collect();
     let held_out = data::images(&held_out, &order, &device);
     let train = Arc::new(train);
+    let devices = (&device, &request.others[..]);
     let watch = Watch {
         guard: recipe.guard.clone(),
         health: recipe.health.clone(),
@@ -416,7 +417,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         stage.iterations,
         resumed,
         &watch,
-        &mut |correction| Staged::new(&recipe, correction, &train, &held_out, &device),
+        &mut |correction| Staged::new(&recipe, correction, &train, &held_out, devices),
     )?;
     // After the last checkpoint: a run that goes on with more iterations goes on with its stage.
     let mut training = staged.training;
