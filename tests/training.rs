@@ -442,21 +442,16 @@ fn the_systems_are_learned_on_two_devices_as_on_one() {
         args.extend(["--runs", ".", "--models", name, "--device", devices]);
         mixwell(&root, &args)
     };
-    // The systems' own numbers after some iterations, of the phase whose batches are shared.
-    for (system, phase, iteration, keys) in [
-        ("flow-ebm", "flow", 8, &["bits_per_dimension"][..]),
-        (
-            "clel",
-            "clel",
-            6,
-            &["energy_data", "energy_samples", "contrastive_loss"],
-        ),
-        (
-            "latent-prior",
-            "latent",
-            4,
-            &["reconstruction_mse", "latent_norm"],
-        ),
+    // The systems' own numbers at the end of each phase.
+    type Phase = (&'static str, u64, &'static [&'static str]);
+    let flow: Phase = ("flow", 8, &["bits_per_dimension"]);
+    let tilt: Phase = ("tilt", 6, &["tilt_data", "tilt_samples"]);
+    let losses = &["energy_data", "energy_samples", "contrastive_loss"];
+    let held_out = &["held_out_loss", "held_out_accuracy"];
+    for (system, phases) in [
+        ("flow-ebm", vec![flow, tilt]),
+        ("clel", vec![("clel", 6, losses)]),
+        ("latent-prior", vec![("latent", 10, held_out)]),
     ] {
         let numbers = |devices| {
             let name = format!("{system}-{devices}").replace(',', "-");
@@ -466,18 +461,22 @@ fn the_systems_are_learned_on_two_devices_as_on_one() {
             let log = std::fs::read_to_string(root.join(&name).join("log.txt")).unwrap();
             assert_eq!(log.contains("(flex), CPU"), devices == "cpu,cpu", "{log}");
             let lines = metrics(&root.join(name));
-            let wanted =
-                |l: &&serde_json::Value| l["phase"] == phase && l["iteration"] == iteration;
-            let line = lines.iter().find(wanted).unwrap();
-            let values = &line["values"];
-            let numbers = keys.iter().map(|key| values[key].as_f64().unwrap());
-            numbers.collect::<Vec<_>>()
+            let mut numbers = Vec::new();
+            for (phase, iteration, keys) in &phases {
+                let wanted =
+                    |l: &&serde_json::Value| l["phase"] == *phase && l["iteration"] == *iteration;
+                let line = lines.iter().find(wanted).unwrap();
+                numbers.extend(
+                    keys.iter()
+                        .map(|k| (*k, line["values"][k].as_f64().unwrap())),
+                );
+            }
+            numbers
         };
-        let (one, two) = (numbers("cpu"), numbers("cpu,cpu"));
-        for ((a, b), key) in one.iter().zip(&two).zip(keys) {
+        for ((key, one), (_, two)) in numbers("cpu").into_iter().zip(numbers("cpu,cpu")) {
             assert!(
-                (a - b).abs() < 1e-4 * a.abs().max(1.0),
-                "{system}'s {key}: {a} on one device, {b} on two"
+                (one - two).abs() < 1e-4 * one.abs().max(1.0),
+                "{system}'s {key}: {one} on one device, {two} on two"
             );
         }
     }

@@ -16,6 +16,8 @@ mod mixture;
 #[cfg(feature = "native")]
 pub mod posterior;
 mod rings;
+#[cfg(feature = "native")]
+mod shared;
 mod squiggle;
 
 pub(crate) use density::spread;
@@ -24,6 +26,8 @@ pub use eight_schools::EightSchools;
 pub use gaussian::Gaussian;
 pub use inpainting::Inpainting;
 pub use mixture::{Drawing, Mixture};
+#[cfg(feature = "native")]
+pub use shared::Shared;
 
 use std::sync::Arc;
 
@@ -119,6 +123,17 @@ pub struct Point {
 }
 
 impl Point {
+    /// The same on another device.
+    #[cfg(feature = "native")]
+    fn to_device(&self, device: &Device) -> Self {
+        Self {
+            x: self.x.clone().to_device(device),
+            energy: self.energy.clone().to_device(device),
+            gradient: self.gradient.clone().to_device(device),
+            observed: self.observed.clone().map(|t| t.to_device(device)),
+        }
+    }
+
     /// Takes `other` where `mask` (`[B]`) is true, `self` elsewhere. Selection, not arithmetic, so
     /// that a rejected non-finite proposal leaves no trace.
     pub fn select(self, other: Self, mask: Tensor<1, burn::tensor::Bool>) -> Self {

@@ -597,6 +597,29 @@ impl Flow {
         &self.config
     }
 
+    /// A copy on another device.
+    #[cfg(feature = "native")]
+    pub fn to_device(&self, device: &burn::tensor::Device) -> Self {
+        let step = |step: &Step| Step {
+            affine: Affine {
+                matrix: step.affine.matrix.clone().to_device(device),
+                bias: step.affine.bias.clone().to_device(device),
+                inverse: step.affine.inverse.clone().to_device(device),
+                log_det: step.affine.log_det,
+            },
+            coupling: step.coupling.clone().to_device(device),
+        };
+        let level = |level: &Level| Level {
+            steps: level.steps.iter().map(step).collect(),
+            split: level.split.clone().map(|split| split.to_device(device)),
+            squeeze: level.squeeze,
+        };
+        Self {
+            levels: self.levels.iter().map(level).collect(),
+            config: self.config.clone(),
+        }
+    }
+
     /// x (`[B, D]`, flattened `[C, H, W]` images) → z (`[B, D]`) and log|det ∂z/∂x| (`[B]`).
     pub fn forward(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
         let [c, height, width] = self.config.shape;

@@ -249,7 +249,8 @@ impl Training {
             let accept: f64 = accept.map(|&a| f64::from(a)).sum();
             Ok((run.states().to_device(&self.device), accept))
         })
-        .await?;
+        .await;
+        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
         let (ends, accept): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let end = shards::together(ends);
         let displacement = (end.clone() - x).powi_scalar(2).mean().sqrt();

@@ -12,8 +12,11 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 use super::{FlowEbm, LatentEnergy, Projection};
+#[cfg(feature = "native")]
+use crate::energy::Shared;
 use crate::{
     device::scalar,
+    energy::Energy,
     error::{Error, Result},
     nn::{
         ema::Ema,
@@ -194,6 +197,10 @@ pub struct TiltTraining {
     pub iteration: u64,
     /// Whether the gradient's norm is measured: one more value to read.
     pub watched: bool,
+    /// Further devices that share the chains' work, and the model there; its tilt is replaced at every
+    /// iteration. The tilt's own gradient, one evaluation of a small network, stays on the first.
+    #[cfg(feature = "native")]
+    away: Vec<(Device, FlowEbm)>,
 }
 
 /// What one iteration of the tilt saw.
@@ -247,7 +254,36 @@ impl TiltTraining {
             seed,
             iteration: 0,
             watched: false,
+            #[cfg(feature = "native")]
+            away: Vec::new(),
         })
+    }
+
+    /// Shares the chains' work with further devices from the next step on.
+    #[cfg(feature = "native")]
+    pub fn share(mut self, others: &[Device]) -> Self {
+        let model = self.model();
+        let copy = |device: &Device| (device.clone(), model.to_device(device));
+        self.away = others.iter().map(copy).collect();
+        self
+    }
+
+    /// The latent target under the tilt as it is now, on all devices.
+    fn target(&self) -> Result<Arc<dyn Energy>> {
+        let tilt = self.tilt.valid();
+        #[cfg(feature = "native")]
+        if !self.away.is_empty() {
+            let copy = |(device, model): &(Device, FlowEbm)| {
+                let tilt = tilt.clone().to_device(device);
+                let target = latent(&model.flow, tilt, &model.projection);
+                (device.clone(), target as Arc<dyn Energy>)
+            };
+            let away = self.away.iter().map(copy).collect();
+            let home = self.chains.point().x.device();
+            let here = latent(&self.flow, tilt.clone(), &self.projection);
+            return Ok(Arc::new(Shared::new((home, here), away)?));
+        }
+        Ok(latent(&self.flow, tilt, &self.projection))
     }
 
     /// One step of Adam: data `[B, D]` down, chain samples up.
@@ -256,8 +292,7 @@ impl TiltTraining {
     /// [`Error::Diverged`] when an energy is not finite, [`Error::Device`] when the device cannot be
     /// read.
     pub async fn step(&mut self, stage: &TiltStage, x: Tensor<2>) -> Result<TiltStep> {
-        self.chains
-            .retarget(latent(&self.flow, self.tilt.valid(), &self.projection))?;
+        self.chains.retarget(self.target()?)?;
         let draws = self.chains.advance(stage.transitions).await?;
         let count = draws.iter().map(|d| d.accept.len()).sum::<usize>() as f64;
         let acceptance = draws

@@ -138,6 +138,19 @@ impl FlowEbm {
         })
     }
 
+    /// A copy on another device.
+    #[cfg(feature = "native")]
+    fn to_device(&self, device: &burn::tensor::Device) -> Self {
+        Self {
+            flow: self.flow.to_device(device),
+            tilt: self.tilt.clone().to_device(device),
+            projection: Projection {
+                mean: self.projection.mean.clone().to_device(device),
+                directions: self.projection.directions.clone().to_device(device),
+            },
+        }
+    }
+
     fn observed(&self, tilt: &Tensor<1>, x: &Tensor<2>) -> Tensor<2> {
         let [batch] = tilt.dims();
         let u = tilt.clone().inner().reshape([batch, 1]);

@@ -418,7 +418,7 @@ impl Tilted {
         flow: &Flow,
         projection: &Projection,
         data: &Arc<Dataset>,
-        device: &Device,
+        (device, others): (&Device, &[Device]),
     ) -> Result<Self> {
         let mut stage = recipe.tilt.clone();
         stage.learning_rate *= correction.learning_rate;
@@ -426,7 +426,8 @@ impl Tilted {
         let (flow, projection) = (flow.clone(), projection.clone());
         let (decay, begin) = (recipe.ema_decay, recipe.seed);
         let mut training = TiltTraining::new(&stage, decay, begin, flow, projection, device)?
-            .corrected(seed, correction.step_size);
+            .corrected(seed, correction.step_size)
+            .share(others);
         training.watched = true;
         Ok(Self {
             training,
@@ -564,8 +565,9 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
 
     // Stage 2.
     let projection = principal_components(&train_data, recipe.bits, &device);
+    let devices = (&device, &request.others[..]);
     let learner = session.drive("tilt", recipe.tilt.iterations, in_tilt, &watch, &mut |c| {
-        Tilted::new(&recipe, c, &flow, &projection, &train_data, &device)
+        Tilted::new(&recipe, c, &flow, &projection, &train_data, devices)
     })?;
     let training = learner.training;
 
@@ -841,6 +843,48 @@ mod tests {
         let mut resumed = new().load(&folder, 2, 0.9).unwrap();
         assert_eq!(run(&mut resumed, 6), seen[6..]);
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// The chains' work on two processors, three, and a processor with a graphics adapter.
+    #[test]
+    fn a_tilt_is_learned_on_several_devices_as_on_one() {
+        let device = Device::flex();
+        let (flow_stage, tilt_stage) = stages();
+        let mut flow = FlowTraining::new(&flow_stage, 0.9, 1, data(0, &device)).unwrap();
+        while flow.iteration < 8 {
+            let x = data(flow.iteration, &device);
+            pollster::block_on(flow.step(&flow_stage, x)).unwrap();
+        }
+        let flow = pollster::block_on(flow.frozen()).unwrap();
+        let learn = |others: &[Device]| {
+            let projection =
+                Projection::new(Tensor::zeros([16], &device), Tensor::ones([16, 1], &device));
+            let mut t = TiltTraining::new(&tilt_stage, 0.9, 1, flow.clone(), projection, &device)
+                .unwrap()
+                .share(others);
+            t.watched = true;
+            let mut seen = Vec::new();
+            for i in 0..6 {
+                let step = pollster::block_on(t.step(&tilt_stage, data(i, &device))).unwrap();
+                let acceptance = [step.acceptance, step.step_size, step.gradient.unwrap()];
+                seen.extend([[step.data, step.samples].as_slice(), &acceptance].concat());
+            }
+            seen
+        };
+        let alone = learn(&[]);
+        assert!(alone.iter().all(|v| v.is_finite()));
+        let mut sets = vec![vec![device.clone()], vec![device.clone(); 2]];
+        if std::env::var_os("MIXWELL_NO_GPU").is_none() {
+            sets.push(vec![Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)]);
+        }
+        for others in sets {
+            for (a, b) in alone.iter().zip(learn(&others)) {
+                assert!(
+                    (a - b).abs() < 1e-4 * a.abs().max(1.0),
+                    "{a} alone, {b} with {others:?}"
+                );
+            }
+        }
     }
 
     #[test]

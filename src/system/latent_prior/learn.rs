@@ -355,7 +355,8 @@ async fn short_run(
         let shadow: f64 = shadow.map(|&a| f64::from(a)).sum();
         Ok((run.states().to_device(&home), shadow))
     })
-    .await?;
+    .await;
+    let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
     let (ends, shadow): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
     let count = (images * stage.posterior.steps).max(1) as f64;
     Ok((shards::together(ends), shadow.iter().sum::<f64>() / count))

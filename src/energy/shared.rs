@@ -1,0 +1,149 @@
+//! One energy on several devices: every device evaluates its rows of the states.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+
+use super::{Conditionals, Energy, Evaluation, Point, Space};
+use crate::{
+    error::{Error, Result},
+    nn::shards::{self, together},
+};
+
+/// Copies of one energy, one a device. [Points](Energy::point), which are nearly all of a chain's work,
+/// are computed on all of them, everything else on the first, where the chains live. For persistent
+/// chains whose steps follow the acceptance of all of them; chains that only walk for a while go as a
+/// whole (see [`shards::map`]), which moves no states between the steps.
+pub struct Shared {
+    home: (Device, Arc<dyn Energy>),
+    away: Vec<(Device, Arc<dyn Energy>)>,
+}
+
+impl Shared {
+    /// Of the energy where the chains live, and its copies on further devices.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the copies have another space.
+    pub fn new(
+        home: (Device, Arc<dyn Energy>),
+        away: Vec<(Device, Arc<dyn Energy>)>,
+    ) -> Result<Self> {
+        let space = home.1.space();
+        if let Some((_, other)) = away.iter().find(|(_, other)| other.space() != space) {
+            return Err(Error::invalid(
+                "the copy of an energy on another device",
+                format!("{space:?}"),
+                format!("{:?}", other.space()),
+                "share copies of one energy",
+            ));
+        }
+        Ok(Self { home, away })
+    }
+
+    fn on(&self, device: &Device) -> &Arc<dyn Energy> {
+        // Where a processor is named twice either copy will do.
+        let copy = self.away.iter().find(|(there, _)| there == device);
+        &copy
+            .filter(|_| *device != self.home.0)
+            .unwrap_or(&self.home)
+            .1
+    }
+}
+
+impl Energy for Shared {
+    fn space(&self) -> Space {
+        self.home.1.space()
+    }
+
+    fn observables(&self) -> Vec<String> {
+        self.home.1.observables()
+    }
+
+    fn evaluate(&self, x: Tensor<2>) -> Evaluation {
+        self.home.1.evaluate(x)
+    }
+
+    fn point(&self, x: Tensor<2>) -> Point {
+        let home = x.device();
+        let devices: Vec<Device> = self.away.iter().map(|(device, _)| device.clone()).collect();
+        let part = async |_: usize, mut rows: Vec<Tensor<2>>| {
+            let x = rows.remove(0);
+            self.on(&x.device()).point(x).to_device(&home)
+        };
+        let parts = pollster::block_on(shards::map(vec![x.clone()], &devices, part));
+        let rows = |of: fn(&Point) -> Tensor<2>| together(parts.iter().map(of).collect());
+        let [batch, _] = x.dims();
+        let observed: Option<Vec<_>> = parts.iter().map(|p| p.observed.clone()).collect();
+        Point {
+            energy: rows(|p| p.energy.clone().unsqueeze_dim(1)).reshape([batch]),
+            gradient: rows(|p| p.gradient.clone()),
+            observed: observed.map(together),
+            x,
+        }
+    }
+
+    fn conditionals(&self) -> Option<&dyn Conditionals> {
+        self.home.1.conditionals()
+    }
+
+    fn to_image(&self, x: Tensor<2>) -> Option<Tensor<4>> {
+        self.home.1.to_image(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        device::read,
+        energy::{self, Gaussian},
+        rng::{Purpose, Rng},
+        sampler::{Run, SamplerConfig},
+    };
+
+    fn values(x: Tensor<2>) -> Vec<f32> {
+        pollster::block_on(read(x)).unwrap()
+    }
+
+    /// A target with observables: MALA that adapts, and a jump, on one device and on three.
+    #[test]
+    fn shared_chains_are_those_of_one_device() {
+        let device = Device::flex();
+        let target =
+            || -> Arc<dyn Energy> { (energy::find("eight-schools").unwrap().build)(&device) };
+        let dim = target().space().dim;
+        let config = SamplerConfig {
+            sampler: "mala".into(),
+            step_size: Some(0.3),
+            warmup: 20,
+            ..SamplerConfig::default()
+        };
+        let walk = |target: Arc<dyn Energy>| {
+            let x = Rng::new(1).normal_tensor(Purpose::Start, 0, 11, dim, &device);
+            let mut run = Run::new(target, &config, Rng::new(2), x).unwrap();
+            let draws = pollster::block_on(run.advance(40)).unwrap();
+            let fresh = Rng::new(3).normal_tensor(Purpose::Start, 0, 11, dim, &device);
+            run.jump(fresh, Tensor::zeros([11], &device), 0);
+            let observed: Vec<_> = draws.iter().flat_map(|d| d.observed.concat()).collect();
+            (values(run.states()), run.step_sizes().to_vec(), observed)
+        };
+        let alone = walk(target());
+        let away = vec![(device.clone(), target()), (device.clone(), target())];
+        let shared = Shared::new((device.clone(), target()), away).unwrap();
+        assert_eq!(walk(Arc::new(shared)), alone);
+        assert!(!alone.2.is_empty());
+    }
+
+    #[test]
+    fn copies_are_of_one_energy() {
+        let device = Device::flex();
+        let normal = |dim: usize| -> Arc<dyn Energy> {
+            Arc::new(Gaussian::new(&vec![0.0; dim], &vec![1.0; dim], &device))
+        };
+        let wrong = vec![(device.clone(), normal(3))];
+        let error = Shared::new((device.clone(), normal(2)), wrong)
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("copy of an energy"), "{error}");
+    }
+}
