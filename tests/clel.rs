@@ -8,7 +8,7 @@ use mixwell::{
     nn::{
         augment::AugmentConfig,
         encoder::EncoderConfig,
-        resnet::{EnergyNetConfig, energy_of, unit_rows},
+        resnet::{EnergyNetConfig, Precision, energy_of, unit_rows},
     },
     rng::{Purpose, Rng},
     system::clel::{
@@ -198,6 +198,7 @@ fn stage() -> Stage {
             buffer: 200,
             reinit: 0.01,
         },
+        precision: Precision::F32,
         augment: {
             let mut strong = AugmentConfig::strong(1);
             if let Some(crop) = &mut strong.crop {
@@ -294,6 +295,32 @@ fn the_arms_are_the_same_recipe_with_one_part_left_out() {
     assert!(without_negatives[0].contrastive < whole[0].contrastive);
     let plain_buffer = arm(|s| s.buffer_augmentation = false);
     assert_ne!(plain_buffer[0].samples, whole[0].samples);
+}
+
+/// Mixed precision: forty iterations whose chains' gradients have 16 bits see what those in 32 see.
+#[test]
+fn training_in_16_bits_holds_the_metrics() {
+    let device = cpu();
+    let with = |precision: Precision| {
+        let stage = Stage {
+            precision,
+            ..stage()
+        };
+        let mut training = Training::new(&stage, 1, &device).unwrap();
+        run(&stage, &mut training, 40, &device)
+    };
+    let (full, half) = (with(Precision::F32), with(Precision::F16));
+    assert_ne!(full, half, "the setting does something");
+    for (name, of) in [
+        ("E of data", (|s| s.data) as fn(&Step) -> f64),
+        ("E of samples", |s| s.samples),
+        ("contrastive loss", |s| s.contrastive),
+        ("displacement", |s| s.displacement),
+        ("gradient", |s| s.gradient),
+    ] {
+        let (a, b) = (mean(&full[20..], of), mean(&half[20..], of));
+        assert!((a / b - 1.0).abs() < 0.02, "{name}: {a} and {b}");
+    }
 }
 
 /// Two processors, three, and a processor with a graphics adapter: chains, gradients and latents of the

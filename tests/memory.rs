@@ -50,6 +50,7 @@ fn training_keeps_nothing_of_its_iterations() {
             buffer: 100,
             reinit: 0.01,
         },
+        precision: Default::default(),
         augment: AugmentConfig::strong(1),
         energy,
         encoder,

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData, module::avg_pool2d, ops::AvgPoolOptions},
+    tensor::{Device, FloatDType, Tensor, TensorData, module::avg_pool2d, ops::AvgPoolOptions},
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use super::{
     dict::{Dict, DictBuilder},
     layers::{Init, LEAK, leaky},
     spectral::{
-        ConvShape, Convolution, FrozenConv, SpectralConv, filled, normal, trained_parameters,
+        ConvShape, Convolution, FrozenConv, SpectralConv, cast, filled, normal, trained_parameters,
     },
 };
 use crate::error::{Error, Result};
@@ -465,6 +465,35 @@ impl Block<FrozenConv> {
     }
 }
 
+/// What the trunks of a [`FrozenEnergyNet`] compute in. The head, the energy and its sum stay in f32, as
+/// do the chains' states: only the gradient is rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 24 bits.
+    #[default]
+    F32,
+    /// 11 bits.
+    F16,
+    /// 8 bits, with the range of f32.
+    Bf16,
+}
+
+impl Precision {
+    fn dtype(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::F16 => FloatDType::F16,
+            Self::Bf16 => FloatDType::BF16,
+        }
+    }
+
+    /// Whether a device computes in it.
+    pub fn is_supported(self, device: &Device) -> bool {
+        self == Self::F32 || device.clone().inner().supports_dtype(self.dtype())
+    }
+}
+
 /// What a trunk's forward pass leaves for its way back.
 struct TrunkTape {
     blocks: Vec<BlockTape>,
@@ -473,29 +502,43 @@ struct TrunkTape {
 
 impl Trunk<FrozenConv> {
     fn forward_taped(&self, x: Tensor<4>) -> (Tensor<2>, TrunkTape) {
-        let mut h = self.stem.forward(x);
+        let mut h = self.stem.forward(cast(x, self.stem.precision()));
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
             let (out, tape) = block.forward_taped(h);
             h = out;
             blocks.push(tape);
         }
-        (
-            global_average(leaky(h.clone())),
-            TrunkTape { blocks, last: h },
-        )
+        let last = cast(leaky(h.clone()), FloatDType::F32);
+        (global_average(last), TrunkTape { blocks, last: h })
     }
 
     fn pull_back(&self, gradient: Tensor<2>, tape: TrunkTape) -> Tensor<4> {
         let [b, c, h, w] = tape.last.dims();
-        let even = (gradient / (h * w) as f64)
+        let precision = self.stem.precision();
+        // The way back is linear: in few bits it goes with a largest value of one in each row, since
+        // gradients as small as these energies have are below what f16 can tell from zero.
+        let size = (precision != FloatDType::F32)
+            .then(|| gradient.clone().abs().max_dim(1).clamp_min(1e-30));
+        let even = match &size {
+            Some(size) => gradient / size.clone(),
+            None => gradient / (h * w) as f64,
+        };
+        let even = cast(even, precision)
             .reshape([b, c, 1, 1])
             .expand([b, c, h, w]);
         let mut gradient = leaky_back(tape.last, even);
         for (block, tape) in self.blocks.iter().zip(tape.blocks).rev() {
             gradient = block.pull_back(gradient, tape);
         }
-        self.stem.pull_back(gradient)
+        let gradient = self.stem.pull_back(gradient);
+        match size {
+            Some(size) => {
+                let size = size / (h * w) as f64;
+                cast(gradient, FloatDType::F32) * size.reshape([b, 1, 1, 1])
+            }
+            None => gradient,
+        }
     }
 }
 
@@ -534,9 +577,9 @@ impl<C: Convolution> Trunk<C> {
 
     /// `[B, C, H, W]` → `[B, C′]`.
     fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let stem = self.stem.forward(x);
+        let stem = self.stem.forward(cast(x, self.stem.precision()));
         let h = self.blocks.iter().fold(stem, |h, block| block.forward(h));
-        global_average(leaky(h))
+        global_average(cast(leaky(h), FloatDType::F32))
     }
 
     fn convert<D: Convolution>(self, to: &mut impl FnMut(C) -> D) -> Trunk<D> {
@@ -665,6 +708,14 @@ impl Net<SpectralConv> {
 }
 
 impl Net<FrozenConv> {
+    /// The network with trunks that compute in another [`Precision`].
+    pub fn in_precision(self, precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => self,
+            other => self.convert(&mut |conv: FrozenConv| conv.cast(other.dtype())),
+        }
+    }
+
     /// An energy that depends on x through f alone, and its gradient in x: `[B, D]` → (`[B]`,
     /// `[B, D]`). `energy` gets features `[B, features]` under autodiff.
     ///

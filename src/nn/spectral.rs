@@ -9,7 +9,7 @@
 use burn::{
     module::{Module, ModuleDisplay, ModuleVisitor, Param},
     tensor::{
-        Tensor, TensorData,
+        DType, FloatDType, Tensor, TensorData,
         module::{conv_transpose2d, conv2d},
         ops::{ConvOptions, ConvTransposeOptions},
     },
@@ -32,6 +32,11 @@ const FIRST_ITERATIONS: usize = 15;
 pub trait Convolution: Module + ModuleDisplay {
     /// `[B, C_in, H, W]` → `[B, C_out, H, W]`.
     fn forward(&self, x: Tensor<4>) -> Tensor<4>;
+
+    /// What it computes in.
+    fn precision(&self) -> FloatDType {
+        FloatDType::F32
+    }
 }
 
 /// What a [`Convolution`] is made for.
@@ -224,6 +229,14 @@ pub struct FrozenConv {
 }
 
 impl FrozenConv {
+    /// The layer with its weights in another precision, which it then computes in.
+    pub fn cast(self, to: FloatDType) -> Self {
+        Self {
+            weight: self.weight.map(|w| cast(w, to)),
+            bias: self.bias.map(|bias| bias.map(|b| cast(b, to))),
+        }
+    }
+
     /// From ∂E/∂y to ∂E/∂x for y = W∗x + b, `[B, C_out, H, W]` → `[B, C_in, H, W]`.
     pub fn pull_back(&self, gradient: Tensor<4>) -> Tensor<4> {
         let padding = self.weight.dims()[2] / 2;
@@ -255,5 +268,21 @@ impl FrozenConv {
 impl Convolution for FrozenConv {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         convolve(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    }
+
+    fn precision(&self) -> FloatDType {
+        match self.weight.val().dtype() {
+            DType::F16 => FloatDType::F16,
+            DType::BF16 => FloatDType::BF16,
+            _ => FloatDType::F32,
+        }
+    }
+}
+
+/// The same numbers in another precision; nothing is done where they have it.
+pub(super) fn cast<const D: usize>(x: Tensor<D>, to: FloatDType) -> Tensor<D> {
+    match x.dtype() == to.into() {
+        true => x,
+        false => x.cast(to),
     }
 }

@@ -28,7 +28,7 @@ use crate::{
         encoder::{Encoder, EncoderConfig},
         gradient::gradient_norm,
         layers::Init,
-        resnet::{EnergyNet, EnergyNetConfig, FrozenEnergyNet},
+        resnet::{EnergyNet, EnergyNetConfig, FrozenEnergyNet, Precision},
         shards::{self, Part},
     },
     rng::{Purpose, Rng},
@@ -99,6 +99,10 @@ pub struct Stage {
     pub encoder_weight_decay: f64,
     /// The negatives' chains.
     pub chains: ChainStage,
+    /// What their gradients are computed in, nearly all of an iteration's work. The weights learn in
+    /// f32.
+    #[serde(default)]
+    pub precision: Precision,
     /// The views, the targets and the buffer's transitions.
     pub augment: AugmentConfig,
     /// f and g.
@@ -230,7 +234,7 @@ impl Training {
     /// Negatives: images of the buffer, augmented, walked on by the chains, and put back.
     async fn negatives(&mut self, stage: &Stage) -> Result<(Tensor<2>, [f64; 3])> {
         self.net.iterate();
-        let net = self.net.frozen();
+        let net = self.net.frozen().in_precision(stage.precision);
         let rng = self.stream(Stream::Buffer);
         let Taken { slots, images } = self.buffer.take(stage.batch, stage.chains.reinit, &rng);
         let shape = [slots.len(), stage.energy.dim()];

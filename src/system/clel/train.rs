@@ -27,7 +27,7 @@ use crate::{
         dict::{Dict, DictBuilder},
         ema::Ema,
         encoder::{EncoderConfig, FrozenEncoder},
-        resnet::EnergyNetConfig,
+        resnet::{EnergyNetConfig, Precision},
     },
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig},
@@ -88,6 +88,7 @@ fn published(energy: EnergyNetConfig, encoder: EncoderConfig, channels: usize) -
                 buffer: 10_000,
                 reinit: 0.001,
             },
+            precision: Precision::F32,
             augment: AugmentConfig::strong(channels),
             energy,
             encoder,
@@ -388,6 +389,15 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let recipe = choose_recipe(request, &folder, PRESETS)?;
     check(&recipe)?;
     let stage = &recipe.clel;
+    let mut devices = std::iter::once(&request.device).chain(&request.others);
+    if devices.any(|device| !stage.precision.is_supported(device)) {
+        return Err(Error::invalid(
+            "clel.precision",
+            "f32, or what the device computes in",
+            format!("{:?}", stage.precision).to_lowercase(),
+            "`mixwell doctor` says what it does",
+        ));
+    }
     let arm = if stage.guided { "" } else { "-unguided" };
     let name = format!("clel-{}{arm}", request.data.slug());
     let data = request.load(Split::Train, stage.energy.shape)?;
