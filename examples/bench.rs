@@ -9,9 +9,16 @@ use mixwell::{
     data::folder,
     diagnostics::{Draws, Rule, summarise},
     energy::{Energy, Gaussian},
+    nn::{
+        layers::Init,
+        resnet::{EnergyNet, Precision, energy_of},
+    },
     rng::{Purpose, Rng},
     sampler::{REGISTRY, Run, SamplerConfig},
-    system::flow_ebm::{FlowTraining, PRESETS},
+    system::{
+        clel,
+        flow_ebm::{FlowTraining, PRESETS},
+    },
     train::{Batches, dequantised},
 };
 
@@ -143,6 +150,42 @@ fn data(device: &Device) -> Result<(), mixwell::Error> {
     Ok(())
 }
 
+/// A batch shared by copies of one processor, against operations that each use all its cores.
+fn several(device: &Device) -> Result<(), mixwell::Error> {
+    let Some((_, recipe)) = clel::PRESETS.iter().find(|(name, _)| *name == "cpu") else {
+        return Ok(());
+    };
+    let mut stage = recipe().clel;
+    // The shape of an iteration, in less of its time.
+    stage.chains.steps = 5;
+    let rng = Rng::new(1);
+    let dim = stage.energy.dim();
+    let x = rng.uniform_rows(Purpose::Data, 0, 0, stage.batch, dim, device);
+    let mut iteration = |others: usize| -> Result<f64, mixwell::Error> {
+        let mut training = clel::learn::Training::new(&stage, 1, device)?;
+        training.others = vec![device.clone(); others];
+        Ok(time(|| {
+            let _ = pollster::block_on(training.step(&stage, x.clone()));
+        }))
+    };
+    let ratio = iteration(0)? / iteration(1)?;
+    println!("an iteration of CLEL, --device cpu ÷ cpu,cpu: {ratio:.2}");
+    let mut gradient = |precision: Precision| -> Result<f64, mixwell::Error> {
+        let mut init = Init::new(1, &device.clone().autodiff());
+        let net = EnergyNet::new(&stage.energy, &mut init)?.frozen();
+        let net = net.in_precision(precision);
+        Ok(time(|| {
+            let _ = net.differentiate(x.clone(), energy_of).1.into_data();
+        }))
+    };
+    let full = gradient(Precision::F32)?;
+    for precision in [Precision::F16, Precision::Bf16] {
+        let ratio = gradient(precision)? / full;
+        println!("CLEL's gradient, {precision:?} ÷ F32: {ratio:.2}");
+    }
+    Ok(())
+}
+
 fn main() -> Result<(), mixwell::Error> {
     let device = Device::flex();
     let (_, model) = artifact::read_model("flow-ebm-mnist", &device)?;
@@ -202,5 +245,6 @@ fn main() -> Result<(), mixwell::Error> {
         ),
     }
     samplers(&device);
+    several(&device)?;
     data(&device)
 }

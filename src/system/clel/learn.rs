@@ -97,12 +97,12 @@ pub struct Stage {
     pub encoder_momentum: f64,
     /// Its weight decay.
     pub encoder_weight_decay: f64,
-    /// The negatives' chains.
-    pub chains: ChainStage,
-    /// What their gradients are computed in, nearly all of an iteration's work. The weights learn in
-    /// f32.
+    /// What the chains' gradients are computed in, nearly all of an iteration's work. The weights learn
+    /// in f32.
     #[serde(default)]
     pub precision: Precision,
+    /// The negatives' chains.
+    pub chains: ChainStage,
     /// The views, the targets and the buffer's transitions.
     pub augment: AugmentConfig,
     /// f and g.
