@@ -10,6 +10,14 @@
     // Storage may be denied; the system's theme is used.
   }
 
+  // Some systems have a language that is none ("C", of a Linux without a locale), and the charts' library
+  // asks for its numbers.
+  try {
+    new Intl.NumberFormat(navigator.language);
+  } catch (_) {
+    Object.defineProperty(navigator, "language", { value: "en" });
+  }
+
   /** @param {string} message */
   function show(message) {
     // Once the application runs, it shows its own cards.
@@ -42,9 +50,10 @@
     show(String(event.reason));
   });
   if (!("noModule" in HTMLScriptElement.prototype)) show("This browser does not know JavaScript modules.");
-  // A connection that stalls reports no error at all.
+  // A connection that stalls reports no error at all; what did report one knows better.
   setTimeout(function () {
-    show("Parts of the page have not arrived after 20 seconds.");
+    var card = document.getElementById("fallback");
+    if (card && card.hidden) show("Parts of the page have not arrived after 20 seconds.");
   }, 20000);
   document.addEventListener("click", function (event) {
     if (event.target instanceof Element && event.target.id === "fallback-reload") location.reload();

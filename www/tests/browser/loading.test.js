@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { chooseWay, errorCard, LONGEST_TEST_MS, model, noticeText, ready, shot, SMALL, startSession, step, weights } from "./harness.js";
+import { chooseWay, errorCard, hashOf, LONGEST_TEST_MS, model, noticeText, ready, shot, SMALL, startSession, step, weights } from "./harness.js";
 
 /** @import { Page } from "playwright-core" */
 
@@ -17,6 +17,28 @@ before(async () => {
 });
 afterEach(() => session.tidy());
 after(() => session?.end());
+
+test("what broke the page is still told when the time is up", { timeout }, async () => {
+  const { server, browser } = session;
+  server.fault("/charts.js", { kind: "preface", script: 'throw new RangeError("planted");' });
+  const page = await (await browser.newContext()).newPage();
+  await page.clock.install();
+  await page.goto(`${server.url}?test&runtime=cpu`);
+  const message = page.locator("#fallback-message");
+  await message.filter({ hasText: "planted" }).waitFor({ timeout: 20_000 });
+  await page.clock.fastForward(30_000);
+  assert.match(await message.innerText(), /RangeError: planted .*charts\.js/);
+});
+
+test("a system whose language is none gets the page in English", { timeout }, async () => {
+  const { server, browser } = session;
+  const page = await (await browser.newContext()).newPage();
+  // WebKit on a Linux without a locale says this; no number can be formatted for it.
+  await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "language", { get: () => "C", configurable: true }));
+  await page.goto(`${server.url}?test&runtime=cpu${hashOf(hash)}`);
+  await ready(page);
+  assert.equal(await page.evaluate(() => navigator.language), "en");
+});
 
 /**
  * SHA-256 of everything in the page's caches, by file name.
