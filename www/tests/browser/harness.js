@@ -58,19 +58,29 @@ function file(path) {
   return found;
 }
 
-function findChromium() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  const folders = (process.env.PATH ?? "").split(delimiter);
-  const candidates = ["/usr/bin/chromium", ...["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"].flatMap((name) => folders.map((folder) => join(folder, name)))];
-  for (const candidate of candidates) {
-    try {
-      accessSync(candidate, constants.X_OK);
-      return candidate;
-    } catch {
-      // The next one, then.
-    }
+/** @param {string} path */
+function executable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
   }
-  throw new Error("No Chromium on PATH; set CHROMIUM to its executable.");
+}
+
+/**
+ * The first of these programs that there is: Debian's, or one on PATH.
+ * @param {string[]} names
+ */
+export function findProgram(names) {
+  const folders = ["/usr/bin", ...(process.env.PATH ?? "").split(delimiter)];
+  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find(executable);
+}
+
+function findChromium() {
+  const found = process.env.CHROMIUM ?? findProgram(["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]);
+  if (!found) throw new Error("No Chromium on PATH; set CHROMIUM to its executable.");
+  return found;
 }
 
 const FLAGS = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"];

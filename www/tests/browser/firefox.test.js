@@ -1,0 +1,144 @@
+// The page in Firefox, whose compilers of WebAssembly and of shaders are not Chromium's: both builds,
+// every room, and the numbers against Chromium's.
+//
+//   FIREFOX    the browser; if it is set, a missing one fails. Else Debian's firefox-esr, or nothing here
+//              is run: a Firefox in a snap cannot be driven, since it sees no profile in /tmp.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import puppeteer from "puppeteer-core";
+import { DIST, findProgram, hashOf, LONGEST_TEST_MS, look, SMALL, startSession, step } from "./harness.js";
+import { startServer } from "./server.js";
+
+/** @import { Browser, Page } from "puppeteer-core" */
+/** @import { Frame } from "../../protocol.js" */
+
+const timeout = LONGEST_TEST_MS;
+const executablePath = process.env.FIREFOX ?? findProgram(["firefox-esr"]);
+const skip = executablePath ? false : "there is no firefox-esr (FIREFOX names another Firefox)";
+/** A frame's energies may differ by so much between a GPU and a CPU, relative to the energy. */
+const TOLERANCE = 1e-4;
+
+/** @type {Awaited<ReturnType<typeof startServer>>} */
+let server;
+before(async () => {
+  server = await startServer(DIST);
+});
+after(() => server?.close());
+
+/** @param {boolean} webgpu */
+async function start(webgpu) {
+  // Off by default where drivers are not trusted yet; a software adapter counts as such.
+  const prefs = { "dom.webgpu.enabled": true, "gfx.webgpu.ignore-blocklist": true };
+  return puppeteer.launch({ browser: "firefox", executablePath: executablePath ?? "", headless: true, extraPrefsFirefox: webgpu ? prefs : { "dom.webgpu.enabled": false } });
+}
+
+/**
+ * A page, ready, with everything that it complained about.
+ * @param {Browser} browser
+ * @param {string} address
+ */
+async function open(browser, address) {
+  const page = await browser.newPage();
+  /** @type {string[]} */
+  const complaints = [];
+  page.on("console", (message) => void (message.type() === "error" && complaints.push(message.text())));
+  page.on("pageerror", (error) => void complaints.push(String(error)));
+  await page.setViewport({ width: 1280, height: 1100 });
+  await page.goto(`${server.url}${address}`);
+  const outcome = await page.waitForFunction(
+    () => {
+      for (const way of document.querySelectorAll("#card .ways button")) if (way instanceof HTMLElement && /^Download /.test(way.innerText)) way.click();
+      const { phase } = document.documentElement.dataset;
+      return phase === "ready" || phase === "failed" ? phase : false;
+    },
+    { timeout, polling: 200 },
+  );
+  assert.equal(await outcome.jsonValue(), "ready", await page.$eval("#card", (card) => card.textContent ?? ""));
+  return { page, complaints };
+}
+
+/**
+ * Energies of each side after so many transitions.
+ * @param {Page} page
+ * @param {number} count
+ */
+async function energiesAfter(page, count) {
+  for (let taken = 1; taken <= count; taken += 1) {
+    await page.click("#step");
+    await page.waitForFunction((wanted) => /** @type {any} */ (globalThis).mixwellTest.lastFrame().index >= wanted, { timeout, polling: 200 }, taken);
+  }
+  return page.evaluate(() => {
+    /** @type {Frame} */
+    const frame = /** @type {any} */ (globalThis).mixwellTest.lastFrame();
+    return frame.sides.map(({ traces }) => [...(traces.energy ?? [])].slice(-4));
+  });
+}
+
+describe("the CPU build in Firefox", { skip }, () => {
+  /** @type {Browser} */
+  let browser;
+  before(async () => {
+    browser = await start(false);
+  });
+  afterEach(async () => {
+    for (const page of await browser.pages()) await page.goto("about:blank");
+  });
+  after(() => browser?.close());
+
+  test("walks as in Chromium, to the last bit", { timeout }, async () => {
+    const { page, complaints } = await open(browser, `?test${hashOf(SMALL)}`);
+    const report = await page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.report());
+    assert.deepEqual([report.runtime, report.reason_kind], ["cpu", "no-webgpu"]);
+    const found = await energiesAfter(page, 3);
+    assert.deepEqual(complaints, []);
+    const session = await startSession({ webgpu: false });
+    try {
+      const chromium = await session.open({ hash: SMALL, cpu: true });
+      await step(chromium, 3);
+      const expected = (await look(chromium)).sides.map(({ energy }) => energy);
+      assert.deepEqual(found, expected);
+    } finally {
+      await session.end();
+    }
+  });
+
+  for (const [room, hash, button, moved] of [
+    ["playground.html", "#chains=4&a-warmup=5&b=none", "#step", "lastFrame().sides[0].transitions"],
+    ["studio.html", "#generate&count=4&steps=6&rounds=1&seed=7", "#g-main", "generated()?.step"],
+    ["prior.html", "#stages&count=4&warmup=4&seed=7&stage=1&sampler=mala", "#p-step", "frame()?.transitions"],
+  ]) {
+    test(`${room} opens and moves`, { timeout }, async () => {
+      const { page, complaints } = await open(browser, `${room}?test&runtime=cpu${hash}`);
+      await page.click(button);
+      await page.waitForFunction(`globalThis.mixwellTest.${moved} >= 1`, { timeout, polling: 200 });
+      assert.deepEqual(complaints, []);
+    });
+  }
+});
+
+describe("the WebGPU build in Firefox", { skip }, () => {
+  /** @type {Browser} */
+  let browser;
+  before(async () => {
+    browser = await start(true);
+  });
+  after(() => browser?.close());
+
+  test("passes its self-test, and walks as the CPU build does", { timeout: 2 * timeout }, async () => {
+    const walk = async (/** @type {string} */ query) => {
+      const { page, complaints } = await open(browser, `?test${query}${hashOf(SMALL)}`);
+      const report = await page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.report());
+      const energies = await energiesAfter(page, 2);
+      assert.deepEqual(complaints, []);
+      await page.close();
+      return { runtime: report.runtime, energies: energies.flat() };
+    };
+    const [gpu, cpu] = [await walk(""), await walk("&runtime=cpu")];
+    assert.deepEqual([gpu.runtime, cpu.runtime], ["webgpu", "cpu"], "there is an adapter (Mesa's Vulkan driver is one)");
+    assert.equal(gpu.energies.length, cpu.energies.length);
+    for (const [i, energy] of gpu.energies.entries()) {
+      assert.ok(Math.abs(energy - cpu.energies[i]) <= TOLERANCE * Math.abs(cpu.energies[i]), `chain ${i}: ${energy} on WebGPU, ${cpu.energies[i]} on the CPU`);
+    }
+  });
+});
