@@ -297,6 +297,6 @@ mod tests {
         let device = Device::flex();
         let x = Tensor::<2>::zeros([6, 1], &device);
         let lost = async |first: usize, _: Vec<Tensor<2>>| assert!(first == 0, "lost");
-        pollster::block_on(map(vec![x], &[device.clone()], lost));
+        pollster::block_on(map(vec![x], std::slice::from_ref(&device), lost));
     }
 }
