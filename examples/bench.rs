@@ -161,7 +161,7 @@ fn several(device: &Device) -> Result<(), mixwell::Error> {
     let rng = Rng::new(1);
     let dim = stage.energy.dim();
     let x = rng.uniform_rows(Purpose::Data, 0, 0, stage.batch, dim, device);
-    let mut iteration = |others: usize| -> Result<f64, mixwell::Error> {
+    let iteration = |others: usize| -> Result<f64, mixwell::Error> {
         let mut training = clel::learn::Training::new(&stage, 1, device)?;
         training.others = vec![device.clone(); others];
         Ok(time(|| {
@@ -170,9 +170,9 @@ fn several(device: &Device) -> Result<(), mixwell::Error> {
     };
     let ratio = iteration(0)? / iteration(1)?;
     println!("an iteration of CLEL, --device cpu ÷ cpu,cpu: {ratio:.2}");
-    let mut gradient = |precision: Precision| -> Result<f64, mixwell::Error> {
-        let mut init = Init::new(1, &device.clone().autodiff());
-        let net = EnergyNet::new(&stage.energy, &mut init)?.frozen();
+    let gradient = |precision: Precision| -> Result<f64, mixwell::Error> {
+        let tracked = device.clone().autodiff();
+        let net = EnergyNet::new(&stage.energy, &mut Init::new(1, &tracked))?.frozen();
         let net = net.in_precision(precision);
         Ok(time(|| {
             let _ = net.differentiate(x.clone(), energy_of).1.into_data();
