@@ -297,29 +297,41 @@ fn the_arms_are_the_same_recipe_with_one_part_left_out() {
     assert_ne!(plain_buffer[0].samples, whole[0].samples);
 }
 
-/// Mixed precision: forty iterations whose chains' gradients have 16 bits see what those in 32 see.
+/// Mixed precision: forty iterations whose chains compute in 16 bits see what those in 32 see, on one
+/// device and on two.
 #[test]
 fn training_in_16_bits_holds_the_metrics() {
     let device = cpu();
-    let with = |precision: Precision| {
+    let with = |precision: Precision, others: usize| {
         let stage = Stage {
             precision,
             ..stage()
         };
         let mut training = Training::new(&stage, 1, &device).unwrap();
+        training.others = vec![device.clone(); others];
         run(&stage, &mut training, 40, &device)
     };
-    let (full, half) = (with(Precision::F32), with(Precision::F16));
-    assert_ne!(full, half, "the setting does something");
-    for (name, of) in [
-        ("E of data", (|s| s.data) as fn(&Step) -> f64),
-        ("E of samples", |s| s.samples),
-        ("contrastive loss", |s| s.contrastive),
-        ("displacement", |s| s.displacement),
-        ("gradient", |s| s.gradient),
+    let full = with(Precision::F32, 0);
+    for (precision, others) in [
+        (Precision::F16, 0),
+        (Precision::F16, 1),
+        (Precision::Bf16, 0),
     ] {
-        let (a, b) = (mean(&full[20..], of), mean(&half[20..], of));
-        assert!((a / b - 1.0).abs() < 0.02, "{name}: {a} and {b}");
+        let half = with(precision, others);
+        assert_ne!(full, half, "the setting does something");
+        for (name, of) in [
+            ("E of data", (|s| s.data) as fn(&Step) -> f64),
+            ("E of samples", |s| s.samples),
+            ("contrastive loss", |s| s.contrastive),
+            ("displacement", |s| s.displacement),
+            ("gradient", |s| s.gradient),
+        ] {
+            let (a, b) = (mean(&full[20..], of), mean(&half[20..], of));
+            assert!(
+                (a / b - 1.0).abs() < 0.02,
+                "{name}: {a} and {b} in {precision:?}, {others} more"
+            );
+        }
     }
 }
 
@@ -354,6 +366,16 @@ fn several_devices_train_what_one_does() {
         let far = far.fold(0.0, f32::max);
         assert!(far < 1e-3, "the buffers differ by {far} with {others:?}");
     }
+}
+
+#[test]
+fn an_iteration_wants_a_whole_batch() {
+    let device = cpu();
+    let stage = stage();
+    let mut training = Training::new(&stage, 1, &device).unwrap();
+    let few = block_on(training.step(&stage, images(7, 0, &device)));
+    let text = few.unwrap_err().to_string();
+    assert!(text.contains("16") && text.contains('7'), "{text}");
 }
 
 /// What was saved after three iterations goes on as the run that was never stopped: bit for bit.

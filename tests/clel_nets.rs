@@ -400,8 +400,11 @@ fn gradients_in_16_bits_are_those_in_32() {
     for (name, device) in devices() {
         let tried = [(Precision::F16, 11.0), (Precision::Bf16, 8.0)];
         let tried = tried.map(|(p, bits)| (p, bits, p.is_supported(&device)));
-        // Both on the processor; lavapipe has the half of them.
-        assert!(tried[0].2, "f16 on {name}");
+        // Both on the processor; an adapter may have one or none, as the command line says.
+        assert!(name != "cpu" || (tried[0].2 && tried[1].2), "{name}");
+        for (precision, _, _) in tried.iter().filter(|(_, _, there)| !there) {
+            println!("{name} has no {precision:?}");
+        }
         for (precision, bits, _) in tried.into_iter().filter(|(_, _, there)| *there) {
             for (config, scale) in [(tiny(), 1.0), (multiscale(), 1.0), (tiny(), 1e-9)] {
                 let frozen = filled_net(&config, 3000, &device).frozen();

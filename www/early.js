@@ -18,8 +18,11 @@
     Object.defineProperty(navigator, "language", { value: "en" });
   }
 
+  var told = false;
+
   /** @param {string} message */
   function show(message) {
+    told = true;
     // Once the application runs, it shows its own cards.
     if (root.dataset.started) return;
     var card = document.getElementById("fallback");
@@ -52,8 +55,7 @@
   if (!("noModule" in HTMLScriptElement.prototype)) show("This browser does not know JavaScript modules.");
   // A connection that stalls reports no error at all; what did report one knows better.
   setTimeout(function () {
-    var card = document.getElementById("fallback");
-    if (card && card.hidden) show("Parts of the page have not arrived after 20 seconds.");
+    if (!told) show("Parts of the page have not arrived after 20 seconds.");
   }, 20000);
   document.addEventListener("click", function (event) {
     if (event.target instanceof Element && event.target.id === "fallback-reload") location.reload();

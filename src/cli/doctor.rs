@@ -58,9 +58,10 @@ struct Speed {
     convolution_gflops: f64,
     /// One transition's gradient of a small energy, 32 images of 28×28, in milliseconds.
     gradient_ms: f64,
-    /// The gradient of CLEL's energy of Fashion-MNIST, 32 images, by what its trunks compute in; `None`
-    /// where the device does not. Where one of 16 bits takes less than that of 32 bits,
-    /// `--set clel.precision` pays.
+    /// The gradient of CLEL's energy by what its trunks compute in, in milliseconds; `None` where the
+    /// device does not. Where one of 16 bits takes less than that of 32 bits, `--set clel.precision`
+    /// pays. On a CPU the `cpu` preset's network and batch, on a GPU the preset `small`'s: a network as
+    /// small as the former would be a measure of its launches alone.
     clel_gradient_ms: Precisions,
 }
 
@@ -84,20 +85,21 @@ impl DoctorArgs {
         let opened = Device::wgpu_options()
             .device_kind(DeviceKind::DefaultDevice)
             .init_with_setup();
-        let mut speeds = vec![speed("CPU", &Device::flex())?];
+        let mut speeds = vec![speed("CPU", &Device::flex(), true)?];
         let (gpu, gpu_problem) = match opened {
             Ok((device, setup)) => {
                 let info = setup.adapter.get_info();
                 let limits = setup.adapter.limits();
                 let difference = difference(&device)?;
-                speeds.push(speed("GPU", &device)?);
+                let software = format!("{:?}", info.device_type) == "Cpu";
+                speeds.push(speed("GPU", &device, software)?);
                 let adapter = Adapter {
                     name: info.name,
                     backend: format!("{:?}", info.backend),
                     driver: format!("{} {}", info.driver, info.driver_info)
                         .trim()
                         .into(),
-                    software: format!("{:?}", info.device_type) == "Cpu",
+                    software,
                     kind: format!("{:?}", info.device_type),
                     max_buffer_bytes: limits.max_buffer_size,
                     max_workgroup: limits.max_compute_invocations_per_workgroup,
@@ -229,7 +231,7 @@ fn seconds(mut call: impl FnMut() -> Tensor<1>) -> Result<f64> {
     Ok(best)
 }
 
-fn speed(name: &'static str, device: &Device) -> Result<Speed> {
+fn speed(name: &'static str, device: &Device, software: bool) -> Result<Speed> {
     let square = |k: u32| Rng::new(2).normal_tensor(Purpose::Data, k, 512, 512, device);
     let (a, b) = (square(0), square(1));
     let product = seconds(|| a.clone().matmul(b.clone()).sum())?;
@@ -246,8 +248,14 @@ fn speed(name: &'static str, device: &Device) -> Result<Speed> {
             .unwrap_or_else(|| x.zeros_like())
             .sum()
     })?;
-    let shape = [1, 28, 28];
-    let clel = EnergyNetConfig::tiny(shape, &[0.286], &[0.353]);
+    let (clel, batch) = match software {
+        true => (EnergyNetConfig::tiny([1, 28, 28], &[0.286], &[0.353]), 32),
+        false => (
+            EnergyNetConfig::small([3, 32, 32], &[0.5; 3], &[0.25; 3]),
+            64,
+        ),
+    };
+    let x = Rng::new(4).uniform_rows(Purpose::Data, 0, 0, batch, clel.dim(), device);
     let tracked = device.clone().autodiff();
     let clel = EnergyNet::new(&clel, &mut Init::new(1, &tracked))?.frozen();
     let in_precision = |precision: Precision| -> Result<Option<f64>> {

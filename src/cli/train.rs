@@ -63,7 +63,7 @@ pub struct Args {
     /// Folder of finished models.
     #[arg(long, default_value = "models")]
     models: PathBuf,
-    /// Where to compute. Several, as in gpu:0,gpu:1, share every batch.
+    /// Where to compute. Several, as in gpu:0,gpu:1, share the work of flow-ebm, clel and latent-prior.
     #[arg(
         long,
         default_value = "cpu",

@@ -134,6 +134,33 @@ mod tests {
         assert!(!alone.2.is_empty());
     }
 
+    /// A batch that walks in two parts, each on its own: every chain goes where it would have gone among
+    /// all of them, jumps included.
+    #[test]
+    fn a_part_of_a_batch_draws_its_own_numbers() {
+        let device = Device::flex();
+        let target: Arc<dyn Energy> = (energy::find("banana").unwrap().build)(&device);
+        let config = SamplerConfig {
+            sampler: "mala".into(),
+            step_size: Some(0.3),
+            warmup: 0,
+            ..SamplerConfig::default()
+        };
+        let normals = |seed| Rng::new(seed).normal_tensor(Purpose::Start, 0, 11, 2, &device);
+        let walk = |first: usize, count: usize| {
+            let x = normals(1).narrow(0, first, count);
+            let run = Run::new(target.clone(), &config, Rng::new(2), x).unwrap();
+            let mut run = run.numbered_from(first as u32);
+            pollster::block_on(run.advance(9)).unwrap();
+            let fresh = normals(3).narrow(0, first, count);
+            run.jump(fresh, Tensor::zeros([count], &device), 0);
+            values(run.states())
+        };
+        let parts = [walk(0, 5), walk(5, 6)].concat();
+        assert_eq!(parts, walk(0, 11));
+        assert_ne!(walk(5, 6), walk(0, 11)[..12]);
+    }
+
     #[test]
     fn copies_are_of_one_energy() {
         let device = Device::flex();

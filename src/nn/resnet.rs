@@ -465,8 +465,8 @@ impl Block<FrozenConv> {
     }
 }
 
-/// What the trunks of a [`FrozenEnergyNet`] compute in. The head, the energy and its sum stay in f32, as
-/// do the chains' states: only the gradient is rounded.
+/// What the trunks of a [`FrozenEnergyNet`] compute in. The head stays in f32, as do the chains' states; the
+/// features are rounded, and with them energies and gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -5,6 +5,12 @@
 //! all-reduce is not used: in 0.22 only its CUDA backend implements it.
 
 #[cfg(feature = "native")]
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+#[cfg(feature = "native")]
 use burn::optim::GradientsAccumulator;
 use burn::{
     module::Module,
@@ -12,10 +18,13 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
+#[cfg(feature = "native")]
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
 use crate::{device::read, error::Result};
 
-/// What `work` makes of the rows of a batch, device by device: `rows` are tensors `[B, …]` with one row
-/// each for every element of the batch, on the first device, and `work` gets the number of its first
+/// What `work` makes of the rows of a batch, device by device: `rows` are tensors `[B, …]` of the same B,
+/// with one row each for every element of the batch, on the first device, and `work` gets the number of its first
 /// row, and its rows on its own device. `others` are further devices, with as many rows each as the
 /// first, which takes what is left over too. A batch with hardly a row for each stays on the first.
 pub async fn map<R: Send>(
@@ -25,8 +34,11 @@ pub async fn map<R: Send>(
 ) -> Vec<R> {
     // A page has one device, and no threads to drive others.
     #[cfg(feature = "native")]
-    if !others.is_empty() && rows[0].dims()[0] > others.len() {
-        return spread(&rows, others, work);
+    if !others.is_empty()
+        && rows[0].dims()[0] > others.len()
+        && let Some(crew) = crew(others)
+    {
+        return spread(&rows, others, &crew, work);
     }
     let _ = others;
     vec![work(0, rows).await]
@@ -36,6 +48,7 @@ pub async fn map<R: Send>(
 fn spread<R: Send>(
     rows: &[Tensor<2>],
     others: &[Device],
+    crew: &ThreadPool,
     work: impl AsyncFn(usize, Vec<Tensor<2>>) -> R + Sync,
 ) -> Vec<R> {
     let batch = rows[0].dims()[0];
@@ -46,25 +59,48 @@ fn spread<R: Send>(
             .map(|t| t.clone().narrow(0, first, count))
             .collect()
     };
+    let shares: Vec<(usize, Vec<Tensor<2>>)> = others
+        .iter()
+        .enumerate()
+        .map(|(k, device)| {
+            let first = left + k * share;
+            let moved = part(first, share).into_iter();
+            (first, moved.map(|t| t.to_device(device)).collect())
+        })
+        .collect();
+    let mut away: Vec<Option<R>> = others.iter().map(|_| None).collect();
     let work = &work;
-    std::thread::scope(|scope| {
-        let away: Vec<_> = others
-            .iter()
-            .enumerate()
-            .map(|(k, device)| {
-                let first = left + k * share;
-                let moved = part(first, share).into_iter();
-                let moved = moved.map(|t| t.to_device(device)).collect();
-                scope.spawn(move || pollster::block_on(work(first, moved)))
-            })
-            .collect();
-        let mut all = vec![pollster::block_on(work(0, part(0, left)))];
-        for thread in away {
-            let part = thread.join();
-            all.push(part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    let mut all = vec![crew.in_place_scope(|scope| {
+        for ((first, moved), done) in shares.into_iter().zip(&mut away) {
+            scope.spawn(move |_| *done = Some(pollster::block_on(work(first, moved))));
         }
-        all
-    })
+        pollster::block_on(work(0, part(0, left)))
+    })];
+    // A panic of any of them has gone on above.
+    all.extend(away.into_iter().flatten());
+    all
+}
+
+/// The threads that drive further devices. They live as long as the process: cubecl keeps a stream with
+/// memory of its own for every thread that ever used a device. One a device, and for processors as many
+/// as would be theirs of all cores, since what they compute is shared within this crew. `None` where the
+/// system gives no threads: the first device then does it all.
+#[cfg(feature = "native")]
+fn crew(others: &[Device]) -> Option<Arc<ThreadPool>> {
+    static CREWS: Mutex<BTreeMap<usize, Arc<ThreadPool>>> = Mutex::new(BTreeMap::new());
+    let cpu = Device::flex();
+    let processors = others.iter().filter(|device| **device == cpu).count();
+    let cores = rayon::current_num_threads() / (others.len() + 1);
+    let threads = others.len() + processors * cores.saturating_sub(1);
+    let mut crews = CREWS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(crew) = crews.get(&threads) {
+        return Some(crew.clone());
+    }
+    let crew = ThreadPoolBuilder::new().num_threads(threads);
+    let crew = crew.thread_name(|k| format!("device-{}", k + 1));
+    let crew = Arc::new(crew.build().ok()?);
+    crews.insert(threads, crew.clone());
+    Some(crew)
 }
 
 /// Parts of a batch, in order, as one `[B, …]`.
@@ -290,7 +326,7 @@ mod tests {
         assert_eq!(run(11), (1, alone));
     }
 
-    /// A GPU that is lost panics; its thread must not take that with it.
+    /// A GPU that is lost panics; its thread must not keep that to itself.
     #[test]
     #[should_panic(expected = "lost")]
     fn a_panic_on_any_device_is_told() {

@@ -618,7 +618,15 @@ impl Run {
             + log_ratio;
         let u = self
             .rng
-            .uniform_tensor(Purpose::Jump, step, self.chains, &self.device);
+            .uniform_rows(
+                Purpose::Jump,
+                step,
+                self.first,
+                self.chains,
+                1,
+                &self.device,
+            )
+            .reshape([self.chains]);
         let (_, accepted) = metropolis(log_alpha, u);
         self.point = self.point.clone().select(proposal, accepted);
     }

@@ -84,7 +84,7 @@ impl Request {
                 "device",
                 format!("one device for {system}"),
                 n + 1,
-                "flow-ebm, clel and latent-prior are learned on several; give every run of others a device of its own",
+                "choose one device; only flow-ebm, clel and latent-prior are learned on several",
             )),
         }
     }

@@ -97,8 +97,8 @@ pub struct Stage {
     pub encoder_momentum: f64,
     /// Its weight decay.
     pub encoder_weight_decay: f64,
-    /// What the chains' gradients are computed in, nearly all of an iteration's work. The weights learn
-    /// in f32.
+    /// What the chains compute their energies and gradients in, nearly all of an iteration's work. Their
+    /// states, the objective and the weights stay in f32.
     #[serde(default)]
     pub precision: Precision,
     /// The negatives' chains.
@@ -272,14 +272,25 @@ impl Training {
         ))
     }
 
-    /// One iteration on data `[B, D]` with values in [0, 1].
+    /// One iteration on data `[B, D]` with values in [0, 1], as many images as the stage's batch has.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when an energy is not finite; [`Error::Device`] when the device cannot be
+    /// [`Error::Invalid`] for another number of images; [`Error::Diverged`] when an energy is not finite; [`Error::Device`] when the device cannot be
     /// read.
     pub async fn step(&mut self, stage: &Stage, x: Tensor<2>) -> Result<Step> {
-        let (negatives, [displacement, saturated, shadow]) = self.negatives(stage).await?;
         let [n, _] = x.dims();
+        if n != stage.batch {
+            return Err(Error::invalid(
+                "images of an iteration",
+                format!(
+                    "{}, as clel.batch says and as many negatives are made",
+                    stage.batch
+                ),
+                n,
+                "give whole batches",
+            ));
+        }
+        let (negatives, [displacement, saturated, shadow]) = self.negatives(stage).await?;
         let targets = self.encoder.as_ref().map(|encoder| {
             // The batch's statistics, as the authors; the running ones are fed by the views below.
             let mut plain = encoder.valid();

@@ -390,12 +390,19 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     check(&recipe)?;
     let stage = &recipe.clel;
     let mut devices = std::iter::once(&request.device).chain(&request.others);
-    if devices.any(|device| !stage.precision.is_supported(device)) {
+    if let Some(device) = devices.position(|device| !stage.precision.is_supported(device)) {
         return Err(Error::invalid(
             "clel.precision",
-            "f32, or what the device computes in",
-            format!("{:?}", stage.precision).to_lowercase(),
-            "`mixwell doctor` says what it does",
+            format!(
+                "f32, or what every device computes in ({})",
+                request.device_name
+            ),
+            format!(
+                "{}, which number {} does not",
+                format!("{:?}", stage.precision).to_lowercase(),
+                device + 1
+            ),
+            "leave clel.precision at f32 there",
         ));
     }
     let arm = if stage.guided { "" } else { "-unguided" };

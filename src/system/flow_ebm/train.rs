@@ -849,7 +849,9 @@ mod tests {
     #[test]
     fn a_tilt_is_learned_on_several_devices_as_on_one() {
         let device = Device::flex();
-        let (flow_stage, tilt_stage) = stages();
+        let (flow_stage, mut tilt_stage) = stages();
+        // Fast, so that copies of the tilt that are not renewed would walk elsewhere.
+        (tilt_stage.learning_rate, tilt_stage.warmup) = (0.05, 0);
         let mut flow = FlowTraining::new(&flow_stage, 0.9, 1, data(0, &device)).unwrap();
         while flow.iteration < 8 {
             let x = data(flow.iteration, &device);
@@ -869,18 +871,22 @@ mod tests {
                 let acceptance = [step.acceptance, step.step_size, step.gradient.unwrap()];
                 seen.extend([[step.data, step.samples].as_slice(), &acceptance].concat());
             }
-            seen
+            let moved = seen[seen.len() - 5];
+            let states = t.chains.states().into_data();
+            seen.extend(states.iter::<f64>());
+            (seen, moved)
         };
-        let alone = learn(&[]);
+        let (alone, moved) = learn(&[]);
+        assert!(moved.abs() > 0.1, "the tilt moved by {moved}");
         assert!(alone.iter().all(|v| v.is_finite()));
         let mut sets = vec![vec![device.clone()], vec![device.clone(); 2]];
         if std::env::var_os("MIXWELL_NO_GPU").is_none() {
             sets.push(vec![Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)]);
         }
         for others in sets {
-            for (a, b) in alone.iter().zip(learn(&others)) {
+            for (a, b) in alone.iter().zip(learn(&others).0) {
                 assert!(
-                    (a - b).abs() < 1e-4 * a.abs().max(1.0),
+                    (a - b).abs() < 1e-3 * a.abs().max(0.1),
                     "{a} alone, {b} with {others:?}"
                 );
             }

@@ -78,7 +78,7 @@ export function findProgram(names) {
 }
 
 function findChromium() {
-  const found = process.env.CHROMIUM ?? findProgram(["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]);
+  const found = process.env.CHROMIUM || findProgram(["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]);
   if (!found) throw new Error("No Chromium on PATH; set CHROMIUM to its executable.");
   return found;
 }
