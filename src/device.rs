@@ -31,6 +31,15 @@ pub(crate) async fn read_int(tensor: Tensor<2, burn::tensor::Int>) -> Result<Vec
     Ok(data.iter::<u32>().collect())
 }
 
+/// The graphics adapter that unit tests try beside the CPU; `None` on a machine that says by
+/// MIXWELL_NO_GPU=1 that it has none.
+#[cfg(all(test, feature = "native"))]
+pub(crate) fn tests_gpu() -> Option<Device> {
+    std::env::var_os("MIXWELL_NO_GPU")
+        .is_none()
+        .then(|| Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))
+}
+
 /// The one value of a tensor.
 ///
 /// # Errors

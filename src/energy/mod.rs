@@ -123,17 +123,6 @@ pub struct Point {
 }
 
 impl Point {
-    /// The same on another device.
-    #[cfg(feature = "native")]
-    fn to_device(&self, device: &Device) -> Self {
-        Self {
-            x: self.x.clone().to_device(device),
-            energy: self.energy.clone().to_device(device),
-            gradient: self.gradient.clone().to_device(device),
-            observed: self.observed.clone().map(|t| t.to_device(device)),
-        }
-    }
-
     /// Takes `other` where `mask` (`[B]`) is true, `self` elsewhere. Selection, not arithmetic, so
     /// that a rejected non-finite proposal leaves no trace.
     pub fn select(self, other: Self, mask: Tensor<1, burn::tensor::Bool>) -> Self {

@@ -42,11 +42,10 @@ impl Shared {
 
     fn on(&self, device: &Device) -> &Arc<dyn Energy> {
         // Where a processor is named twice either copy will do.
-        let copy = self.away.iter().find(|(there, _)| there == device);
-        &copy
-            .filter(|_| *device != self.home.0)
-            .unwrap_or(&self.home)
-            .1
+        let mut copies = std::iter::once(&self.home).chain(&self.away);
+        copies
+            .find(|(there, _)| there == device)
+            .map_or(&self.home.1, |(_, energy)| energy)
     }
 }
 
@@ -66,18 +65,22 @@ impl Energy for Shared {
     fn point(&self, x: Tensor<2>) -> Point {
         let home = x.device();
         let devices: Vec<Device> = self.away.iter().map(|(device, _)| device.clone()).collect();
+        // The states are there already.
         let part = async |_: usize, mut rows: Vec<Tensor<2>>| {
             let x = rows.remove(0);
-            self.on(&x.device()).point(x).to_device(&home)
+            let point = self.on(&x.device()).point(x);
+            (
+                point.energy.to_device(&home),
+                point.gradient.to_device(&home),
+                point.observed.map(|t| t.to_device(&home)),
+            )
         };
         let parts = pollster::block_on(shards::map(vec![x.clone()], &devices, part));
-        let rows = |of: fn(&Point) -> Tensor<2>| together(parts.iter().map(of).collect());
-        let [batch, _] = x.dims();
-        let observed: Option<Vec<_>> = parts.iter().map(|p| p.observed.clone()).collect();
+        let (energies, gradients, observed): (Vec<_>, Vec<_>, Vec<_>) = parts.into_iter().collect();
         Point {
-            energy: rows(|p| p.energy.clone().unsqueeze_dim(1)).reshape([batch]),
-            gradient: rows(|p| p.gradient.clone()),
-            observed: observed.map(together),
+            energy: Tensor::cat(energies, 0),
+            gradient: together(gradients),
+            observed: observed.into_iter().collect::<Option<_>>().map(together),
             x,
         }
     }

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, FloatDType, Tensor, TensorData, module::avg_pool2d, ops::AvgPoolOptions},
+    tensor::{DType, Device, Tensor, TensorData, module::avg_pool2d, ops::AvgPoolOptions},
 };
 use serde::{Deserialize, Serialize};
 
@@ -480,11 +480,11 @@ pub enum Precision {
 }
 
 impl Precision {
-    fn dtype(self) -> FloatDType {
+    fn dtype(self) -> DType {
         match self {
-            Self::F32 => FloatDType::F32,
-            Self::F16 => FloatDType::F16,
-            Self::Bf16 => FloatDType::BF16,
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
         }
     }
 
@@ -509,7 +509,7 @@ impl Trunk<FrozenConv> {
             h = out;
             blocks.push(tape);
         }
-        let last = cast(leaky(h.clone()), FloatDType::F32);
+        let last = cast(leaky(h.clone()), DType::F32);
         (global_average(last), TrunkTape { blocks, last: h })
     }
 
@@ -518,8 +518,8 @@ impl Trunk<FrozenConv> {
         let precision = self.stem.precision();
         // The way back is linear: in few bits it goes with a largest value of one in each row, since
         // gradients as small as these energies have are below what f16 can tell from zero.
-        let size = (precision != FloatDType::F32)
-            .then(|| gradient.clone().abs().max_dim(1).clamp_min(1e-30));
+        let size =
+            (precision != DType::F32).then(|| gradient.clone().abs().max_dim(1).clamp_min(1e-30));
         let even = match &size {
             Some(size) => gradient / size.clone(),
             None => gradient / (h * w) as f64,
@@ -535,7 +535,7 @@ impl Trunk<FrozenConv> {
         match size {
             Some(size) => {
                 let size = size / (h * w) as f64;
-                cast(gradient, FloatDType::F32) * size.reshape([b, 1, 1, 1])
+                cast(gradient, DType::F32) * size.reshape([b, 1, 1, 1])
             }
             None => gradient,
         }
@@ -579,7 +579,7 @@ impl<C: Convolution> Trunk<C> {
     fn forward(&self, x: Tensor<4>) -> Tensor<2> {
         let stem = self.stem.forward(cast(x, self.stem.precision()));
         let h = self.blocks.iter().fold(stem, |h, block| block.forward(h));
-        global_average(cast(leaky(h), FloatDType::F32))
+        global_average(cast(leaky(h), DType::F32))
     }
 
     fn convert<D: Convolution>(self, to: &mut impl FnMut(C) -> D) -> Trunk<D> {

@@ -24,9 +24,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::{device::read, error::Result};
 
 /// What `work` makes of the rows of a batch, device by device: `rows` are tensors `[B, …]` of the same B,
-/// with one row each for every element of the batch, on the first device, and `work` gets the number of its first
-/// row, and its rows on its own device. `others` are further devices, with as many rows each as the
-/// first, which takes what is left over too. A batch with hardly a row for each stays on the first.
+/// with one row each for every element of the batch, on the first device, and `work` gets the number of
+/// its first row, and its rows on its own device. `others` are further devices, with as many rows each as
+/// the first, which takes what is left over too. A batch with hardly a row for each stays on the first.
 pub async fn map<R: Send>(
     rows: Vec<Tensor<2>>,
     others: &[Device],

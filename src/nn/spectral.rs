@@ -9,7 +9,7 @@
 use burn::{
     module::{Module, ModuleDisplay, ModuleVisitor, Param},
     tensor::{
-        DType, FloatDType, Tensor, TensorData,
+        DType, Tensor, TensorData,
         module::{conv_transpose2d, conv2d},
         ops::{ConvOptions, ConvTransposeOptions},
     },
@@ -34,8 +34,8 @@ pub trait Convolution: Module + ModuleDisplay {
     fn forward(&self, x: Tensor<4>) -> Tensor<4>;
 
     /// What it computes in.
-    fn precision(&self) -> FloatDType {
-        FloatDType::F32
+    fn precision(&self) -> DType {
+        DType::F32
     }
 }
 
@@ -230,7 +230,7 @@ pub struct FrozenConv {
 
 impl FrozenConv {
     /// The layer with its weights in another precision, which it then computes in.
-    pub fn cast(self, to: FloatDType) -> Self {
+    pub fn cast(self, to: DType) -> Self {
         Self {
             weight: self.weight.map(|w| cast(w, to)),
             bias: self.bias.map(|bias| bias.map(|b| cast(b, to))),
@@ -270,18 +270,14 @@ impl Convolution for FrozenConv {
         convolve(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 
-    fn precision(&self) -> FloatDType {
-        match self.weight.val().dtype() {
-            DType::F16 => FloatDType::F16,
-            DType::BF16 => FloatDType::BF16,
-            _ => FloatDType::F32,
-        }
+    fn precision(&self) -> DType {
+        self.weight.val().dtype()
     }
 }
 
 /// The same numbers in another precision; nothing is done where they have it.
-pub(super) fn cast<const D: usize>(x: Tensor<D>, to: FloatDType) -> Tensor<D> {
-    match x.dtype() == to.into() {
+pub(super) fn cast<const D: usize>(x: Tensor<D>, to: DType) -> Tensor<D> {
+    match x.dtype() == to {
         true => x,
         false => x.cast(to),
     }

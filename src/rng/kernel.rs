@@ -508,15 +508,10 @@ fn argument(tensor: Tensor<2>) -> Option<TensorArg> {
 
 #[cfg(all(test, feature = "native"))]
 mod tests {
-    use burn::tensor::{DeviceKind, TensorData, s};
+    use burn::tensor::{TensorData, s};
 
     use super::*;
-
-    fn gpu() -> Option<Device> {
-        std::env::var_os("MIXWELL_NO_GPU")
-            .is_none()
-            .then(|| Device::wgpu(DeviceKind::DefaultDevice))
-    }
+    use crate::device::tests_gpu as gpu;
 
     fn values(tensor: Tensor<2>) -> Vec<f32> {
         tensor.into_data().iter::<f32>().collect()

@@ -18,7 +18,7 @@ mod ula;
 mod underdamped;
 
 pub use adapt::DualAveraging;
-pub use run::{Draw, Run, SavedRun};
+pub use run::{Draw, Run, SavedRun, walk};
 pub use trace::{Counters, Trace};
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};

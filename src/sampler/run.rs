@@ -14,6 +14,7 @@ use crate::{
     device::read,
     energy::{Conditionals, Energy, Evaluation, Point, Space},
     error::{Error, Result},
+    nn::shards,
     rng::{Purpose, Rng},
 };
 
@@ -440,6 +441,37 @@ impl Run {
             }
         }
     }
+}
+
+/// Chains that walk for `steps` transitions from `rows[0]` (`[B, D]`) and are then forgotten, in parts on
+/// several devices (see [`shards::map`]), each with the random numbers that it would have had alone: where
+/// they end, and their mean acceptance. `target` makes the energy of a part from the rows after the first,
+/// on the device that it is told.
+///
+/// # Errors
+/// As [`Run::new`] and [`Run::advance`].
+pub async fn walk(
+    (config, rng): (&SamplerConfig, Rng),
+    steps: usize,
+    rows: Vec<Tensor<2>>,
+    others: &[Device],
+    target: impl Fn(Vec<Tensor<2>>, &Device) -> Arc<dyn Energy> + Sync,
+) -> Result<(Tensor<2>, f64)> {
+    let ([chains, _], home) = (rows[0].dims(), rows[0].device());
+    let parts = shards::map(rows, others, async |first, mut rows| {
+        let start: Tensor<2> = rows.remove(0);
+        let target = target(rows, &start.device());
+        let mut run = Run::new(target, config, rng, start)?.numbered_from(first as u32);
+        let draws = run.advance(steps).await?;
+        let accept = draws.iter().flat_map(|d| &d.accept);
+        let accept: f64 = accept.map(|&a| f64::from(a)).sum();
+        Ok((run.states().to_device(&home), accept))
+    })
+    .await;
+    let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+    let (ends, accept): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let tests = (chains * steps).max(1) as f64;
+    Ok((shards::together(ends), accept.iter().sum::<f64>() / tests))
 }
 
 /// The last transition of one chain, made again with every evaluated state written down.

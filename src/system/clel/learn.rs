@@ -32,7 +32,7 @@ use crate::{
         shards::{self, Part},
     },
     rng::{Purpose, Rng},
-    sampler::{Run, SamplerConfig},
+    sampler::{SamplerConfig, walk},
 };
 
 /// The chains that make negatives: x ← clamp(x − a∇E(x) + σξ, 0, 1).
@@ -243,31 +243,22 @@ impl Training {
             x = self.view(stage, x, Stream::Start);
         }
         let (config, chains) = (stage.chains.sampler(), self.stream(Stream::Chains));
-        let parts = shards::map(vec![x.clone()], &self.others, async |first, mut rows| {
-            let x: Tensor<2> = rows.remove(0);
-            let net = net.clone().to_device(&x.device());
-            let target = Arc::new(MarginalEnergy::new(net, stage.energy.shape));
-            let mut run = Run::new(target, &config, chains, x)?.numbered_from(first as u32);
-            let draws = run.advance(stage.chains.steps).await?;
-            let accept = draws.iter().flat_map(|d| &d.accept);
-            let accept: f64 = accept.map(|&a| f64::from(a)).sum();
-            Ok((run.states().to_device(&self.device), accept))
+        let (chains, steps) = ((&config, chains), stage.chains.steps);
+        let (end, shadow) = walk(chains, steps, vec![x.clone()], &self.others, |_, device| {
+            let net = net.clone().to_device(device);
+            Arc::new(MarginalEnergy::new(net, stage.energy.shape))
         })
-        .await;
-        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
-        let (ends, accept): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let end = shards::together(ends);
+        .await?;
         let displacement = (end.clone() - x).powi_scalar(2).mean().sqrt();
         let values: Vec<f32> = read(end.clone()).await?;
         let edge = values.iter().filter(|&&v| v <= 0.0 || v >= 1.0).count();
         self.buffer.put(&slots, &values, &rng);
-        let tests = (slots.len() * stage.chains.steps).max(1);
         Ok((
             end,
             [
                 scalar(displacement).await?,
                 edge as f64 / values.len() as f64,
-                accept.iter().sum::<f64>() / tests as f64,
+                shadow,
             ],
         ))
     }
@@ -275,8 +266,8 @@ impl Training {
     /// One iteration on data `[B, D]` with values in [0, 1], as many images as the stage's batch has.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another number of images; [`Error::Diverged`] when an energy is not finite; [`Error::Device`] when the device cannot be
-    /// read.
+    /// [`Error::Invalid`] for another number of images; [`Error::Diverged`] when an energy is not finite;
+    /// [`Error::Device`] when the device cannot be read.
     pub async fn step(&mut self, stage: &Stage, x: Tensor<2>) -> Result<Step> {
         let [n, _] = x.dims();
         if n != stage.batch {

@@ -197,10 +197,10 @@ pub struct TiltTraining {
     pub iteration: u64,
     /// Whether the gradient's norm is measured: one more value to read.
     pub watched: bool,
-    /// Further devices that share the chains' work, and the model there; its tilt is replaced at every
-    /// iteration. The tilt's own gradient, one evaluation of a small network, stays on the first.
+    /// Further devices that share the chains' work, and what is fixed there. The tilt's own gradient, one
+    /// evaluation of a small network, stays on the first.
     #[cfg(feature = "native")]
-    away: Vec<(Device, FlowEbm)>,
+    away: Vec<(Device, Flow, Projection)>,
 }
 
 /// What one iteration of the tilt saw.
@@ -262,9 +262,11 @@ impl TiltTraining {
     /// Shares the chains' work with further devices from the next step on.
     #[cfg(feature = "native")]
     pub fn share(mut self, others: &[Device]) -> Self {
-        let model = self.model();
-        let copy = |device: &Device| (device.clone(), model.to_device(device));
-        self.away = others.iter().map(copy).collect();
+        let copies = others.iter().map(|device| {
+            let projection = self.projection.to_device(device);
+            (device.clone(), self.flow.to_device(device), projection)
+        });
+        self.away = copies.collect();
         self
     }
 
@@ -273,12 +275,12 @@ impl TiltTraining {
         let tilt = self.tilt.valid();
         #[cfg(feature = "native")]
         if !self.away.is_empty() {
-            let copy = |(device, model): &(Device, FlowEbm)| {
+            let away = self.away.iter().map(|(device, flow, projection)| {
                 let tilt = tilt.clone().to_device(device);
-                let target = latent(&model.flow, tilt, &model.projection);
-                (device.clone(), target as Arc<dyn Energy>)
-            };
-            let away = self.away.iter().map(copy).collect();
+                let target: Arc<dyn Energy> = latent(flow, tilt, projection);
+                (device.clone(), target)
+            });
+            let away = away.collect();
             let home = self.chains.point().x.device();
             let here = latent(&self.flow, tilt.clone(), &self.projection);
             return Ok(Arc::new(Shared::new((home, here), away)?));

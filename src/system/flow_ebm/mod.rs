@@ -88,6 +88,15 @@ impl Projection {
         })
     }
 
+    /// A copy on another device.
+    #[cfg(feature = "native")]
+    fn to_device(&self, device: &burn::tensor::Device) -> Self {
+        Self {
+            mean: self.mean.clone().to_device(device),
+            directions: self.directions.clone().to_device(device),
+        }
+    }
+
     /// K.
     pub fn count(&self) -> usize {
         self.directions.dims()[1]
@@ -136,19 +145,6 @@ impl FlowEbm {
             tilt: Tilt::load(from, "tilt", &architecture.tilt, shape)?,
             projection: Projection::load(from, dim)?,
         })
-    }
-
-    /// A copy on another device.
-    #[cfg(feature = "native")]
-    fn to_device(&self, device: &burn::tensor::Device) -> Self {
-        Self {
-            flow: self.flow.to_device(device),
-            tilt: self.tilt.clone().to_device(device),
-            projection: Projection {
-                mean: self.projection.mean.clone().to_device(device),
-                directions: self.projection.directions.clone().to_device(device),
-            },
-        }
     }
 
     fn observed(&self, tilt: &Tensor<1>, x: &Tensor<2>) -> Tensor<2> {

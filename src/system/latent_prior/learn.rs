@@ -27,7 +27,7 @@ use crate::{
         tilt::Tilt,
     },
     rng::{Purpose, Rng},
-    sampler::{Run, SamplerConfig},
+    sampler::{SamplerConfig, walk},
 };
 
 /// How latents of images are inferred.
@@ -201,8 +201,8 @@ impl Training {
         let (given, shadow) = match &self.nets.encoder {
             None => {
                 let net = self.nets.generator.valid();
-                let walk = (net, &frozen[..], &self.others[..]);
-                short_run(stage, walk, x.clone(), &rng).await?
+                let posterior = (net, &frozen[..], &self.others[..]);
+                short_run(stage, posterior, x.clone(), &rng).await?
             }
             Some(_) => {
                 let noise = normals(&rng, batch, stage.generator.latent, &self.device);
@@ -214,19 +214,16 @@ impl Training {
             let [batch, _] = x.dims();
             let [c, h, w] = stage.generator.shape;
             let image = x.reshape([batch, c, h, w]) * 2.0 - 1.0;
-            let (latents, penalty) = match &nets.encoder {
-                None => (given, None),
+            let (latents, penalty, made) = match &nets.encoder {
+                None => (given, None, Vec::new()),
                 Some(encoder) => {
                     let (mean, log_variance) = encoder.forward(image.clone());
                     let z = mean.clone() + (log_variance.clone() * 0.5).exp() * given;
                     let kl = LatentEncoder::divergence(&mean, &log_variance);
                     let tilt = tilt_of(&on(&frozen, &image.device()), &z);
-                    (z, Some((kl + tilt).mean()))
+                    let made = vec![z.clone().inner()];
+                    (z, Some((kl + tilt).mean()), made)
                 }
-            };
-            let rows = match &penalty {
-                None => vec![latents.clone()],
-                Some(_) => vec![latents.clone().inner()],
             };
             let error = nets.generator.forward(latents) - image;
             let error = error.powi_scalar(2).sum() / batch as f64;
@@ -237,12 +234,12 @@ impl Training {
                     None => loss,
                 },
                 means: vec![error.inner()],
-                rows,
+                rows: made,
             }
         };
-        let rows = vec![x, given];
+        let rows = vec![x, given.clone()];
         let mut whole = shards::gradient(&self.nets, rows, &self.others, objective).await?;
-        let latents = whole.rows.remove(0);
+        let latents = whole.rows.pop().unwrap_or(given);
         let mut step = Step {
             mse: whole.means[0] / (4.0 * dim as f64),
             norm: scalar(latents.clone().powi_scalar(2).mean()).await?,
@@ -284,8 +281,8 @@ impl Training {
         match &nets.encoder {
             None => {
                 let frozen = self.prior.prior();
-                let walk = (nets.generator.clone(), &frozen[..], &self.others[..]);
-                Ok(short_run(stage, walk, x, &rng).await?.0)
+                let posterior = (nets.generator.clone(), &frozen[..], &self.others[..]);
+                Ok(short_run(stage, posterior, x, &rng).await?.0)
             }
             Some(encoder) => {
                 let [c, h, w] = stage.generator.shape;
@@ -332,34 +329,23 @@ async fn short_run(
     x: Tensor<2>,
     rng: &Rng,
 ) -> Result<(Tensor<2>, f64)> {
-    let (images, home) = (x.dims()[0], x.device());
-    let start = normals(rng, images, stage.generator.latent, &home);
+    let start = normals(rng, x.dims()[0], stage.generator.latent, &x.device());
     let config = SamplerConfig {
         sampler: "ula".into(),
         step_size: Some(stage.posterior.step_size),
         warmup: 0,
         ..SamplerConfig::default()
     };
-    let parts = shards::map(vec![x, start], others, async |first, mut rows| {
-        let (images, start): (_, Tensor<2>) = (rows.remove(0), rows.remove(0));
-        let device = start.device();
-        let target = Arc::new(PosteriorEnergy {
-            generator: generator.clone().to_device(&device),
-            ratios: on(ratios, &device),
-            images,
+    let (chains, steps) = ((&config, *rng), stage.posterior.steps);
+    walk(chains, steps, vec![start, x], others, |mut rows, device| {
+        Arc::new(PosteriorEnergy {
+            generator: generator.clone().to_device(device),
+            ratios: on(ratios, device),
+            images: rows.remove(0),
             sigma: stage.sigma,
-        });
-        let mut run = Run::new(target, &config, *rng, start)?.numbered_from(first as u32);
-        let draws = run.advance(stage.posterior.steps).await?;
-        let shadow = draws.iter().flat_map(|d| &d.accept);
-        let shadow: f64 = shadow.map(|&a| f64::from(a)).sum();
-        Ok((run.states().to_device(&home), shadow))
+        })
     })
-    .await;
-    let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
-    let (ends, shadow): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-    let count = (images * stage.posterior.steps).max(1) as f64;
-    Ok((shards::together(ends), shadow.iter().sum::<f64>() / count))
+    .await
 }
 
 #[cfg(all(test, feature = "native"))]
@@ -372,9 +358,7 @@ mod tests {
     fn several_devices_learn_what_one_does() {
         let (_, smoke) = PRESETS.iter().find(|(name, _)| *name == "smoke").unwrap();
         let device = Device::flex();
-        let gpu = std::env::var_os("MIXWELL_NO_GPU")
-            .is_none()
-            .then(|| Device::wgpu(burn::tensor::DeviceKind::DefaultDevice));
+        let gpu = crate::device::tests_gpu();
         for kind in [PosteriorKind::Langevin, PosteriorKind::Encoder] {
             let mut stage = smoke().latent;
             stage.posterior.kind = kind;
