@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Instant};
 
 use burn::tensor::{Device, Tensor};
 use mixwell::{
-    artifact,
     data::folder,
     diagnostics::{Draws, Rule, summarise},
     energy::{Energy, Gaussian},
@@ -16,7 +15,7 @@ use mixwell::{
     rng::{Purpose, Rng},
     sampler::{REGISTRY, Run, SamplerConfig},
     system::{
-        clel,
+        self, clel,
         flow_ebm::{FlowTraining, PRESETS},
     },
     train::{Batches, dequantised},
@@ -188,7 +187,7 @@ fn several(device: &Device) -> Result<(), mixwell::Error> {
 
 fn main() -> Result<(), mixwell::Error> {
     let device = Device::flex();
-    let (_, model) = artifact::read_model("flow-ebm-mnist", &device)?;
+    let (_, model) = system::read_model("flow-ebm-mnist", &device)?;
     let rng = Rng::new(1);
     let mut at = Vec::new();
     for space in model.spaces() {

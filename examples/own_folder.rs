@@ -10,7 +10,7 @@ use std::{path::PathBuf, sync::atomic::AtomicBool};
 
 use burn::tensor::Device;
 use mixwell::{
-    Result, artifact,
+    Result,
     data::{DataRef, Source},
     rng::Rng,
     sampler::{Run, SamplerConfig},
@@ -56,16 +56,15 @@ fn main() -> Result<()> {
 
     // The finished model is loaded as any other, and walked on by its own chains.
     let device = Device::flex();
-    let (card, model) = artifact::read_model(&model.to_string_lossy(), &device)?;
+    let (card, model) = system::read_model(&model.to_string_lossy(), &device)?;
     println!("{}: {}", card.title, card.data.preprocessing);
     let rng = Rng::new(1);
     let config = SamplerConfig {
-        sampler: "sgld".into(),
         step_size: card.step_size("pixel", "sgld"),
-        noise: Some(0.001),
-        clamp: true,
         warmup: 0,
-        ..SamplerConfig::default()
+        ..SamplerConfig::new("sgld")
+            .with("noise", 0.001)
+            .with("clamp", true)
     };
     let starts = model.starts("pixel", &rng, 4, 1.0)?;
     let mut run = Run::new(model.target("pixel")?, &config, rng, starts)?;

@@ -4,16 +4,17 @@
 
 use burn::tensor::Device;
 use mixwell::{
-    Result, artifact,
+    Result,
     diagnostics::{Rule, largest_rhat, smallest_ess},
     image,
     rng::Rng,
     sampler::{Run, SamplerConfig, Trace},
+    system,
 };
 
 fn main() -> Result<()> {
     let device = Device::flex();
-    let (card, model) = artifact::read_model("latent-prior-mnist", &device)?;
+    let (card, model) = system::read_model("latent-prior-mnist", &device)?;
     let target = model.target("latent")?;
     let config = SamplerConfig {
         sampler: "hmc".into(),

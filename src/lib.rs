@@ -44,17 +44,16 @@ pub mod energy;
 pub mod error;
 pub mod nn;
 pub mod pixels;
-pub mod play;
-pub mod prior;
-pub mod race;
 pub mod rng;
 pub mod sampler;
-pub mod scores;
-pub mod studio;
+pub mod session;
+pub mod setting;
 pub mod system;
 
 #[cfg(feature = "native")]
 pub mod cli;
+#[cfg(feature = "native")]
+pub mod contract;
 #[cfg(feature = "native")]
 pub mod data;
 #[cfg(feature = "native")]

@@ -1,5 +1,7 @@
 //! Augmentations against torchvision's values, and what must hold for any random set of them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::time::Instant;

@@ -1,5 +1,7 @@
 //! CLEL's objectives against PyTorch, and the identity that makes it work.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};

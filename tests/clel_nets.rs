@@ -2,6 +2,8 @@
 //! for them: frozen and trainable are one function, gradients are finite differences, state that is
 //! not trained survives training and saving.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! The command line as scripts see it: output, exit codes, messages.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{
     path::PathBuf,
     process::{Command, Output},

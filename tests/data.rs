@@ -1,5 +1,6 @@
 //! The data module against synthetic files and a server on this machine; no real data set needed.
 #![cfg(feature = "native")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     fs,

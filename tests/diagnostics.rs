@@ -3,6 +3,8 @@
 //! `fixtures/golden.py` made `fixtures/mcmc_diagnostics_golden.json`; the chains are rebuilt here,
 //! bit for bit, from the same splitmix64 streams.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use mixwell::diagnostics::*;
 use mixwell::error::Error;
 use serde_json::Value;

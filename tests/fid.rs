@@ -1,6 +1,8 @@
 //! Fréchet distances of feature moments against numpy and scipy (tests/fixtures/fid.py), and what
 //! must hold for them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use common::{assert_close, pseudo};

@@ -1,5 +1,7 @@
 //! The flow's layers against PyTorch, and the flow against what must hold for it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::sync::Arc;
@@ -19,7 +21,10 @@ use mixwell::{
         tilt::{Tilt, TiltConfig},
     },
     rng::{Purpose, Rng},
-    system::flow_ebm::{Architecture, COMPONENTS, FlowEbm, LatentEnergy, PixelEnergy, Projection},
+    system::{
+        COMPONENTS, Projection,
+        flow_ebm::{Architecture, FlowEbm, LatentEnergy, PixelEnergy},
+    },
 };
 use nalgebra::DMatrix;
 use pollster::block_on;

@@ -2,6 +2,8 @@
 //! weights made by a formula, and, where the environment variable MIXWELL_INCEPTION names a file
 //! with Google's weights, features under those. And what its files may not be.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::{env, fs, path::PathBuf, time::Instant};

@@ -1,6 +1,8 @@
 //! The latent prior against PyTorch (tests/fixtures/latent_prior.py), finite differences, and laws that
 //! are known: a ratio of Gaussians, rings at a known distance, importance weights.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use burn::{
 use common::{Fill, assert_near, devices, host, pseudo};
 use mixwell::{
     energy::Energy,
+    eval::toys::{self, ToyPlan},
     nn::{
         generator::{Generator, GeneratorConfig, LatentEncoder, UpConfig},
         layers::Init,
@@ -21,14 +24,13 @@ use mixwell::{
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig},
     system::{
-        flow_ebm::Projection,
+        Projection,
         latent_prior::{
             Architecture, LatentPrior, PriorEnergy, Reference,
             infer::PosteriorEnergy,
             into_model,
             ratio::{Arm, RatioConfig, RatioTraining, Rule, logistic},
             sir,
-            toy::{self, ToyPlan},
         },
     },
 };
@@ -333,11 +335,9 @@ fn the_joint_chain_has_the_priors_law() {
     let shared = into_model(model(&device));
     let moments = |space: &str| {
         let config = SamplerConfig {
-            sampler: "hmc".into(),
             step_size: Some(0.1),
-            leapfrog_steps: 10,
             warmup: 200,
-            ..SamplerConfig::default()
+            ..SamplerConfig::new("hmc").with("leapfrog_steps", 10)
         };
         let x = shared.starts(space, &Rng::new(2), 64, 1.0).unwrap();
         let mut run = Run::new(shared.target(space).unwrap(), &config, Rng::new(3), x).unwrap();
@@ -431,7 +431,7 @@ fn one_ratio_does_not_reach_where_stages_do() {
             batch: 256,
             seed: 1,
         };
-        let result = toy::run(&plan, &toy::settings(&plan), &device).unwrap();
+        let result = toys::run(&plan, &toys::settings(&plan), &device).unwrap();
         result.parts.divergence
     };
     let (once, staged) = (run(Arm::Nce, 1), run(Arm::Adaptive, 4));

@@ -1,5 +1,7 @@
 //! Memory of a long training. Alone in its binary: another test's memory would count.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};

@@ -1,5 +1,7 @@
 //! Data sets of the user's own: folders of images, and parquet files as Hugging Face's library writes them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::{Path, PathBuf};
 
 use mixwell::data::{DataRef, Source, Split};

@@ -1,5 +1,7 @@
 //! The Playground's session: equal clocks, exact rewinding, statistics, learning, plain refusals.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use burn::tensor::Device;
@@ -7,8 +9,8 @@ use common::devices;
 use mixwell::{
     Error,
     energy::Drawing,
-    play::{Chart, LearnConfig, Play, PlayConfig, Start},
     sampler::REGISTRY,
+    session::playground::{Chart, LearnConfig, Play, PlayConfig, Start},
 };
 use pollster::block_on;
 use serde_json::Value;
@@ -33,7 +35,7 @@ fn config(play: &Play, target: &str, samplers: &[&str]) -> PlayConfig {
             let mut side = side.clone();
             side.sampler.sampler = (*s).into();
             side.sampler.warmup = 60;
-            side.sampler.max_tree_depth = 5;
+            side.sampler = side.sampler.with("max_tree_depth", 5);
             side
         })
         .collect();

@@ -1,6 +1,8 @@
 //! Samplers against published reference posteriors (posteriordb): every mean within four combined
 //! standard errors.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::sync::Arc;
@@ -94,14 +96,13 @@ fn draws(case: &Case, sampler: &str, n: usize, device: &Device) -> Vec<Vec<Vec<f
         * 2.0
         + row(&case.centre);
     let settings = SamplerConfig {
-        sampler: sampler.into(),
         step_size: Some(case.step),
         warmup: 500,
         adapt_mass: true,
-        leapfrog_steps: 8,
-        max_tree_depth: 6,
         target_accept: Some(if sampler == "mala" { 0.574 } else { 0.9 }),
-        ..SamplerConfig::default()
+        ..SamplerConfig::new(sampler)
+            .with("leapfrog_steps", 8)
+            .with("max_tree_depth", 6)
     };
     let mut run = Run::new(case.target.clone(), &settings, Rng::new(32), x).unwrap();
     block_on(run.advance(500)).unwrap();

@@ -1,5 +1,7 @@
 //! The room Prior's session on a small untrained model: what must hold whatever the weights are.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -7,17 +9,17 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor};
 use common::{devices, host};
 use mixwell::{
-    artifact::{self, Card, DataCard, KnownAnswer},
+    artifact::{Card, DataCard, KnownAnswer},
     nn::{
         generator::{Generator, GeneratorConfig, UpConfig},
         layers::Init,
         tilt::{Tilt, TiltConfig},
     },
-    prior::{Prior, PriorConfig, PriorModel},
     rng::{Purpose, Rng},
-    studio::Studio,
+    session::prior::{Prior, PriorConfig, PriorModel},
+    session::studio::Studio,
     system::{
-        flow_ebm::Projection,
+        self, Projection,
         latent_prior::{Architecture, LatentPrior, Reference, into_model},
     },
 };
@@ -76,7 +78,7 @@ fn files(device: &Device) -> (Card, Vec<u8>) {
     let dict = mixwell::nn::dict::Dict::open(&weights, "test", device).unwrap();
     let stored = LatentPrior::from_dict(&dict, &architecture()).unwrap();
     let shared = into_model(std::sync::Arc::new(stored));
-    let energies = block_on(artifact::start_energies(&*shared, 0, 1.0, 2)).unwrap();
+    let energies = block_on(system::start_energies(&*shared, 0, 1.0, 2)).unwrap();
     let steps = |e: f64| BTreeMap::from(["ula", "mala", "hmc"].map(|s| (s.to_owned(), e)));
     let stage = |kept: bool| {
         serde_json::json!({
@@ -136,7 +138,7 @@ fn chains_are_the_same_however_they_are_cut_and_wherever_they_run() {
     for (name, device) in devices() {
         let (mut prior, info) = open(&device);
         assert_eq!((info.stages.len(), info.latent), (3, N));
-        for sampler in mixwell::prior::SAMPLERS {
+        for sampler in mixwell::session::prior::SAMPLERS {
             let config = PriorConfig {
                 sampler: sampler.into(),
                 ..config(&info)

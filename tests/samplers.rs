@@ -1,5 +1,7 @@
 //! Every registered sampler against targets whose law is known, on every device.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::sync::Arc;
@@ -15,16 +17,18 @@ use mixwell::{
 use pollster::block_on;
 
 fn config(sampler: &str, step_size: f64) -> SamplerConfig {
-    SamplerConfig {
-        sampler: sampler.into(),
+    let settings = SamplerConfig {
         step_size: Some(step_size),
         warmup: 0,
-        max_tree_depth: 4,
-        rungs: 3,
-        hottest: 4.0,
+        ..SamplerConfig::new(sampler)
+            .with("max_tree_depth", 4)
+            .with("rungs", 3)
+            .with("hottest", 4.0)
+    };
+    match sampler {
         // SGLD at the noise that makes it ULA; its habit is tested on its own.
-        noise: (sampler == "sgld").then_some(step_size),
-        ..SamplerConfig::default()
+        "sgld" => settings.with("noise", step_size),
+        _ => settings,
     }
 }
 
@@ -165,8 +169,7 @@ fn temperature_scales_the_variance() {
     // Gibbs has no temperature but 1.
     for (sampler, step, steps) in RUNS.into_iter().filter(|r| r.0 != "gibbs") {
         let mut settings = config(sampler, step);
-        settings.temperature = 3.0;
-        settings.noise = settings.noise.map(|sigma| sigma * 3.0f64.sqrt());
+        settings = settings.heated(3.0);
         let target = Arc::new(Gaussian::new(&[0.0], &[1.0], &device));
         let x = ends(target, &settings, CHAINS, steps, &device);
         let v = x.iter().map(|r| r[0] * r[0]).sum::<f64>() / CHAINS as f64;
@@ -336,12 +339,15 @@ fn settings_out_of_their_domain_are_named() {
         }
     };
     bad(|s| s.sampler = "metropolis".into(), "sampler");
-    bad(|s| s.noise = Some(0.0), "noise");
-    bad(|s| s.clip = Some(f64::INFINITY), "clip");
-    bad(|s| s.friction = -1.0, "friction");
-    bad(|s| s.hottest = 0.5, "hottest");
-    bad(|s| s.rungs = 1, "rungs");
-    bad(|s| s.max_tree_depth = 11, "tree depth");
+    bad(|s| *s = s.clone().with("noise", 0.0), "noise");
+    bad(|s| *s = s.clone().with("clip", f64::INFINITY), "clip");
+    bad(|s| *s = s.clone().with("friction", -1.0), "friction");
+    bad(|s| *s = s.clone().with("fricton", 1.0), "sampler setting");
+    bad(|s| *s = s.clone().with("clamp", 1.0), "clamp");
+    bad(|s| *s = s.clone().with("hottest", 0.5), "hottest");
+    bad(|s| *s = s.clone().with("rungs", 1), "rungs");
+    bad(|s| *s = s.clone().with("rungs", 2.5), "rungs");
+    bad(|s| *s = s.clone().with("max_tree_depth", 11), "tree depth");
     bad(
         |s| {
             s.sampler = "gibbs".into();
@@ -354,7 +360,7 @@ fn settings_out_of_their_domain_are_named() {
     bad(|s| s.step_size = Some(1e9), "step size");
     bad(|s| s.step_size = None, "step size");
     bad(|s| s.temperature = -1.0, "temperature");
-    bad(|s| s.leapfrog_steps = 0, "leapfrog");
+    bad(|s| *s = s.clone().with("leapfrog_steps", 0), "leapfrog");
     bad(|s| s.target_accept = Some(1.0), "acceptance");
     bad(|s| s.groups = 5, "start states");
 }
@@ -380,7 +386,7 @@ fn gibbs_refuses_a_target_without_conditionals() {
 fn sgld_at_its_habitual_noise_is_cold_and_says_so() {
     let device = Device::flex();
     let mut settings = config("sgld", 0.4);
-    settings.noise = None;
+    settings.settings.set("noise", None);
     let target = Arc::new(Gaussian::new(&[0.0], &[1.0], &device));
     let run = Run::new(target.clone(), &settings, Rng::new(1), start(8, 1, &device)).unwrap();
     let (a, sigma) = run.drift_and_noise();
@@ -399,10 +405,7 @@ fn sgld_at_its_habitual_noise_is_cold_and_says_so() {
 #[test]
 fn the_clip_cuts_and_its_share_is_told() {
     let device = Device::flex();
-    let settings = SamplerConfig {
-        clip: Some(1.0),
-        ..config("sgld", 0.1)
-    };
+    let settings = config("sgld", 0.1).with("clip", 1.0);
     let target = Arc::new(Gaussian::new(&[0.0; 3], &[0.1; 3], &device));
     let x = start(16, 3, &device);
     let share = host(x.clone().abs().greater_elem(0.01).float().mean())[0];
@@ -417,10 +420,7 @@ fn the_clip_cuts_and_its_share_is_told() {
 #[test]
 fn the_clamp_keeps_states_within_the_range_of_images() {
     for (_, device) in devices() {
-        let settings = SamplerConfig {
-            clamp: true,
-            ..config("sgld", 0.8)
-        };
+        let settings = config("sgld", 0.8).with("clamp", true);
         let target = Arc::new(Gaussian::new(&[2.0; 3], &[1.0; 3], &device));
         let x = start(16, 3, &device).clamp(0.0, 1.0);
         let mut run = Run::new(target, &settings, Rng::new(1), x).unwrap();
@@ -503,8 +503,7 @@ fn the_mass_is_learned_from_the_warm_up() {
         let settings = SamplerConfig {
             warmup: 600,
             adapt_mass: true,
-            max_tree_depth: 6,
-            ..config(sampler, 0.01)
+            ..config(sampler, 0.01).with("max_tree_depth", 6)
         };
         let target = Arc::new(Gaussian::new(&[0.0; 3], &sd.map(|v| v as f32), &device));
         let x = Rng::new(3).normal_tensor(Purpose::Start, 0, 64, 3, &device)
@@ -536,11 +535,7 @@ fn tempering_crosses_where_mala_does_not() {
             [-6.0, 6.0, -6.0, 6.0],
             &device,
         ));
-        let settings = SamplerConfig {
-            rungs: 6,
-            hottest: 60.0,
-            ..config(sampler, 0.5)
-        };
+        let settings = config(sampler, 0.5).with("rungs", 6).with("hottest", 60.0);
         let x = Tensor::<2>::zeros([CHAINS, 1], &device) + 4.0;
         let mut run = Run::new(target, &settings, Rng::new(2), x).unwrap();
         block_on(run.advance(600)).unwrap();
@@ -623,8 +618,7 @@ fn one_transition_leaves_exact_draws_exact() {
     ] {
         let settings = SamplerConfig {
             temperature: T,
-            max_tree_depth: 5,
-            ..config(sampler, step)
+            ..config(sampler, step).with("max_tree_depth", 5)
         };
         let target = (find("banana").unwrap().build)(&device);
         let x = Tensor::<2>::from_data(TensorData::new(exact.clone(), [N, 2]), &device);

@@ -1,6 +1,8 @@
 //! Conditions, in-painting and the Studio's session, on a small untrained CLEL model: what must hold
 //! whatever the weights are.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -8,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{cpu, devices, host};
 use mixwell::{
-    artifact::{self, Card, DataCard, KnownAnswer},
+    artifact::{self, Card, DataCard, KnownAnswer, scores::Scores},
     data::{DataRef, Dataset, DatasetName, Split},
     energy::{self, Energy, Inpainting},
     eval::report::{Plan, Report, Setting, evaluate},
@@ -21,12 +23,14 @@ use mixwell::{
     },
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig},
-    scores::Scores,
-    studio::{ConditionConfig, InpaintConfig, Of, Studio, StudioConfig, StudioModel},
-    system::clel::{
-        Architecture, Clel,
-        compose::{Condition, Role},
-        learn::ChainStage,
+    session::studio::{ConditionConfig, InpaintConfig, Of, Studio, StudioConfig, StudioModel},
+    system::{
+        self,
+        clel::{
+            Architecture, Clel,
+            compose::{Condition, Role},
+            learn::ChainStage,
+        },
     },
 };
 use pollster::block_on;
@@ -582,7 +586,7 @@ fn eval_measures_writes_and_replays() {
         assert!(folder.join(file).is_file(), "{file}");
     }
     // Card and manifest tell of it, and a model still loads.
-    let (card, _) = artifact::read_model(folder.to_str().unwrap(), &device).unwrap();
+    let (card, _) = system::read_model(folder.to_str().unwrap(), &device).unwrap();
     assert!(card.metrics.contains_key("auroc_noise") && !card.metrics.contains_key("fid"));
     let manifest = std::fs::read_to_string(root.join("manifest.json")).unwrap();
     assert!(manifest.contains("scores.json"));

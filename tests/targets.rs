@@ -1,6 +1,8 @@
 //! Every registered density against its own law in f64 and finite differences: a density that is
 //! registered is checked.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};

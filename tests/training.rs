@@ -1,5 +1,7 @@
 //! Training as a product, by its command line: runs that are killed, resumed, healed, watched, exported.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},

@@ -3,18 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use burn::tensor::Device;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::Card;
-use crate::{
-    error::{Error, Result},
-    system::{Model, REGISTRY},
-};
+use super::card::Card;
+use crate::error::{Error, Result};
 
 const FILES: [&str; 2] = ["card.json", "weights.safetensors"];
 
@@ -100,16 +95,6 @@ pub fn read_files(name: &str) -> Result<(Card, Vec<u8>)> {
     Ok((card, fs::read(&path).map_err(Error::io("read", path))?))
 }
 
-/// Reads a model by folder, or by name under `models/`.
-///
-/// # Errors
-/// As [`read_files`], and [`Error::Model`] when card and weights do not fit.
-pub fn read_model(name: &str, device: &Device) -> Result<(Card, Arc<dyn Model>)> {
-    let (card, weights) = read_files(name)?;
-    let model = card.load(&weights, device)?;
-    Ok((card, model))
-}
-
 /// Writes a value beside a model's files, for people to read.
 ///
 /// # Errors
@@ -118,29 +103,42 @@ pub fn write_pretty(path: &Path, value: &impl Serialize) -> Result<()> {
     write_atomically(path, &pretty(value)?)
 }
 
+/// `models/manifest.json`: every file of every model.
 #[derive(Serialize)]
-struct Manifest {
+#[cfg_attr(feature = "native", derive(ts_rs::TS))]
+pub struct Manifest {
     version: u32,
-    models: Vec<Entry>,
+    models: Vec<ManifestModel>,
 }
 
+/// A model of the manifest.
 #[derive(Serialize)]
-struct Entry {
+#[cfg_attr(feature = "native", derive(ts_rs::TS))]
+pub struct ManifestModel {
     name: String,
     title: String,
     /// Name in the registry of systems.
     system: String,
     /// Spaces that it can be sampled in: a room offers the models that have what it needs.
     spaces: Vec<String>,
-    files: Vec<File>,
+    files: Vec<ManifestFile>,
 }
 
+/// One file of a model.
 #[derive(Serialize)]
-struct File {
+#[cfg_attr(feature = "native", derive(ts_rs::TS))]
+pub struct ManifestFile {
+    /// Relative to `models/NAME/`.
     path: String,
+    /// Its length.
     bytes: usize,
+    /// SHA-256, 64 lower-case hex digits.
     sha256: String,
 }
+
+/// Systems in the order in which the manifest lists their models: the first model that fits is what a
+/// room of the page opens with.
+pub const SYSTEMS: [&str; 4] = ["flow-ebm", "clel", "latent-prior", "classifier"];
 
 /// Writes `models/manifest.json` from the model folders beside it.
 ///
@@ -170,7 +168,7 @@ pub fn write_manifest(models: &Path) -> Result<()> {
                 (title, system) = (card.title, card.system);
                 spaces = card.step_sizes.into_keys().collect();
             }
-            files.push(File {
+            files.push(ManifestFile {
                 path: file.into(),
                 bytes: bytes.len(),
                 sha256: Sha256::digest(&bytes)
@@ -179,7 +177,7 @@ pub fn write_manifest(models: &Path) -> Result<()> {
                     .collect(),
             });
         }
-        entries.push(Entry {
+        entries.push(ManifestModel {
             name,
             title,
             system,
@@ -187,10 +185,9 @@ pub fn write_manifest(models: &Path) -> Result<()> {
             files,
         });
     }
-    // Systems in the registry's order, MNIST before Fashion-MNIST, and baselines last: the first that
-    // fits is what a room opens with.
+    // MNIST before Fashion-MNIST, and baselines last.
     entries.sort_by_key(|e| {
-        let system = REGISTRY.iter().position(|r| r.name == e.system);
+        let system = SYSTEMS.iter().position(|s| *s == e.system);
         let baseline = e.name.ends_with("-unguided");
         (baseline, system, std::cmp::Reverse(e.name.clone()))
     });

@@ -6,16 +6,17 @@ use burn::tensor::{Device, Tensor, TensorData};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Outcome, device::DeviceName, print_json};
+use super::{Outcome, device::DeviceName, print_json, sampler_args::SamplerArgs};
 use crate::{
     artifact::{self, Card},
     diagnostics::{Rule, Status, Summary, smallest_ess},
     energy::{self, Energy},
     error::{Error, Result},
     image,
-    race::{Race, RaceConfig, SideFrame},
     rng::Rng,
     sampler::{Run, SamplerConfig, Trace},
+    session::race::{Race, RaceConfig, SideFrame},
+    system,
 };
 
 /// When chains count as converged.
@@ -50,7 +51,7 @@ pub struct SampleArgs {
     #[arg(long)]
     space: Option<String>,
     #[command(flatten)]
-    sampler: SamplerConfig,
+    sampler: SamplerArgs,
     /// Transitions after the warm-up.
     #[arg(long, default_value_t = 500)]
     steps: usize,
@@ -126,7 +127,7 @@ impl SampleArgs {
         }
         let (device, device_name) = self.device.open()?;
         let rng = Rng::new(self.seed);
-        let mut config = self.sampler.clone();
+        let mut config = self.sampler.0.clone();
         let Subject {
             name,
             space,
@@ -286,7 +287,7 @@ impl SampleArgs {
                 target,
             });
         }
-        let (card, model) = artifact::read_model(&self.model, device)?;
+        let (card, model) = system::read_model(&self.model, device)?;
         // The latent space, where a model has one: that is where chains mix.
         let spaces = model.spaces();
         let own = spaces.iter().find(|s| **s == "latent").or(spaces.first());
@@ -295,16 +296,11 @@ impl SampleArgs {
             .clone()
             .unwrap_or_else(|| own.copied().unwrap_or("latent").to_owned());
         // A model without a recommendation for this sampler has one for its nearest relative.
-        let relative = match config.sampler.as_str() {
-            "nuts" | "underdamped" => "hmc",
-            "sgld" => "ula",
-            "tempering" | "rwm" => "mala",
-            own => own,
-        };
+        let relative = config.registration()?.relative;
         config.step_size = config
             .step_size
             .or_else(|| card.step_size(&space, &config.sampler))
-            .or_else(|| card.step_size(&space, relative));
+            .or_else(|| card.step_size(&space, relative?));
         Ok(Subject {
             target: model.target(&space)?,
             starts: model.starts(&space, rng, self.chains, self.start_scale)?,
@@ -458,7 +454,7 @@ impl From<SideFrame> for SideReport {
             last_energy: f
                 .traces
                 .get("energy")
-                .map(|e| e[e.len() - f.chains..].to_vec())
+                .map(|e| e.0[e.0.len() - f.chains..].to_vec())
                 .unwrap_or_default(),
             summaries: f.summaries,
         }
@@ -472,7 +468,7 @@ impl RaceArgs {
     /// [`Error`] for a model, setting or device that cannot be used.
     pub fn run(self) -> Result<Outcome> {
         let (device, device_name) = self.device.open()?;
-        let (card, model): (Card, _) = artifact::read_model(&self.model, &device)?;
+        let (card, model): (Card, _) = system::read_model(&self.model, &device)?;
         let config = RaceConfig {
             seed: self.seed,
             chains: self.chains,
@@ -562,7 +558,8 @@ impl SamplersArgs {
                 .map(|r| {
                     serde_json::json!({
                         "name": r.name, "title": r.title, "description": r.description,
-                        "tested": r.tested, "target_accept": r.target_accept, "settings": r.settings,
+                        "tested": r.tested, "target_accept": r.target_accept,
+                        "settings": r.settings.iter().map(|s| s.name).collect::<Vec<_>>(),
                     })
                 })
                 .collect();

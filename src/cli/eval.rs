@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     eval::report::{Plan, Setting, card_from_report, evaluate},
     image, pixels,
-    studio::{ConditionConfig, InpaintConfig, Of, Studio, StudioModel},
+    session::studio::{ConditionConfig, InpaintConfig, Of, Studio, StudioModel},
     system::{classifier::verdict, clel::compose::Role},
 };
 
@@ -167,7 +167,7 @@ impl EvalArgs {
         println!("\nAUROC against the test set, 95 % intervals (0.5: no difference)");
         println!("  {:<16}{:<26}OOD score", "", "energy");
         for (name, a) in &report.auroc {
-            let text = |i: &crate::scores::Interval| {
+            let text = |i: &crate::artifact::scores::Interval| {
                 format!("{:.3} [{:.3}, {:.3}]", i.value, i.low, i.high)
             };
             println!(
@@ -238,7 +238,7 @@ impl ScoreArgs {
                 .map_or(String::new(), |v| format!(", OOD score {v:.5}"));
             println!("{}: E {:.5}{ood}", path.display(), score.energy);
             for (set, p) in info.sets.iter().zip(&score.percentiles) {
-                let text = |p: &crate::scores::Percentile| {
+                let text = |p: &crate::artifact::scores::Percentile| {
                     format!(
                         "{:.1} % [{:.1}, {:.1}]",
                         100.0 * p.below,

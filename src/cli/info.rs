@@ -6,6 +6,7 @@ use super::{Outcome, device::DeviceName};
 use crate::{
     artifact,
     error::{Error, Result},
+    system,
 };
 
 /// Show a model's card, and test that this device computes its energies.
@@ -28,8 +29,8 @@ impl InfoArgs {
     /// [`Error`] for a model or device that cannot be used, or that fails the self-test.
     pub fn run(self) -> Result<Outcome> {
         let (device, device_name) = self.device.open()?;
-        let (card, model) = artifact::read_model(&self.model, &device)?;
-        let test = pollster::block_on(artifact::self_test(&*model, &card.known_answer))?;
+        let (card, model) = system::read_model(&self.model, &device)?;
+        let test = pollster::block_on(system::self_test(&*model, &card.known_answer))?;
         if self.json {
             let value = serde_json::json!({
                 "card": card,

@@ -7,6 +7,7 @@ mod eval;
 mod info;
 mod prior;
 mod runs;
+mod sampler_args;
 mod train;
 
 use std::{io::Write as _, process::ExitCode};
@@ -68,6 +69,13 @@ enum Command {
     Completions(CompletionsArgs),
     /// Rewrite models/manifest.json from the model folders.
     Manifest(info::ManifestArgs),
+    /// Write the page's contract: types and settings.
+    #[command(hide = true)]
+    Contract {
+        /// Where to.
+        #[arg(default_value = crate::contract::FOLDER)]
+        folder: std::path::PathBuf,
+    },
 }
 
 /// Print a completion script for a shell.
@@ -120,6 +128,10 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<Outcome> {
     match command {
         Command::Train(args) => args.run(),
+        Command::Contract { folder } => {
+            crate::contract::write(&folder)?;
+            Ok(Outcome::Done)
+        }
         Command::Sample(args) => args.run(),
         Command::Samplers(args) => args.run(),
         Command::Targets(args) => args.run(),

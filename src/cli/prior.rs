@@ -15,14 +15,13 @@ use crate::{
     artifact,
     data::{self, DatasetName, Source, Split},
     error::{Error, Result},
-    image, pixels,
-    prior::{Prior, PriorConfig, PriorFrame},
-    system::latent_prior::{
-        PRESETS, Recipe,
+    eval::{
         anomaly::{AnomalyResult, Budget, Pool, run},
-        ratio::Arm,
-        toy::{self, PICTURE, Ring, ToyPlan, ToyResult},
+        toys::{self, PICTURE, Ring, ToyPlan, ToyResult},
     },
+    image, pixels,
+    session::prior::{Prior, PriorConfig, PriorFrame},
+    system::latent_prior::{PRESETS, Recipe, ratio::Arm},
     train::{commit, override_config},
 };
 
@@ -120,7 +119,8 @@ impl StagesArgs {
                 "stage  held-out loss  R-hat   bulk ESS  tail ESS  gradients  importance weights"
             );
             for (k, (frame, stage)) in frames.iter().zip(&info.stages).enumerate() {
-                let worst = |f: fn(&crate::prior::PriorDiagnostic) -> Option<f64>, most: bool| {
+                let worst = |f: fn(&crate::session::prior::PriorDiagnostic) -> Option<f64>,
+                             most: bool| {
                     let values = frame.diagnostics.iter().filter_map(f);
                     let found = if most {
                         values.reduce(f64::max)
@@ -264,7 +264,7 @@ impl ToysArgs {
         chosen.iter().for_each(|(.., title)| print!("{title:<18}"));
         println!();
         for &nats in &self.nats {
-            pictures.extend(toy::target_picture(&Ring::at(nats)?));
+            pictures.extend(toys::target_picture(&Ring::at(nats)?));
             print!("{nats:<8}");
             for &&(arm, stages, _) in &chosen {
                 let mut found = Vec::new();
@@ -277,7 +277,7 @@ impl ToysArgs {
                         batch: self.batch,
                         seed,
                     };
-                    let settings = override_config(&toy::settings(&plan), &self.set)?;
+                    let settings = override_config(&toys::settings(&plan), &self.set)?;
                     let same = |line: &ToyLine| {
                         line.program == program
                             && line.device == device_name
@@ -287,7 +287,7 @@ impl ToysArgs {
                     let line = match lines.iter().position(same) {
                         Some(i) => lines.swap_remove(i),
                         None => {
-                            let mut result = toy::run(&plan, &settings, &device)?;
+                            let mut result = toys::run(&plan, &settings, &device)?;
                             let line = ToyLine {
                                 program: program.clone(),
                                 device: device_name.clone(),

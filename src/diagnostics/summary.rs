@@ -81,6 +81,7 @@ impl Rule {
 /// `Constant` is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub enum Status {
     /// The [`Rule`] holds.
     Converged,
@@ -125,6 +126,7 @@ impl fmt::Display for Status {
 /// `None` (JSON `null`) marks what is undefined or infinite. Of draws that are not finite nothing is
 /// defined; of chains that are too short or constant, the mean and the standard deviation are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Summary {
     /// What the draws are of.
     pub name: String,

@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Conditionals, Energy, Evaluation, Point, Space};
 use crate::{
+    device::shards::{self, together},
     error::{Error, Result},
-    nn::shards::{self, together},
 };
 
 /// Copies of one energy, one a device. [Points](Energy::point), which are nearly all of a chain's work,

@@ -1,8 +1,11 @@
-//! What a model is worth: distances of its samples from the data, scores of other data, neighbours.
+//! Evaluation of models: distances between samples and data, scores of other data, nearest neighbours,
+//! and the benchmarks of latent priors.
 
-mod auroc;
+pub mod anomaly;
 pub mod fid;
 pub mod inception;
 pub mod report;
+pub mod roc;
+pub mod toys;
 
-pub use auroc::{auprc, auroc, auroc_interval};
+pub use roc::{auprc, auroc, auroc_interval};

@@ -15,18 +15,21 @@ use super::{
     inception::Inception,
 };
 use crate::{
-    artifact::{self, Card},
+    artifact::{
+        self, Card,
+        scores::{Interval, ScoredSet, Scores, quantiles},
+    },
     data::{self, DataRef, Dataset, DatasetName, Split},
     device::read,
     error::{Error, Result},
     image, pixels,
-    prior::STEPS,
     rng::{Purpose, Rng},
-    scores::{Interval, ScoredSet, Scores, quantiles},
-    studio::{Studio, StudioConfig},
+    session::studio::{Studio, StudioConfig},
     system::{
-        Model,
+        self, Model,
         classifier::{Classifier, verdict},
+        clel::Clel,
+        latent_prior::{self, STEPS},
     },
     train::commit,
 };
@@ -177,7 +180,7 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
     Error::unless_within("images", plan.images, 2, 1_000_000)?;
     let folder = artifact::find_model(setting.model)?;
     let (mut card, weights) = artifact::read_files(setting.model)?;
-    let model = card.load(&weights, &device)?;
+    let model = system::load(&card, &weights, &device)?;
     let known = || card.data.name.parse::<DatasetName>().map(DataRef::Known);
     let data = setting.data.clone().map_or_else(known, Ok).map_err(|_| {
         Error::invalid(
@@ -427,7 +430,7 @@ pub fn evaluate(plan: &Plan, setting: Setting<'_>) -> Result<Report> {
 pub fn card_from_report(model: &str, against: Option<&str>, device: &Device) -> Result<()> {
     let folder = artifact::find_model(model)?;
     let (mut card, weights) = artifact::read_files(model)?;
-    let loaded = card.load(&weights, device)?;
+    let loaded = system::load(&card, &weights, device)?;
     let report = read_report(model)?;
     let baseline = against.map(read_report).transpose()?;
     if let Some(baseline) = &baseline {
@@ -482,7 +485,10 @@ fn write_card(
             ));
         }
     }
-    if let Some(clel) = model.contrastive().filter(|clel| clel.has_latents()) {
+    if let Some(clel) = model
+        .downcast_ref::<Clel>()
+        .filter(|clel| clel.has_latents())
+    {
         let means = clel.class_latents()?;
         let [count, _] = means.dims();
         let cosines = means.clone().matmul(means.transpose());
@@ -679,9 +685,9 @@ fn scores(model: &dyn Model, images: &[u8], dim: usize, device: &Device) -> Resu
     let (mut energies, mut oods) = (Vec::new(), Vec::new());
     for chunk in images.chunks(CHUNK * dim) {
         let x = pixels::tensor(chunk, dim, device);
-        let (energy, ood) = if let Some(clel) = model.contrastive() {
+        let (energy, ood) = if let Some(clel) = model.downcast_ref::<Clel>() {
             clel.scores(x)
-        } else if let Some(prior) = model.latent_prior() {
+        } else if let Some(prior) = latent_prior::of(model) {
             (pollster::block_on(prior.score(x, STEPS))?.0, None)
         } else {
             (model.target("pixel")?.evaluate(x).energy, None)

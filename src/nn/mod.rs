@@ -10,6 +10,5 @@ pub mod generator;
 pub mod gradient;
 pub mod layers;
 pub mod resnet;
-pub mod shards;
 pub mod spectral;
 pub mod tilt;

@@ -7,7 +7,12 @@
 
 use burn::tensor::Tensor;
 
-use super::{Noise, Registration, Sampler, SamplerConfig, Transition, Tuning};
+use super::{
+    noise::Noise,
+    settings::Settings,
+    transition::{Registration, Sampler, Transition},
+    tuning::Tuning,
+};
 use crate::{
     energy::{Conditionals, Energy, Point},
     error::{Error, Result},
@@ -20,17 +25,12 @@ pub const REGISTRATION: Registration = Registration {
     description: "One coordinate at a time, drawn from its exact law given the others; only where a target knows these laws.",
     tested: true,
     target_accept: None,
+    relative: None,
     settings: &[],
-    build: |config: &SamplerConfig| {
-        Box::new(Gibbs {
-            temperature: config.temperature,
-        })
-    },
+    build: |_: &Settings| Box::new(Gibbs),
 };
 
-struct Gibbs {
-    temperature: f64,
-}
+struct Gibbs;
 
 fn conditionals(target: &dyn Energy) -> Result<&dyn Conditionals> {
     target.conditionals().ok_or_else(|| {
@@ -48,12 +48,12 @@ impl Sampler for Gibbs {
         1
     }
 
-    fn check(&self, target: &dyn Energy) -> Result<()> {
-        if self.temperature != 1.0 {
+    fn check(&self, target: &dyn Energy, temperature: f64) -> Result<()> {
+        if temperature != 1.0 {
             return Err(Error::invalid(
                 "temperature",
                 "1 for Gibbs, whose conditionals are those of p itself",
-                self.temperature,
+                temperature,
                 "set the temperature to 1, or choose another sampler",
             ));
         }

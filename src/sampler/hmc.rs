@@ -8,14 +8,27 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, diverged, kinetic, metropolis,
+    dynamics::{diverged, kinetic, metropolis},
+    noise::Noise,
+    settings::{ADAPT_MASS, STEP_SIZE, Settings, TEMPERATURE},
+    transition::{Registration, Sampler, Transition},
+    tuning::Tuning,
 };
 use crate::{
     energy::{Energy, Point},
     rng::Purpose,
+    setting::{Kind, Setting},
 };
 
 const JITTER: f64 = 0.1;
+
+/// Leapfrog steps of a transition.
+pub(super) const LEAPFROG_STEPS: Setting = Setting {
+    name: "leapfrog_steps",
+    title: "leapfrog steps",
+    help: "HMC: leapfrog steps of a transition.",
+    kind: Kind::count(1, 1000, 5),
+};
 
 pub const REGISTRATION: Registration = Registration {
     name: "hmc",
@@ -24,10 +37,11 @@ pub const REGISTRATION: Registration = Registration {
     tested: true,
     // "MCMC Should Mix" tunes to about 0.65, the optimum of Beskos et al. 2013.
     target_accept: Some(0.65),
-    settings: &["step_size", "temperature", "leapfrog_steps", "adapt_mass"],
-    build: |config: &SamplerConfig| {
+    relative: None,
+    settings: &[&STEP_SIZE, &TEMPERATURE, &LEAPFROG_STEPS, &ADAPT_MASS],
+    build: |settings: &Settings| {
         Box::new(Hmc {
-            leapfrog_steps: config.leapfrog_steps,
+            leapfrog_steps: settings.count(&LEAPFROG_STEPS),
         })
     },
 };

@@ -9,8 +9,11 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, drift_and_noise, langevin,
-    metropolis,
+    dynamics::{drift_and_noise, langevin, metropolis},
+    noise::Noise,
+    settings::{ADAPT_MASS, STEP_SIZE, Settings, TEMPERATURE},
+    transition::{Registration, Sampler, Transition},
+    tuning::Tuning,
 };
 use crate::energy::{Energy, Point};
 
@@ -20,8 +23,9 @@ pub const REGISTRATION: Registration = Registration {
     description: "The Langevin move, accepted or rejected so that no bias remains.",
     tested: true,
     target_accept: Some(0.574),
-    settings: &["step_size", "temperature", "adapt_mass"],
-    build: |_: &SamplerConfig| Box::new(Mala),
+    relative: None,
+    settings: &[&STEP_SIZE, &TEMPERATURE, &ADAPT_MASS],
+    build: |_: &Settings| Box::new(Mala),
 };
 
 pub(super) struct Mala;

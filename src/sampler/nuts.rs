@@ -15,11 +15,27 @@
 
 use burn::tensor::{Bool, Tensor};
 
-use super::{DIVERGENCE, Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, kinetic};
+use super::{
+    dynamics::kinetic,
+    noise::Noise,
+    settings::{ADAPT_MASS, STEP_SIZE, Settings, TEMPERATURE},
+    transition::{DIVERGENCE, Registration, Sampler, Transition},
+    tuning::Tuning,
+};
 use crate::{
     device::all_false_if_free,
     energy::{Energy, Point},
     rng::Purpose,
+    setting::{Kind, Setting},
+};
+
+/// Doublings of a trajectory at most.
+pub(super) const MAX_TREE_DEPTH: Setting = Setting {
+    name: "max_tree_depth",
+    title: "largest tree depth",
+    help: "NUTS: doublings of a trajectory at most, so at most 2^depth − 1 leapfrog steps. On a GPU all \
+           chains pay for the largest tree.",
+    kind: Kind::count(1, 10, 7),
 };
 
 pub const REGISTRATION: Registration = Registration {
@@ -29,10 +45,11 @@ pub const REGISTRATION: Registration = Registration {
     tested: true,
     // Stan's default.
     target_accept: Some(0.8),
-    settings: &["step_size", "temperature", "max_tree_depth", "adapt_mass"],
-    build: |config: &SamplerConfig| {
+    relative: Some("hmc"),
+    settings: &[&STEP_SIZE, &TEMPERATURE, &MAX_TREE_DEPTH, &ADAPT_MASS],
+    build: |settings: &Settings| {
         Box::new(Nuts {
-            max_depth: config.max_tree_depth,
+            max_depth: settings.count(&MAX_TREE_DEPTH),
         })
     },
 };
@@ -98,6 +115,10 @@ fn checkpoints(n: usize) -> (usize, usize) {
 }
 
 impl Sampler for Nuts {
+    fn cost_varies(&self) -> bool {
+        true
+    }
+
     fn gradients_per_transition(&self) -> usize {
         (1 << self.max_depth) - 1
     }

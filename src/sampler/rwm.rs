@@ -5,7 +5,13 @@
 
 use burn::tensor::Tensor;
 
-use super::{Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, metropolis};
+use super::{
+    dynamics::metropolis,
+    noise::Noise,
+    settings::{ADAPT_MASS, STEP_SIZE, Settings, TEMPERATURE},
+    transition::{Registration, Sampler, Transition},
+    tuning::Tuning,
+};
 use crate::{
     energy::{Energy, Evaluation, Point},
     rng::Purpose,
@@ -17,8 +23,9 @@ pub const REGISTRATION: Registration = Registration {
     description: "A blind step, accepted or rejected: needs no gradient, and walks where a gradient would run.",
     tested: true,
     target_accept: Some(0.234),
-    settings: &["step_size", "temperature", "adapt_mass"],
-    build: |_: &SamplerConfig| Box::new(RandomWalk),
+    relative: Some("mala"),
+    settings: &[&STEP_SIZE, &TEMPERATURE, &ADAPT_MASS],
+    build: |_: &Settings| Box::new(RandomWalk),
 };
 
 struct RandomWalk;

@@ -10,8 +10,42 @@
 
 use burn::tensor::Tensor;
 
-use super::{Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, capped, langevin};
-use crate::energy::{Energy, Point};
+use super::{
+    dynamics::{capped, langevin},
+    noise::Noise,
+    settings::{STEP_SIZE, Settings},
+    transition::{Registration, Sampler, Transition},
+    tuning::Tuning,
+};
+use crate::{
+    energy::{Energy, Point},
+    setting::{Kind, Setting},
+};
+
+/// σ of the noise.
+pub(super) const NOISE: Setting = Setting {
+    name: "noise",
+    title: "noise",
+    help: "SGLD: standard deviation σ of the noise, set apart from the drift. Left out: ε/100. The \
+           chain then samples at T = σ²/(2a).",
+    kind: Kind::positive(100.0, None),
+};
+
+/// Bound of the gradient's components.
+pub(super) const CLIP: Setting = Setting {
+    name: "clip",
+    title: "clip",
+    help: "SGLD: bound of each component of ∇E. Left out: no clip.",
+    kind: Kind::positive(1e9, None),
+};
+
+/// Whether states stay within [0, 1].
+pub(super) const CLAMP: Setting = Setting {
+    name: "clamp",
+    title: "clamp to [0, 1]",
+    help: "SGLD: keep states within [0, 1], the range of images.",
+    kind: Kind::Flag,
+};
 
 pub const REGISTRATION: Registration = Registration {
     name: "sgld",
@@ -19,18 +53,19 @@ pub const REGISTRATION: Registration = Registration {
     description: "Langevin with a clipped gradient and noise of its own choosing, hardly any by habit: mind the temperature that comes out.",
     tested: false,
     target_accept: None,
-    settings: &["step_size", "noise", "clip", "clamp"],
-    build: |config: &SamplerConfig| {
+    relative: Some("ula"),
+    settings: &[&STEP_SIZE, &NOISE, &CLIP, &CLAMP],
+    build: |settings: &Settings| {
         Box::new(Sgld {
-            noise: config.noise,
-            clip: config.clip,
-            clamp: config.clamp,
+            noise: settings.number(&NOISE),
+            clip: settings.number(&CLIP),
+            clamp: settings.flag(&CLAMP),
         })
     },
 };
 
 /// σ/ε where no noise is given.
-pub(super) const HABITUAL_NOISE: f64 = 0.01;
+const HABITUAL_NOISE: f64 = 0.01;
 
 struct Sgld {
     noise: Option<f64>,
@@ -39,6 +74,10 @@ struct Sgld {
 }
 
 impl Sampler for Sgld {
+    fn noise(&self, step: f64, _temperature: f64) -> f64 {
+        self.noise.unwrap_or(step * HABITUAL_NOISE)
+    }
+
     fn gradients_per_transition(&self) -> usize {
         1
     }

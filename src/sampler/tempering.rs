@@ -10,11 +10,33 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, mala::Mala, metropolis,
+    dynamics::metropolis,
+    mala::Mala,
+    noise::Noise,
+    settings::{STEP_SIZE, Settings, TEMPERATURE},
+    transition::{Registration, Sampler, Transition},
+    tuning::Tuning,
 };
 use crate::{
     energy::{Energy, Point},
     rng::Purpose,
+    setting::{Kind, Setting},
+};
+
+/// Number of temperatures.
+pub(super) const RUNGS: Setting = Setting {
+    name: "rungs",
+    title: "rungs",
+    help: "Parallel tempering: number of temperatures.",
+    kind: Kind::count(2, 16, 4),
+};
+
+/// The hottest temperature over T.
+pub(super) const HOTTEST: Setting = Setting {
+    name: "hottest",
+    title: "hottest temperature",
+    help: "Parallel tempering: the hottest temperature, as a multiple of T.",
+    kind: Kind::number(1.0, 1e6, Some(10.0)),
 };
 
 pub const REGISTRATION: Registration = Registration {
@@ -23,11 +45,12 @@ pub const REGISTRATION: Registration = Registration {
     description: "Each chain has companions at higher temperatures and trades places with them: the way between modes, at the price of all of them.",
     tested: true,
     target_accept: Some(0.574),
-    settings: &["step_size", "temperature", "rungs", "hottest"],
-    build: |config: &SamplerConfig| {
+    relative: Some("mala"),
+    settings: &[&STEP_SIZE, &TEMPERATURE, &RUNGS, &HOTTEST],
+    build: |settings: &Settings| {
         Box::new(Tempering {
-            rungs: config.rungs,
-            hottest: config.hottest,
+            rungs: settings.count(&RUNGS),
+            hottest: settings.number(&HOTTEST).unwrap_or(1.0),
         })
     },
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Draw;
+use super::record::Draw;
 use crate::{
     diagnostics::{self, Rule, Summary},
     error::Result,

@@ -9,8 +9,11 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, capped, drift_and_noise,
-    langevin,
+    dynamics::{capped, drift_and_noise, langevin},
+    noise::Noise,
+    settings::{ADAPT_MASS, STEP_SIZE, Settings, TEMPERATURE},
+    transition::{Registration, Sampler, Transition},
+    tuning::Tuning,
 };
 use crate::energy::{Energy, Point};
 
@@ -20,8 +23,9 @@ pub const REGISTRATION: Registration = Registration {
     description: "A gradient step plus noise, always accepted: simple, and biased by the square of its step size.",
     tested: false,
     target_accept: None,
-    settings: &["step_size", "temperature", "adapt_mass"],
-    build: |_: &SamplerConfig| Box::new(Ula),
+    relative: None,
+    settings: &[&STEP_SIZE, &TEMPERATURE, &ADAPT_MASS],
+    build: |_: &Settings| Box::new(Ula),
 };
 
 struct Ula;

@@ -9,11 +9,24 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Noise, Registration, Sampler, SamplerConfig, Transition, Tuning, diverged, kinetic, metropolis,
+    dynamics::{diverged, kinetic, metropolis},
+    noise::Noise,
+    settings::{ADAPT_MASS, STEP_SIZE, Settings, TEMPERATURE},
+    transition::{Registration, Sampler, Transition},
+    tuning::Tuning,
 };
 use crate::{
     energy::{Energy, Point},
     rng::Purpose,
+    setting::{Kind, Setting},
+};
+
+/// γ.
+pub(super) const FRICTION: Setting = Setting {
+    name: "friction",
+    title: "friction",
+    help: "Underdamped Langevin: friction γ. Momenta decay by exp(−γε) in a transition.",
+    kind: Kind::positive(1000.0, Some(1.0)),
 };
 
 pub const REGISTRATION: Registration = Registration {
@@ -22,10 +35,11 @@ pub const REGISTRATION: Registration = Registration {
     description: "Langevin with inertia: momenta persist and slowly forget, so that the walk keeps its direction for a while.",
     tested: true,
     target_accept: Some(0.9),
-    settings: &["step_size", "temperature", "friction", "adapt_mass"],
-    build: |config: &SamplerConfig| {
+    relative: Some("hmc"),
+    settings: &[&STEP_SIZE, &TEMPERATURE, &FRICTION, &ADAPT_MASS],
+    build: |settings: &Settings| {
         Box::new(Underdamped {
-            friction: config.friction,
+            friction: settings.number(&FRICTION).unwrap_or(1.0),
         })
     },
 };

@@ -204,4 +204,25 @@ mod tests {
         seen.dedup();
         assert_eq!(seen.len(), 9);
     }
+
+    #[test]
+    fn dequantised_values_fall_into_their_bins() {
+        let device = Device::flex();
+        let data = Dataset {
+            images: (0..=255).collect(),
+            labels: vec![0],
+            count: 1,
+            height: 16,
+            width: 16,
+            channels: 1,
+            ..Dataset::empty("test", Split::Train)
+        };
+        for bits in [1, 4, 8] {
+            let x = dequantised(&data, &[0], bits, &Rng::new(1), 0, &device);
+            for (v, x) in (0u32..).zip(x.into_data().iter::<f32>()) {
+                let bin = (x * (1u32 << bits) as f32).floor() as u32;
+                assert_eq!(bin, v >> (8 - bits), "value {v} at {bits} bits became {x}");
+            }
+        }
+    }
 }

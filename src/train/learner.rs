@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Correction, Event, GuardConfig, HealthConfig, Incident, Session, Sign, Signs, State,
-    health::Negatives, read_json, run_folder::log,
+    event::Event,
+    guard::{Correction, GuardConfig, Incident, Sign, Signs},
+    health::{HealthConfig, Negatives},
+    run_folder::{Intent, Kept, log},
+    session::{Session, State, read_json},
 };
 use crate::{
     error::{Error, Result},
@@ -108,7 +111,7 @@ impl Session<'_, '_, '_> {
     ) -> Result<L> {
         watch.guard.check()?;
         watch.health.check()?;
-        if self.request.intent == super::Intent::Export {
+        if self.request.intent == Intent::Export {
             return self.as_saved(resumed, make);
         }
         self.begin_phase(phase, resumed.is_some())?;
@@ -258,7 +261,7 @@ impl Session<'_, '_, '_> {
             && state.phase == self.state.phase
         {
             let iteration = state.iteration;
-            candidates.push(super::Kept { iteration, path });
+            candidates.push(Kept { iteration, path });
         }
         // Old enough not to hold the beginning of it, and not yet found wanting twice.
         let latest = at.saturating_sub(config.window as u64);

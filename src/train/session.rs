@@ -10,8 +10,11 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Correction, Event, Incident, Intent, Memory, Request, RunFolder, Sink, override_config,
-    run_folder::log, tensorboard::EventFile,
+    event::{Event, Sink},
+    guard::{Correction, Incident, Memory},
+    request::Request,
+    run_folder::{Intent, RunFolder, log},
+    tensorboard::EventFile,
 };
 use crate::{
     artifact::{self, Card},
@@ -564,31 +567,6 @@ pub fn record_error(action: &str) -> impl Fn(burn::store::RecordError) -> Error 
             "free disk space, or start anew",
         )
     }
-}
-
-/// A recipe by name.
-pub type Preset<R> = (&'static str, fn() -> R);
-
-/// The recipe of a run: its own when it is resumed, else the preset that was asked for; with the
-/// overrides of the command line.
-///
-/// # Errors
-/// [`Error::Invalid`] for an unknown preset or a bad override, and whatever reading the run's own says.
-pub fn choose_recipe<R: Serialize + serde::de::DeserializeOwned>(
-    request: &Request,
-    folder: &RunFolder,
-    presets: &[Preset<R>],
-) -> Result<R> {
-    if request.intent != Intent::Begin {
-        return override_config(&folder.read_config::<R>()?, &request.set);
-    }
-    let preset = presets.iter().find(|(n, _)| *n == request.preset);
-    let (_, preset) = preset.ok_or_else(|| {
-        let names: Vec<_> = presets.iter().map(|(n, _)| *n).collect();
-        let fix = "choose one of these";
-        Error::invalid("preset", names.join(", "), &request.preset, fix)
-    })?;
-    override_config(&preset(), &request.set)
 }
 
 /// The commit of the checkout that the program was built in, for the card; "unknown" where that is gone.

@@ -1,7 +1,6 @@
-//! How the classifier is trained: cross-entropy, Adam, horizontal flips for photographs and clothes.
+//! The training as the shared loop of every recipe sees it, and from the command line.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,104 +10,24 @@ use burn::{
     optim::{AdamConfig, GradientsParams, ModuleOptimizer},
     tensor::{Device, Int, Tensor, activation::log_softmax},
 };
-use serde::{Deserialize, Serialize};
 
-use super::{Architecture, NAME, verdict};
+use super::{NAME, export::export, recipe::Recipe};
 use crate::{
-    artifact::{Card, DataCard, KnownAnswer},
-    data::{self, DataRef, Dataset, DatasetName, Split},
-    device::{read, scalar},
+    data::{Dataset, Split},
+    device::scalar,
     error::{Error, Result},
     nn::{
         augment::{AugmentConfig, augment},
-        dict::DictBuilder,
-        encoder::{Encoder, EncoderConfig, FrozenEncoder},
+        encoder::{Encoder, EncoderConfig},
         gradient::gradient_norm,
         layers::Init,
     },
     rng::{Purpose, Rng},
     train::{
-        Batches, Correction, GuardConfig, HealthConfig, Learner, Preset, Request, RunFolder,
-        Session, Signs, Sink, Watch, choose_recipe, record_error,
+        Batches, Correction, Learner, Recipe as _, Request, Session, Signs, Sink, open_run,
+        record_error,
     },
 };
-
-/// Everything that a training run depends on, beside the data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recipe {
-    /// Seed of weights, data order and flips.
-    pub seed: u64,
-    /// Seconds between checkpoints.
-    pub checkpoint_seconds: f64,
-    /// Iterations.
-    pub iterations: u64,
-    /// Images of an iteration.
-    pub batch: usize,
-    /// Peak learning rate of Adam; a cosine to 0 over the run.
-    pub learning_rate: f64,
-    /// Channels and blocks of each stage.
-    pub stages: Vec<(usize, usize)>,
-    /// Hidden units of the head.
-    pub hidden: usize,
-    /// Probability of a horizontal flip. Digits have none: a mirrored 5 is no 5.
-    pub flip: f64,
-    /// What is done about divergence.
-    #[serde(default)]
-    pub guard: GuardConfig,
-    /// `[channels, height, width]` that images of one's own are cut and scaled to.
-    #[serde(default = "grey28")]
-    pub shape: [usize; 3],
-}
-
-fn grey28() -> [usize; 3] {
-    [1, 28, 28]
-}
-
-fn cpu() -> Recipe {
-    Recipe {
-        seed: 1,
-        checkpoint_seconds: 60.0,
-        iterations: 2000,
-        batch: 64,
-        learning_rate: 2e-3,
-        stages: vec![(16, 1), (32, 1), (64, 1), (64, 1)],
-        hidden: 128,
-        flip: 0.5,
-        guard: GuardConfig::default(),
-        shape: grey28(),
-    }
-}
-
-fn smoke() -> Recipe {
-    Recipe {
-        iterations: 4,
-        batch: 16,
-        stages: vec![(4, 1), (8, 1)],
-        hidden: 16,
-        checkpoint_seconds: 0.0,
-        ..cpu()
-    }
-}
-
-/// Every preset.
-pub const PRESETS: &[Preset<Recipe>] = &[("cpu", cpu), ("smoke", smoke)];
-
-fn check(recipe: &Recipe) -> Result<()> {
-    let fine = recipe.iterations > 0
-        && recipe.batch > 1
-        && recipe.learning_rate.is_finite()
-        && recipe.learning_rate > 0.0
-        && (0.0..=1.0).contains(&recipe.flip);
-    fine.then_some(()).ok_or_else(|| {
-        Error::invalid(
-            "recipe",
-            "positive iterations and learning rate, a batch of 2 or more, a flip in [0, 1]",
-            format!("{recipe:?}"),
-            "change the recipe",
-        )
-    })
-}
 
 /// Mean and standard deviation of each channel over the data, in [0, 1].
 fn statistics(data: &Dataset) -> (Vec<f64>, Vec<f64>) {
@@ -234,17 +153,7 @@ impl Learner for Judging {
 pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     request.one_device(NAME)?;
     let name = format!("{NAME}-{}", request.data.slug());
-    let run = request.run_name(NAME);
-    let folder = RunFolder::open(&request.runs, &run, request.intent)?;
-    let mut recipe = choose_recipe(request, &folder, PRESETS)?;
-    if let DataRef::Known(name) = request.data {
-        let spec = name.spec();
-        recipe.shape = [spec.channels, spec.height, spec.width];
-        if name == DatasetName::Mnist {
-            recipe.flip = 0.0;
-        }
-    }
-    check(&recipe)?;
+    let (folder, recipe) = open_run::<Recipe>(request)?;
     let data = Arc::new(request.load(Split::Train, recipe.shape)?);
     let test = request.load(Split::Test, recipe.shape)?;
     let (mean, std) = statistics(&data);
@@ -258,22 +167,8 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         std,
     };
     let device = request.device.clone();
-    let (mut session, resumed) = Session::open(
-        request,
-        folder,
-        sink,
-        NAME,
-        &recipe,
-        recipe.checkpoint_seconds,
-    )?;
-    let state = resumed.as_ref().map(|(_, state)| state);
-    session.started(run, &[(NAME, recipe.iterations)], state)?;
-    let watch = Watch {
-        guard: recipe.guard.clone(),
-        health: HealthConfig::default(),
-        seed: recipe.seed,
-        seconds: 0.0,
-    };
+    let (mut session, resumed) = Session::begin(request, folder, &recipe, sink)?;
+    let watch = recipe.watch();
     let learner = session.drive(
         NAME,
         recipe.iterations,
@@ -281,74 +176,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         &watch,
         &mut |correction| Judging::new(&recipe, &config, correction, &data, &device),
     )?;
-    let iteration = learner.iteration;
-    let net = learner.net;
-
-    let frozen = net.frozen();
-    let mut dict = DictBuilder::default();
-    frozen.save(&mut dict, NAME);
-    let weights = dict.finish()?;
-    let stored = FrozenEncoder::load(
-        &crate::nn::dict::Dict::open(&weights, &name, &device)?,
-        NAME,
-        &config,
-    )?;
-    let accuracy = accuracy(&stored, &test, classes, &device)?;
-    let card = Card {
-        format: 1,
-        name: name.clone(),
-        title: format!("{} classifier", data.title),
-        description: format!(
-            "A small classifier of {}. It had no part in any energy: it judges samples.",
-            data.title
-        ),
-        system: NAME.into(),
-        data: DataCard {
-            name: data.name.clone(),
-            classes: data.classes.clone(),
-            shape: data.shape(),
-            preprocessing: data.preparation(8),
-        },
-        architecture: serde_json::to_value(Architecture { encoder: config })
-            .map_err(|e| Error::model(&name, e, "report this as a bug"))?,
-        training: session.account(NAME, &recipe, data.count, iteration),
-        metrics: BTreeMap::from([
-            ("test_accuracy".to_owned(), serde_json::json!(accuracy)),
-            ("test_images".to_owned(), serde_json::json!(test.count)),
-            (
-                "parameters".to_owned(),
-                serde_json::json!(stored.parameters()),
-            ),
-            ("seed".to_owned(), serde_json::json!(recipe.seed)),
-        ]),
-        step_sizes: BTreeMap::new(),
-        known_answer: KnownAnswer {
-            seed: 0,
-            start_scale: 1.0,
-            energies: BTreeMap::new(),
-            tolerance: 1e-3,
-        },
-        licence: "MIT OR Apache-2.0 (weights); the data set keeps its own".into(),
-        known_failures: vec![
-            "It gives every image one of its classes, noise too: a verdict is no proof of quality."
-                .into(),
-        ],
-    };
+    let trained = (&learner.net, learner.iteration);
+    let (card, weights) = export(&name, trained, (&recipe, &config), [&data, &test], &session)?;
     session.publish(&name, &card, &weights)
-}
-
-/// Share of a labelled set that the classifier gets right.
-fn accuracy(net: &FrozenEncoder, data: &Dataset, classes: usize, device: &Device) -> Result<f64> {
-    let order: Vec<usize> = (0..data.count).collect();
-    let mut right = 0usize;
-    for chunk in order.chunks(250) {
-        let logits: Vec<f32> =
-            pollster::block_on(read(net.forward(data::images(data, chunk, device))))?;
-        right += chunk
-            .iter()
-            .zip(logits.chunks(classes))
-            .filter(|&(&i, row)| verdict(row) == usize::from(data.labels[i]))
-            .count();
-    }
-    Ok(right as f64 / data.count as f64)
 }

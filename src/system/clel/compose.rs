@@ -8,16 +8,21 @@
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{as_images, objective::cosine, pixel_space, point_of};
+use super::{
+    energy::{pixel_space, point_of},
+    objective::cosine,
+};
 use crate::{
     energy::{Energy, Evaluation, Point, Space},
     error::{Error, Result},
     nn::resnet::{FrozenEnergyNet, energy_of, unit_rows},
+    pixels::as_images,
 };
 
 /// What a condition asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub enum Role {
     /// AND.
     All,

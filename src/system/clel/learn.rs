@@ -15,12 +15,15 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::{
-    MarginalEnergy,
     buffer::{ReplayBuffer, Taken},
+    energy::MarginalEnergy,
     objective::{Weights, contrastive_loss, energy_loss},
 };
 use crate::{
-    device::{read, scalar},
+    device::{
+        read, scalar,
+        shards::{self, Part},
+    },
     error::{Error, Result},
     nn::{
         augment::{AugmentConfig, augment},
@@ -29,7 +32,6 @@ use crate::{
         gradient::gradient_norm,
         layers::Init,
         resnet::{EnergyNet, EnergyNetConfig, FrozenEnergyNet, Precision},
-        shards::{self, Part},
     },
     rng::{Purpose, Rng},
     sampler::{SamplerConfig, walk},
@@ -55,12 +57,11 @@ impl ChainStage {
     /// These chains as the sampler that the rest of the crate knows.
     pub fn sampler(&self) -> SamplerConfig {
         SamplerConfig {
-            sampler: "sgld".into(),
             step_size: Some((2.0 * self.drift).sqrt()),
-            noise: Some(self.noise),
-            clamp: true,
             warmup: 0,
-            ..SamplerConfig::default()
+            ..SamplerConfig::new("sgld")
+                .with("noise", self.noise)
+                .with("clamp", true)
         }
     }
 }

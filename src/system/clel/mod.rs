@@ -8,285 +8,35 @@
 //! conditions samples.
 
 pub mod buffer;
+#[cfg(feature = "native")]
+mod checkpoint;
 pub mod compose;
+mod energy;
+#[cfg(feature = "native")]
+mod export;
 pub mod learn;
+mod model;
 pub mod objective;
+#[cfg(feature = "native")]
+mod recipe;
 #[cfg(feature = "native")]
 mod train;
 
-use std::sync::Arc;
+use super::model::Registration;
 
-use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
-
-use super::{Model, Registration};
-use crate::{
-    artifact::Card,
-    energy::{Energy, Evaluation, Point, Space},
-    error::{Error, Result},
-    nn::{
-        augment::AugmentConfig,
-        dict::Dict,
-        encoder::{EncoderConfig, FrozenEncoder},
-        resnet::{EnergyNetConfig, FrozenEnergyNet, energy_of},
-    },
-    pixels::as_images,
-    rng::{Purpose, Rng},
-};
-
-use compose::{ComposedEnergy, Condition};
-use learn::ChainStage;
+pub use energy::MarginalEnergy;
+pub use model::{Architecture, Clel, OOD_BETA};
 #[cfg(feature = "native")]
-pub use train::{PRESETS, Recipe};
+pub use recipe::{PRESETS, Recipe};
+
+/// This system's name.
+pub const NAME: &str = "clel";
 
 /// This system's entry in the registry.
 pub const REGISTRATION: Registration = Registration {
-    name: "clel",
+    name: NAME,
     title: "contrastive-latent guided EBM",
-    load,
+    load: model::load,
     #[cfg(feature = "native")]
     train: train::train,
 };
-
-/// Architecture of a CLEL model, as its card has it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Architecture {
-    /// f and g.
-    pub energy: EnergyNetConfig,
-    /// β of the training.
-    pub beta: f64,
-    /// h; none for a model that was trained without guidance.
-    #[serde(default)]
-    pub encoder: Option<EncoderConfig>,
-    /// Classes that the file holds mean latents of.
-    #[serde(default)]
-    pub classes: usize,
-    /// The augmentation of the training's chains, `None` if they had none: the move between rounds
-    /// of steps that lets them mix.
-    #[serde(default)]
-    pub augment: Option<AugmentConfig>,
-    /// The training's chains.
-    #[serde(default)]
-    pub chains: Option<ChainStage>,
-}
-
-/// A trained CLEL model.
-#[derive(Debug, Clone)]
-pub struct Clel {
-    net: FrozenEnergyNet,
-    guide: Option<Guide>,
-    architecture: Architecture,
-    device: Device,
-}
-
-/// What a guided model has besides: h, and the directions of the classes' mean latents.
-#[derive(Debug, Clone)]
-struct Guide {
-    encoder: FrozenEncoder,
-    /// Unit rows, `[classes, latent]`.
-    classes: Tensor<2>,
-}
-
-impl Clel {
-    /// Reads weights of a known architecture.
-    ///
-    /// # Errors
-    /// [`Error::Model`] for missing or misshapen tensors, [`Error::Invalid`] for a bad config.
-    pub fn from_dict(from: &Dict<'_>, architecture: &Architecture) -> Result<Self> {
-        let guide = match &architecture.encoder {
-            Some(config) => Some(Guide {
-                encoder: FrozenEncoder::load(from, "encoder", config)?,
-                classes: from.tensor("class_latents", [architecture.classes, config.latent])?,
-            }),
-            None => None,
-        };
-        Ok(Self {
-            net: FrozenEnergyNet::load(from, &architecture.energy)?,
-            guide,
-            architecture: architecture.clone(),
-            device: from.device().clone(),
-        })
-    }
-
-    /// Its architecture.
-    pub fn architecture(&self) -> &Architecture {
-        &self.architecture
-    }
-
-    fn guide(&self) -> Result<&Guide> {
-        self.guide.as_ref().ok_or_else(|| {
-            Error::invalid(
-                "latents",
-                "a model with a contrastive encoder",
-                "one that was trained without guidance",
-                "choose a guided model",
-            )
-        })
-    }
-
-    /// Whether the model has an encoder and class means.
-    pub fn has_latents(&self) -> bool {
-        self.guide.is_some()
-    }
-
-    /// z = h(x)/‖h(x)‖ of images `[B, D]` in [0, 1] → `[B, latent]`.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a model without an encoder.
-    pub fn latent(&self, x: Tensor<2>) -> Result<Tensor<2>> {
-        Ok(self.guide()?.encoder.latent(x))
-    }
-
-    /// The directions of the classes' mean latents, `[classes, latent]`.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a model without an encoder.
-    pub fn class_latents(&self) -> Result<Tensor<2>> {
-        Ok(self.guide()?.classes.clone())
-    }
-
-    /// The energy under conditions; see [`compose`].
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for conditions that do not fit.
-    pub fn composed(&self, beta: f64, conditions: &[Condition]) -> Result<ComposedEnergy> {
-        let energy = &self.architecture.energy;
-        ComposedEnergy::new(
-            self.net.clone(),
-            energy.shape,
-            energy.features,
-            beta,
-            conditions,
-            &self.device,
-        )
-    }
-
-    /// E(x) and, for a guided model, the out-of-distribution score E(x) − β cos(h(x), g(f(x))), high
-    /// for what is unlike the data (arXiv 2303.03023, §4.2, where β = 0.1 at test time): `[B, D]` →
-    /// `[B]` each.
-    pub fn scores(&self, x: Tensor<2>) -> (Tensor<1>, Option<Tensor<1>>) {
-        let f = self.net.features(x.clone());
-        let energy = energy_of(f.clone());
-        let ood = self.guide.as_ref().map(|guide| {
-            let cos = objective::cosine(self.net.project(f), guide.encoder.latent(x));
-            energy.clone() - cos * OOD_BETA
-        });
-        (energy, ood)
-    }
-}
-
-/// β of the out-of-distribution score, the authors' at test time.
-pub const OOD_BETA: f64 = 0.1;
-
-impl Model for Clel {
-    fn spaces(&self) -> Vec<&'static str> {
-        vec!["pixel"]
-    }
-
-    fn target(&self, space: &str) -> Result<Arc<dyn Energy>> {
-        if space != "pixel" {
-            return Err(Error::invalid(
-                "space",
-                "pixel: this model has no other",
-                space,
-                "pass --space pixel",
-            ));
-        }
-        let shape = self.architecture.energy.shape;
-        Ok(Arc::new(MarginalEnergy::new(self.net.clone(), shape)))
-    }
-
-    /// Uniform noise in [0, 1] at scale 1, where the training's own chains began; scaled about ½ and
-    /// kept in [0, 1] otherwise.
-    fn starts(&self, space: &str, rng: &Rng, chains: usize, scale: f64) -> Result<Tensor<2>> {
-        self.target(space)?;
-        let dim = self.architecture.energy.dim();
-        let noise = rng.uniform_rows(Purpose::Start, 0, 0, chains, dim, &self.device);
-        Ok(((noise - 0.5) * scale + 0.5).clamp(0.0, 1.0))
-    }
-
-    fn contrastive(&self) -> Option<&Clel> {
-        Some(self)
-    }
-
-    fn shape(&self) -> [usize; 3] {
-        self.architecture.energy.shape
-    }
-
-    fn parameters(&self) -> usize {
-        let guide = self.guide.as_ref();
-        self.net.parameters() + guide.map_or(0, |g| g.encoder.parameters())
-    }
-}
-
-fn load(card: &Card, weights: &[u8], device: &Device) -> Result<Arc<dyn Model>> {
-    let architecture: Architecture =
-        serde_json::from_value(card.architecture.clone()).map_err(|e| {
-            Error::model(
-                &card.name,
-                format!("its card's architecture is not one of CLEL: {e}"),
-                "use a card and weights that belong together",
-            )
-        })?;
-    let dict = Dict::open(weights, &card.name, device)?;
-    Ok(Arc::new(Clel::from_dict(&dict, &architecture)?))
-}
-
-/// Where every energy of these models lives.
-fn pixel_space(shape: [usize; 3]) -> Space {
-    Space {
-        name: "pixel",
-        dim: shape.iter().product(),
-        image: Some(shape),
-    }
-}
-
-/// An energy of f(x) with its gradient at states `[B, D]`.
-fn point_of(
-    net: &FrozenEnergyNet,
-    x: Tensor<2>,
-    energy: impl FnOnce(Tensor<2>) -> Tensor<1>,
-) -> Point {
-    let (energy, gradient) = net.differentiate(x.clone(), energy);
-    Point {
-        x,
-        energy,
-        gradient,
-        observed: None,
-    }
-}
-
-/// The marginal target in pixel space, E(x) = ½‖f(x)‖².
-pub struct MarginalEnergy {
-    net: FrozenEnergyNet,
-    shape: [usize; 3],
-}
-
-impl MarginalEnergy {
-    /// Of a frozen network for images `[C, H, W]`.
-    pub fn new(net: FrozenEnergyNet, shape: [usize; 3]) -> Self {
-        Self { net, shape }
-    }
-}
-
-impl Energy for MarginalEnergy {
-    fn space(&self) -> Space {
-        pixel_space(self.shape)
-    }
-
-    fn evaluate(&self, x: Tensor<2>) -> Evaluation {
-        Evaluation {
-            energy: self.net.energy(x),
-            observed: None,
-        }
-    }
-
-    fn point(&self, x: Tensor<2>) -> Point {
-        point_of(&self.net, x, energy_of)
-    }
-
-    fn to_image(&self, x: Tensor<2>) -> Option<Tensor<4>> {
-        Some(as_images(x, self.shape))
-    }
-}

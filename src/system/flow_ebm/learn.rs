@@ -11,11 +11,14 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{FlowEbm, LatentEnergy, Projection};
+use super::model::{FlowEbm, LatentEnergy};
 #[cfg(feature = "native")]
 use crate::energy::Shared;
 use crate::{
-    device::scalar,
+    device::{
+        scalar,
+        shards::{Part, gradient},
+    },
     energy::Energy,
     error::{Error, Result},
     nn::{
@@ -23,11 +26,11 @@ use crate::{
         flow::{Flow, FlowConfig, TrainableFlow, log_normal, to_channels_last},
         gradient::gradient_norm,
         layers::Init,
-        shards::{Part, gradient},
         tilt::{Tilt, TiltConfig},
     },
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig},
+    system::projection::Projection,
 };
 
 /// Maximum likelihood of the flow.

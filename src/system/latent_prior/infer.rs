@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{gaussian_of, tilt_and_gradient, tilt_of, unit};
+use super::density::{gaussian_of, tilt_and_gradient, tilt_of, unit};
 use crate::{
     device::read,
     energy::{Energy, Evaluation, Point, Space},

@@ -11,19 +11,21 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    density::tilt_of,
     infer::PosteriorEnergy,
     ratio::{Check, RatioConfig, RatioStep, RatioTraining},
-    tilt_of,
 };
 use crate::{
-    device::scalar,
+    device::{
+        scalar,
+        shards::{self, Part},
+    },
     error::{Error, Result},
     nn::{
         ema::Ema,
         generator::{Generator, GeneratorConfig, LatentEncoder},
         gradient::gradient_norm,
         layers::Init,
-        shards::{self, Part},
         tilt::Tilt,
     },
     rng::{Purpose, Rng},
@@ -351,7 +353,7 @@ async fn short_run(
 #[cfg(all(test, feature = "native"))]
 mod tests {
     use super::*;
-    use crate::system::latent_prior::train::PRESETS;
+    use crate::system::latent_prior::PRESETS;
 
     /// Both ways of inference, with a prior that has begun to learn.
     #[test]

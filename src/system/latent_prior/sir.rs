@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::tilt_of;
+use super::density::tilt_of;
 use crate::{
     device::read,
     error::{Error, Result},

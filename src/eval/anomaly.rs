@@ -1,0 +1,297 @@
+//! Held-out-digit anomaly detection, by the protocol of Zenati et al. (2018) that MEG and DAMC share.
+//!
+//! All 70,000 digits are pooled. Of the digits that are normal, 80 % are learned from, in the order of
+//! numpy's `RandomState(42).permutation`; the test set is the other 20 % with all images of the digit
+//! that is held out. The anomaly is the positive class, the score the model's energy of the image.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::roc::{auprc, auroc};
+use crate::{
+    data::{self, Dataset},
+    device::read,
+    error::{Error, Result},
+    system::latent_prior::{LatentStage, Training, infer::PosteriorEnergy, ratio::Arm, split},
+    train::Batches,
+};
+
+/// `numpy.random.RandomState(seed).permutation(n)`, which the split is defined by: Fisher–Yates from
+/// the end, each index by rejection under a mask of the Mersenne Twister's words (numpy's legacy
+/// `random_interval`).
+pub fn numpy_permutation(seed: u32, n: usize) -> Vec<usize> {
+    let mut words = rand_mt::Mt::new(seed);
+    let mut order: Vec<usize> = (0..n).collect();
+    for i in (1..n).rev() {
+        let mask = u32::MAX >> (i as u32).leading_zeros();
+        let j = loop {
+            let value = words.next_u32() & mask;
+            if value as usize <= i {
+                break value as usize;
+            }
+        };
+        order.swap(i, j);
+    }
+    order
+}
+
+/// What is learned from, and what is judged.
+pub struct Pool {
+    /// 80 % of the normal digits.
+    pub train: Dataset,
+    /// The others, then every image of the held-out digit.
+    pub test: Dataset,
+    /// Which of the test images are anomalies.
+    pub anomalous: Vec<bool>,
+}
+
+impl Pool {
+    /// Splits the pooled digits. `keep`: of the test set every `keep`-th image alone, 1 for all.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a class that there is not.
+    pub fn new(parts: [&Dataset; 2], held_out: u8, keep: usize) -> Result<Self> {
+        let [first, second] = parts;
+        let dim: usize = first.shape().iter().product();
+        let labels: Vec<u8> = first.labels.iter().chain(&second.labels).copied().collect();
+        let of = |normal: bool| -> Vec<usize> {
+            (0..labels.len())
+                .filter(|&i| (labels[i] != held_out) == normal)
+                .collect()
+        };
+        let (normal, anomalies) = (of(true), of(false));
+        if anomalies.is_empty() || normal.is_empty() {
+            return Err(Error::invalid(
+                "held-out class",
+                "a class of the data set",
+                held_out,
+                "choose one of its digits",
+            ));
+        }
+        let order = numpy_permutation(42, normal.len());
+        let shuffled: Vec<usize> = order.into_iter().map(|i| normal[i]).collect();
+        let (learned, rest) = shuffled.split_at(normal.len() * 8 / 10);
+        let take = |indices: &[usize]| {
+            let mut images = Vec::with_capacity(indices.len() * dim);
+            for &i in indices {
+                let (data, i) = match i.checked_sub(first.count) {
+                    None => (first, i),
+                    Some(i) => (second, i),
+                };
+                images.extend_from_slice(&data.images[i * dim..(i + 1) * dim]);
+            }
+            Dataset {
+                images,
+                labels: indices.iter().map(|&i| labels[i]).collect(),
+                count: indices.len(),
+                ..first.clone()
+            }
+        };
+        let judged: Vec<usize> = rest
+            .iter()
+            .chain(&anomalies)
+            .copied()
+            .step_by(keep.max(1))
+            .collect();
+        Ok(Self {
+            train: take(learned),
+            anomalous: judged.iter().map(|&i| labels[i] == held_out).collect(),
+            test: take(&judged),
+        })
+    }
+
+    /// Share of anomalies in the test set: the AUPRC of a ranker that knows nothing.
+    pub fn base_rate(&self) -> f64 {
+        self.anomalous.iter().filter(|&&a| a).count() as f64 / self.anomalous.len() as f64
+    }
+}
+
+/// How long a run learns.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Budget {
+    /// So many epochs; judged after each of the last ten.
+    Epochs(u64),
+    /// So many iterations; judged as by seconds.
+    Iterations(u64),
+    /// So many seconds of learning, whatever the arm makes of them; judged at ten equidistant moments
+    /// of the second half.
+    Seconds(f64),
+}
+
+/// One run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AnomalyResult {
+    /// The digit that was held out.
+    pub digit: u8,
+    /// The arm.
+    pub arm: String,
+    /// Seed.
+    pub seed: u64,
+    /// The budget.
+    pub budget: Budget,
+    /// Share of anomalies.
+    pub base_rate: f64,
+    /// Images judged.
+    pub images: usize,
+    /// AUPRC at each judgement; none is picked.
+    pub auprc: Vec<f64>,
+    /// AUROC likewise.
+    pub auroc: Vec<f64>,
+    /// Iterations.
+    pub iterations: u64,
+    /// Ratios that the prior has in the end.
+    pub stages: usize,
+    /// Seconds of learning, without judging.
+    pub seconds: f64,
+    /// Where it ran.
+    pub device: String,
+    /// Commit of the program.
+    pub commit: String,
+}
+
+/// Judgements of a run.
+pub const JUDGEMENTS: usize = 10;
+
+/// Learns and judges one run; `told` hears of every judgement.
+///
+/// # Errors
+/// Whatever learning reports.
+pub fn run(
+    stage: &LatentStage,
+    seed: u64,
+    pool: &Pool,
+    budget: Budget,
+    steps: usize,
+    device: &Device,
+    told: &mut dyn FnMut(f64, f64),
+) -> Result<(Vec<f64>, Vec<f64>, Training, f64)> {
+    let (train, held_out) = split(pool.train.clone(), stage.held_out)?;
+    let train = std::sync::Arc::new(train);
+    let order: Vec<usize> = (0..held_out.count).collect();
+    let held_out = data::images(&held_out, &order, device);
+    let mut training = Training::new(stage, seed, device)?;
+    let mut batches = Batches::new(&train, seed, stage.batch, 8, device);
+    let per_epoch = (train.count / stage.batch).max(1) as u64;
+    let (mut precision, mut roc) = (Vec::new(), Vec::new());
+    let mut seconds = 0.0;
+    // Judgement k of ten is due at this share of the budget.
+    let due = |k: usize| match budget {
+        Budget::Epochs(n) => 1.0 - (JUDGEMENTS - 1 - k) as f64 / n as f64,
+        Budget::Iterations(_) | Budget::Seconds(_) => 0.55 + 0.05 * k as f64,
+    };
+    // Share of the budget that is spent.
+    let share = |iteration: u64, seconds: f64| match budget {
+        Budget::Epochs(n) => iteration as f64 / (n * per_epoch) as f64,
+        Budget::Iterations(n) => iteration as f64 / n as f64,
+        Budget::Seconds(s) => seconds / s,
+    };
+    // Of seconds it is not known beforehand how many iterations they bring.
+    if stage.prior.arm != Arm::Gaussian && share(stage.warmup, 0.0) >= due(0) {
+        // Every arm would be judged as N(0, I), and the table would compare nothing.
+        return Err(Error::invalid(
+            "latent.warmup",
+            format!(
+                "a prior that is learned before it is first judged, at {:.0} % of the run",
+                100.0 * due(0)
+            ),
+            format!(
+                "{} iterations before its first, {:.0} % of the run",
+                stage.warmup,
+                100.0 * share(stage.warmup, 0.0)
+            ),
+            "give --set latent.warmup= less, or a longer run",
+        ));
+    }
+    while precision.len() < JUDGEMENTS {
+        let began = std::time::Instant::now();
+        let x = batches.get(training.iteration);
+        pollster::block_on(training.step(stage, x))?;
+        pollster::block_on(training.check(stage, &held_out))?;
+        seconds += began.elapsed().as_secs_f64();
+        let share = share(training.iteration, seconds);
+        while precision.len() < JUDGEMENTS && share >= due(precision.len()) - 1e-9 {
+            let scores = score(stage, &training, &pool.test, steps, device)?;
+            let (mut normal, mut strange) = (Vec::new(), Vec::new());
+            for (&s, &a) in scores.iter().zip(&pool.anomalous) {
+                if a { strange.push(s) } else { normal.push(s) }
+            }
+            precision.push(auprc(&normal, &strange)?);
+            roc.push(auroc(&normal, &strange)?);
+            told(precision[precision.len() - 1], roc[roc.len() - 1]);
+        }
+    }
+    Ok((precision, roc, training, seconds))
+}
+
+/// ‖x − g(z)‖²/(2σ²) + E(z) after gradient steps on it from z = 0, of every image.
+fn score(
+    stage: &LatentStage,
+    training: &Training,
+    data: &Dataset,
+    steps: usize,
+    device: &Device,
+) -> Result<Vec<f32>> {
+    let order: Vec<usize> = (0..data.count).collect();
+    let mut scores = Vec::with_capacity(data.count);
+    for chunk in order.chunks(250) {
+        let posterior = PosteriorEnergy {
+            generator: training.generator().clone(),
+            ratios: training.prior.learned(),
+            images: data::images(data, chunk, device),
+            sigma: stage.sigma,
+        };
+        let drift = stage.posterior.step_size.powi(2) / 2.0;
+        let (z, _) = pollster::block_on(posterior.descend(drift, steps))?;
+        let terms = posterior.terms(&z);
+        let energy = terms.reconstruction + terms.gaussian + terms.tilt;
+        scores.extend(pollster::block_on(read::<1, f32>(energy))?);
+    }
+    if let Some(bad) = scores.iter().find(|s| !s.is_finite()) {
+        return Err(Error::Diverged {
+            problem: format!("a score is {bad}"),
+            fix: "use fewer steps, or a smaller posterior.step_size".into(),
+        });
+    }
+    Ok(scores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Split;
+
+    /// numpy 2.4: np.random.RandomState(42).permutation(n).
+    #[test]
+    fn the_permutation_is_numpys() {
+        assert_eq!(numpy_permutation(42, 10), [8, 1, 5, 0, 7, 2, 9, 4, 3, 6]);
+        let long = numpy_permutation(42, 62_123);
+        assert_eq!(long[..5], [4264, 35_110, 17_306, 31_646, 43_887]);
+    }
+
+    #[test]
+    fn the_pool_is_split_as_the_protocol_says() {
+        let set = |split, labels: Vec<u8>| Dataset {
+            images: labels.clone(),
+            count: labels.len(),
+            labels,
+            height: 1,
+            width: 1,
+            channels: 1,
+            ..Dataset::empty("digits", split)
+        };
+        let first = set(Split::Train, (0..60).map(|i| i % 10).collect());
+        let second = set(Split::Test, (0..40).map(|i| i % 10).collect());
+        let pool = Pool::new([&first, &second], 3, 1).unwrap();
+        // 90 normal: 72 learned from, 18 judged with the 10 anomalies.
+        assert_eq!((pool.train.count, pool.test.count), (72, 28));
+        assert!(pool.train.labels.iter().all(|&l| l != 3));
+        assert!((pool.base_rate() - 10.0 / 28.0).abs() < 1e-12);
+        for (label, strange) in pool.test.labels.iter().zip(&pool.anomalous) {
+            assert_eq!(*label == 3, *strange);
+        }
+        // An image is its own label here.
+        assert_eq!(pool.test.images, pool.test.labels);
+        assert!(Pool::new([&first, &second], 11, 1).is_err());
+    }
+}

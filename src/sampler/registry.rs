@@ -1,0 +1,30 @@
+//! The samplers that there are.
+
+use super::{
+    gibbs, hmc, mala, nuts, rwm, sgld, tempering, transition::Registration, ula, underdamped,
+};
+use crate::error::{Error, Result};
+
+/// Every sampler, in the order in which they are offered.
+pub const REGISTRY: &[Registration] = &[
+    rwm::REGISTRATION,
+    ula::REGISTRATION,
+    sgld::REGISTRATION,
+    mala::REGISTRATION,
+    hmc::REGISTRATION,
+    nuts::REGISTRATION,
+    underdamped::REGISTRATION,
+    tempering::REGISTRATION,
+    gibbs::REGISTRATION,
+];
+
+/// The registration of a name.
+///
+/// # Errors
+/// [`Error::Invalid`] for a name that no sampler has.
+pub fn find(name: &str) -> Result<&'static Registration> {
+    REGISTRY.iter().find(|r| r.name == name).ok_or_else(|| {
+        let names: Vec<_> = REGISTRY.iter().map(|r| r.name).collect();
+        Error::invalid("sampler", names.join(", "), name, "choose one of these")
+    })
+}

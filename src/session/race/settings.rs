@@ -1,0 +1,46 @@
+//! Settings of a race.
+
+use crate::setting::{Kind, Setting};
+
+/// Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.
+pub const SEED: Setting = Setting {
+    name: "seed",
+    title: "seed",
+    help: "Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.",
+    kind: Kind::count(0, (1 << 53) - 1, 1),
+};
+
+/// Chains on each side.
+pub const CHAINS: Setting = Setting {
+    name: "chains",
+    title: "chains",
+    help: "Chains on each side.",
+    kind: Kind::count(2, 64, 16),
+};
+
+/// Leapfrog steps of an HMC transition.
+pub const LEAPFROG_STEPS: Setting = Setting {
+    name: "leapfrog_steps",
+    title: "leapfrog steps",
+    help: "Leapfrog steps of an HMC transition.",
+    kind: Kind::count(1, 50, 5),
+};
+
+/// Warm-up transitions: they adapt the step size, and no statistic counts them.
+pub const WARMUP: Setting = Setting {
+    name: "warmup",
+    title: "warm-up",
+    help: "Warm-up transitions: they adapt the step size, and no statistic counts them.",
+    kind: Kind::count(0, 10_000, 100),
+};
+
+/// Standard deviation of the over-dispersed starts in latent space; the model's own is 1.
+pub const START_SCALE: Setting = Setting {
+    name: "start_scale",
+    title: "start scale",
+    help: "Standard deviation of the over-dispersed starts in latent space; the model's own is 1.",
+    kind: Kind::positive(10.0, Some(1.2)),
+};
+
+/// All of them.
+pub const ALL: &[&Setting] = &[&SEED, &CHAINS, &LEAPFROG_STEPS, &WARMUP, &START_SCALE];

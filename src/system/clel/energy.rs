@@ -1,0 +1,67 @@
+//! The marginal energy E(x) = ½‖f(x)‖², and what every energy of these models shares.
+
+use burn::tensor::Tensor;
+
+use crate::{
+    energy::{Energy, Evaluation, Point, Space},
+    nn::resnet::{FrozenEnergyNet, energy_of},
+    pixels::as_images,
+};
+
+/// Where every energy of these models lives.
+pub(super) fn pixel_space(shape: [usize; 3]) -> Space {
+    Space {
+        name: "pixel",
+        dim: shape.iter().product(),
+        image: Some(shape),
+    }
+}
+
+/// An energy of f(x) with its gradient at states `[B, D]`.
+pub(super) fn point_of(
+    net: &FrozenEnergyNet,
+    x: Tensor<2>,
+    energy: impl FnOnce(Tensor<2>) -> Tensor<1>,
+) -> Point {
+    let (energy, gradient) = net.differentiate(x.clone(), energy);
+    Point {
+        x,
+        energy,
+        gradient,
+        observed: None,
+    }
+}
+
+/// The marginal target in pixel space, E(x) = ½‖f(x)‖².
+pub struct MarginalEnergy {
+    net: FrozenEnergyNet,
+    shape: [usize; 3],
+}
+
+impl MarginalEnergy {
+    /// Of a frozen network for images `[C, H, W]`.
+    pub fn new(net: FrozenEnergyNet, shape: [usize; 3]) -> Self {
+        Self { net, shape }
+    }
+}
+
+impl Energy for MarginalEnergy {
+    fn space(&self) -> Space {
+        pixel_space(self.shape)
+    }
+
+    fn evaluate(&self, x: Tensor<2>) -> Evaluation {
+        Evaluation {
+            energy: self.net.energy(x),
+            observed: None,
+        }
+    }
+
+    fn point(&self, x: Tensor<2>) -> Point {
+        point_of(&self.net, x, energy_of)
+    }
+
+    fn to_image(&self, x: Tensor<2>) -> Option<Tensor<4>> {
+        Some(as_images(x, self.shape))
+    }
+}

@@ -1,0 +1,159 @@
+//! Export: the averaged network is stored, measured as stored, and described on its card.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+
+use super::{
+    Architecture, Clel,
+    learn::{ChainStage, Training},
+    recipe::Recipe,
+};
+use crate::{
+    artifact::Card,
+    data::{self, Dataset},
+    device::read,
+    error::Result,
+    nn::{
+        augment::augment,
+        dict::{Dict, DictBuilder},
+        encoder::FrozenEncoder,
+    },
+    rng::{Purpose, Rng},
+    sampler::{Run, SamplerConfig},
+    system::model::{Model as _, start_energies},
+    train::{Draft, Session},
+};
+
+/// Images that class means are taken over, spread over the data: a thousand of each class are plenty.
+const MEANS_OVER: usize = 10_000;
+
+/// The direction of each class's mean latent over the data, `[classes, latent]`, row by row.
+fn class_latents(
+    encoder: &FrozenEncoder,
+    data: &Dataset,
+    classes: usize,
+    device: &Device,
+) -> Result<Vec<f32>> {
+    let mut sums: Vec<Vec<f64>> = vec![Vec::new(); classes];
+    let stride = data.count.div_ceil(MEANS_OVER);
+    let order: Vec<usize> = (0..data.count).step_by(stride.max(1)).collect();
+    for chunk in order.chunks(250) {
+        let x = data::images(data, chunk, device);
+        let z: Vec<f32> = pollster::block_on(read(encoder.latent(x)))?;
+        for (&i, z) in chunk.iter().zip(z.chunks(z.len() / chunk.len())) {
+            let sum = &mut sums[usize::from(data.labels[i])];
+            sum.resize(z.len(), 0.0);
+            sum.iter_mut().zip(z).for_each(|(s, &v)| *s += f64::from(v));
+        }
+    }
+    // A class of which no image was seen has no direction.
+    let width = sums.iter().map(Vec::len).max().unwrap_or(0);
+    sums.iter_mut().for_each(|sum| sum.resize(width, 0.0));
+    Ok(sums
+        .iter()
+        .flat_map(|sum| {
+            let norm = sum.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
+            sum.iter().map(move |v| (v / norm) as f32)
+        })
+        .collect())
+}
+
+/// Rounds of augmentation and chain steps from fresh noise that the card's samples take: the authors'
+/// evaluation.
+const ROUNDS: usize = 10;
+
+/// Writes the averaged network, measures the stored weights, and says so on the card.
+pub(super) fn export(
+    name: &str,
+    training: &Training,
+    (recipe, chains): (&Recipe, &ChainStage),
+    data: &Dataset,
+    session: &mut Session<'_, '_, '_>,
+    device: &Device,
+) -> Result<(Card, Vec<u8>)> {
+    let stage = &recipe.clel;
+    let classes = data.classes.len();
+    let architecture = Architecture {
+        energy: stage.energy.clone(),
+        beta: if stage.guided { stage.beta } else { 0.0 },
+        encoder: stage.guided.then(|| stage.encoder.clone()),
+        classes: if stage.guided { classes } else { 0 },
+        augment: stage.buffer_augmentation.then(|| stage.augment.clone()),
+        // As incidents have left them.
+        chains: Some(chains.clone()),
+    };
+    let mut dict = DictBuilder::default();
+    training.frozen().save(&mut dict);
+    if let Some(encoder) = training.encoder() {
+        let encoder = encoder.frozen();
+        encoder.save(&mut dict, "encoder");
+        let means = class_latents(&encoder, data, classes, device)?;
+        dict.full_values("class_latents", &means, &[classes, stage.encoder.latent]);
+    }
+    let weights = dict.finish()?;
+    let stored = Clel::from_dict(&Dict::open(&weights, name, device)?, &architecture)?;
+
+    // Samples from noise, by the stored weights.
+    let rng = Rng::new(recipe.seed).derived(Purpose::Start, 1);
+    let mut x = stored.starts("pixel", &rng, 64, 1.0)?;
+    let target = stored.target("pixel")?;
+    let mut energy = 0.0;
+    for round in 0..ROUNDS as u64 {
+        let rng = rng.derived(Purpose::Data, round);
+        if stage.buffer_augmentation {
+            let [c, h, w] = stage.energy.shape;
+            let [n, dim] = x.dims();
+            let view = augment(&stage.augment, &rng, 0, 0, x.reshape([n, c, h, w]));
+            x = view.reshape([n, dim]);
+        }
+        let mut run = Run::new(target.clone(), &chains.sampler(), rng, x)?;
+        let draws = pollster::block_on(run.advance(chains.steps))?;
+        x = run.states();
+        if let Some(last) = draws.last() {
+            energy = last.energy.iter().map(|&e| f64::from(e)).sum::<f64>() / 64.0;
+        }
+    }
+    session.grid("samples", x, stage.energy.shape)?;
+
+    let SamplerConfig { step_size, .. } = chains.sampler();
+    let energies = pollster::block_on(start_energies(&stored, 0, 1.0, 4))?;
+    let value = |v: f64| serde_json::json!(v);
+    let draft = Draft {
+        name: name.into(),
+        title: format!("{} (CLEL)", data.title),
+        description: format!(
+            "A contrastive-latent guided energy-based model of {}: p(x) ∝ exp(−½‖f(x)‖²) \
+             (arXiv 2303.03023).",
+            data.title
+        ),
+        shape: stage.energy.shape,
+        preprocessing: data.preparation(8),
+        architecture,
+        iterations: training.iteration,
+        metrics: vec![
+            ("energy_of_samples".to_owned(), value(energy)),
+            ("samples".to_owned(), serde_json::json!(64)),
+            ("sample_rounds".to_owned(), serde_json::json!(ROUNDS)),
+            ("buffer_mean_age".to_owned(), value(training.buffer().mean_age())),
+            ("seed".to_owned(), serde_json::json!(recipe.seed)),
+        ],
+        step_sizes: BTreeMap::from([(
+            "pixel".to_owned(),
+            step_size
+                .map(|s| BTreeMap::from([("sgld".to_owned(), s)]))
+                .unwrap_or_default(),
+        )]),
+        energies,
+        known_failures: vec![
+            format!(
+                "The step size belongs to --sampler sgld --noise {} --clamp; other samplers need one of their own.",
+                chains.noise
+            ),
+            "Its chains are far colder than T = 1: what they give are samples of the training's own \
+             short, clamped dynamics, not of exp(−E)."
+                .into(),
+        ],
+    };
+    Ok((session.card(recipe, data, draft)?, weights))
+}

@@ -1,0 +1,217 @@
+//! The recipe: settings, presets and their checks.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    NAME,
+    learn::{ChainStage, Stage},
+};
+use crate::{
+    error::{Error, Result},
+    nn::{
+        augment::AugmentConfig,
+        encoder::EncoderConfig,
+        resnet::{EnergyNetConfig, Precision},
+    },
+    train::{self, GuardConfig, HealthConfig, Preset, Watch},
+};
+
+/// Everything that a training run depends on, beside the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Seed of weights, data order, augmentations, buffer and chains.
+    pub seed: u64,
+    /// Seconds between checkpoints.
+    pub checkpoint_seconds: f64,
+    /// What is done about divergence.
+    #[serde(default)]
+    pub guard: GuardConfig,
+    /// How the chains are looked at.
+    #[serde(default)]
+    pub health: HealthConfig,
+    /// The objective and its networks.
+    pub clel: Stage,
+}
+
+/// Fashion-MNIST's mean and standard deviation, of grey values in [0, 1].
+const FASHION: ([f64; 1], [f64; 1]) = ([0.2860], [0.3530]);
+
+/// The published settings for a network: systems A3 to A5 of the authors' code.
+fn published(energy: EnergyNetConfig, encoder: EncoderConfig, channels: usize) -> Recipe {
+    Recipe {
+        seed: 1,
+        checkpoint_seconds: 60.0,
+        guard: GuardConfig::default(),
+        health: HealthConfig::default(),
+        clel: Stage {
+            iterations: 100_000,
+            batch: 64,
+            learning_rate: 1e-4,
+            warmup: 2000,
+            ema_half_life: 20_000.0,
+            alpha: 1.0,
+            beta: 0.01,
+            guided: true,
+            generated_negatives: true,
+            buffer_augmentation: true,
+            temperature: 0.2,
+            encoder_learning_rate: 0.03,
+            encoder_momentum: 0.9,
+            encoder_weight_decay: 5e-4,
+            chains: ChainStage {
+                steps: 60,
+                drift: 100.0,
+                noise: 0.001,
+                buffer: 10_000,
+                reinit: 0.001,
+            },
+            precision: Precision::F32,
+            augment: AugmentConfig::strong(channels),
+            energy,
+            encoder,
+        },
+    }
+}
+
+/// Grey 28×28 images on a CPU. What shrinks: networks, iterations, the buffer and the steps of a
+/// visit, of which the smaller network needs fewer to follow a faster schedule.
+fn cpu() -> Recipe {
+    let (mean, std) = FASHION;
+    let shape = [1, 28, 28];
+    let mut r = published(
+        EnergyNetConfig::tiny(shape, &mean, &std),
+        EncoderConfig::small(shape, &mean, &std),
+        1,
+    );
+    r.clel.iterations = 1000;
+    r.clel.batch = 32;
+    r.clel.learning_rate = 3e-4;
+    r.clel.warmup = 100;
+    r.clel.ema_half_life = 3200.0;
+    r.clel.chains.steps = 20;
+    r.clel.chains.buffer = 1000;
+    r
+}
+
+/// CIFAR-10's mean and standard deviation of each channel, of values in [0, 1].
+const CIFAR: ([f64; 3], [f64; 3]) = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
+
+/// Published settings for CIFAR-10 with one of the authors' energy networks and ResNet-18.
+fn cifar(net: fn([usize; 3], &[f64], &[f64]) -> EnergyNetConfig) -> Recipe {
+    let (mean, std) = CIFAR;
+    let shape = [3, 32, 32];
+    let encoder = EncoderConfig::resnet18(shape, &mean, &std);
+    let mut r = published(net(shape, &mean, &std), encoder, 3);
+    // A checkpoint holds the buffer of 10,000 images, 123 MB.
+    r.checkpoint_seconds = 600.0;
+    r
+}
+
+/// The authors' `resnet_small`, 1.73 M parameters.
+fn small() -> Recipe {
+    cifar(EnergyNetConfig::small)
+}
+
+/// CLEL-Base, 6.96 M.
+fn base() -> Recipe {
+    cifar(EnergyNetConfig::base)
+}
+
+/// CLEL-Large, 30.7 M.
+fn large() -> Recipe {
+    cifar(EnergyNetConfig::large)
+}
+
+/// Seconds of work, for tests.
+fn smoke() -> Recipe {
+    let mut r = cpu();
+    r.clel.iterations = 6;
+    r.clel.batch = 8;
+    r.clel.chains.steps = 3;
+    r.clel.chains.buffer = 32;
+    for stages in [&mut r.clel.energy.stages, &mut r.clel.encoder.stages] {
+        *stages = vec![(8, 1), (8, 1)];
+    }
+    (r.clel.energy.hidden, r.clel.encoder.hidden) = (32, 32);
+    (r.clel.energy.features, r.clel.encoder.latent) = (16, 16);
+    r.checkpoint_seconds = 0.0;
+    r
+}
+
+/// Every preset.
+pub const PRESETS: &[Preset<Recipe>] = &[
+    ("cpu", cpu),
+    ("small", small),
+    ("base", base),
+    ("large", large),
+    ("smoke", smoke),
+];
+
+impl train::Recipe for Recipe {
+    const SYSTEM: &'static str = NAME;
+    const PRESETS: &'static [Preset<Self>] = PRESETS;
+
+    fn check(&self) -> Result<()> {
+        let stage = &self.clel;
+        stage.energy.check()?;
+        stage.encoder.check()?;
+        stage.augment.check()?;
+        Error::unless_positive(&[
+            ("clel.iterations", stage.iterations as f64),
+            ("clel.batch", stage.batch as f64),
+            ("clel.learning_rate", stage.learning_rate),
+            ("clel.ema_half_life", stage.ema_half_life),
+            ("clel.temperature", stage.temperature),
+            ("clel.encoder_learning_rate", stage.encoder_learning_rate),
+            ("clel.chains.steps", stage.chains.steps as f64),
+            ("clel.chains.drift", stage.chains.drift),
+            ("clel.chains.noise", stage.chains.noise),
+        ])?;
+        if stage.chains.buffer < stage.batch || !(0.0..=1.0).contains(&stage.chains.reinit) {
+            return Err(Error::invalid(
+                "clel.chains",
+                format!(
+                    "a buffer of at least a batch ({}) and a reinit in [0, 1]",
+                    stage.batch
+                ),
+                format!("{} and {}", stage.chains.buffer, stage.chains.reinit),
+                "change the recipe",
+            ));
+        }
+        if stage.encoder.shape != stage.energy.shape {
+            return Err(Error::invalid(
+                "clel.encoder.shape",
+                format!("{:?}, as clel.energy.shape", stage.energy.shape),
+                format!("{:?}", stage.encoder.shape),
+                "give both networks the images' shape",
+            ));
+        }
+        if stage.guided && stage.energy.features != stage.encoder.latent {
+            return Err(Error::invalid(
+                "clel.encoder.latent",
+                stage.energy.features,
+                stage.encoder.latent,
+                "give features and latents one dimension: their directions are compared",
+            ));
+        }
+        stage.chains.sampler().build().map(|_| ())
+    }
+
+    fn phases(&self) -> Vec<(&'static str, u64)> {
+        vec![(NAME, self.clel.iterations)]
+    }
+
+    fn checkpoint_seconds(&self) -> f64 {
+        self.checkpoint_seconds
+    }
+
+    fn watch(&self) -> Watch {
+        Watch {
+            guard: self.guard.clone(),
+            health: self.health.clone(),
+            seed: self.seed,
+            seconds: 0.0,
+        }
+    }
+}

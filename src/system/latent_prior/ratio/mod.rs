@@ -1,0 +1,12 @@
+//! Learning the prior of z from draws of the latents' distribution: density ratios in stages, and the
+//! arms that they are compared with.
+
+mod book;
+mod config;
+mod loss;
+mod training;
+
+pub use book::{Book, Check, StageRecord};
+pub use config::{Arm, RatioConfig, Rule};
+pub use loss::logistic;
+pub use training::{Bank, RatioStep, RatioTraining};

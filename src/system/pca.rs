@@ -1,0 +1,71 @@
+//! Principal components: of training images, as test functions; of latents, as a plane to look at.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use nalgebra::DMatrix;
+
+use super::{COMPONENTS, Projection};
+use crate::data::Dataset;
+
+/// Leading principal axes of a set of vectors.
+pub(super) struct Axes {
+    /// Mean of the vectors.
+    pub mean: Vec<f64>,
+    /// Unit vectors, by falling variance. The largest entry of each is positive, since an
+    /// eigenvector's sign is arbitrary.
+    pub directions: Vec<Vec<f64>>,
+    /// Variance along each.
+    pub variances: Vec<f64>,
+    /// Variance along all axes together.
+    pub total: f64,
+}
+
+/// The first `count` principal axes of the rows of a matrix.
+pub(super) fn axes(rows: &DMatrix<f64>, count: usize) -> Axes {
+    let (n, dim) = rows.shape();
+    let mean = rows.row_mean();
+    let centred = DMatrix::from_fn(n, dim, |i, j| rows[(i, j)] - mean[j]);
+    let eigen = (centred.tr_mul(&centred) / (n - 1).max(1) as f64).symmetric_eigen();
+    let mut order: Vec<usize> = (0..dim).collect();
+    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
+    order.truncate(count);
+    let direction = |&column: &usize| {
+        let vector = eigen.eigenvectors.column(column);
+        let sign = vector[vector.iamax()].signum();
+        vector.iter().map(|v| sign * v).collect()
+    };
+    Axes {
+        mean: mean.iter().copied().collect(),
+        directions: order.iter().map(direction).collect(),
+        variances: order.iter().map(|&k| eigen.eigenvalues[k]).collect(),
+        total: eigen.eigenvalues.iter().sum(),
+    }
+}
+
+/// Mean and leading principal components of the first 5,000 images of a training set, whose 8-bit
+/// values are reduced to `bits`.
+pub(super) fn principal_components(data: &Dataset, bits: u32, device: &Device) -> Projection {
+    let n = data.count.min(5000);
+    let dim = data.height * data.width * data.channels;
+    let steps = f64::from(1u32 << bits);
+    let values = data.images[..n * dim]
+        .iter()
+        .map(|&v| (f64::from(v >> (8 - bits)) + 0.5) / steps);
+    let axes = axes(&DMatrix::from_row_iterator(n, dim, values), COMPONENTS);
+    let mut directions = vec![0.0f32; dim * COMPONENTS];
+    for (k, (direction, variance)) in axes.directions.iter().zip(&axes.variances).enumerate() {
+        let sd = variance.max(1e-12).sqrt();
+        for (i, v) in direction.iter().enumerate() {
+            directions[i * COMPONENTS + k] = (v / sd) as f32;
+        }
+    }
+    Projection::new(
+        row(&axes.mean, [dim], device),
+        Tensor::from_data(TensorData::new(directions, [dim, COMPONENTS]), device),
+    )
+}
+
+/// f64 values as a tensor of f32.
+pub(super) fn row(values: &[f64], shape: [usize; 1], device: &Device) -> Tensor<1> {
+    let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}

@@ -1,0 +1,64 @@
+//! Test functions of images that mean the same in every space of a model.
+
+use burn::tensor::Tensor;
+
+use crate::{
+    error::Result,
+    nn::dict::{Dict, DictBuilder},
+};
+
+/// Principal components that a model carries as test functions.
+pub const COMPONENTS: usize = 4;
+
+/// A linear map of images to a few standardised coordinates: the leading principal components of
+/// the training data. Test functions for R-hat that mean the same in pixel and latent space.
+#[derive(Debug, Clone)]
+pub struct Projection {
+    pub(super) mean: Tensor<1>,
+    /// `[D, K]`, each column divided by the data's standard deviation along it.
+    directions: Tensor<2>,
+}
+
+impl Projection {
+    /// `mean`: `[D]`; `directions`: `[D, K]`.
+    pub fn new(mean: Tensor<1>, directions: Tensor<2>) -> Self {
+        Self { mean, directions }
+    }
+
+    /// Adds it to `to` under `projection.…`. Reads from the device: native only.
+    pub fn save(&self, to: &mut DictBuilder) {
+        to.full("projection.mean", self.mean.clone());
+        to.half("projection.directions", self.directions.clone());
+    }
+
+    /// Reads one for images of `dim` values.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for missing or misshapen tensors.
+    pub fn load(from: &Dict<'_>, dim: usize) -> Result<Self> {
+        Ok(Self {
+            mean: from.tensor("projection.mean", [dim])?,
+            directions: from.tensor("projection.directions", [dim, COMPONENTS])?,
+        })
+    }
+
+    /// A copy on another device.
+    #[cfg(feature = "native")]
+    pub(super) fn to_device(&self, device: &burn::tensor::Device) -> Self {
+        Self {
+            mean: self.mean.clone().to_device(device),
+            directions: self.directions.clone().to_device(device),
+        }
+    }
+
+    /// K.
+    pub fn count(&self) -> usize {
+        self.directions.dims()[1]
+    }
+
+    /// Images `[B, D]` → their coordinates, `[B, K]`.
+    pub fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        let [_, d] = x.dims();
+        (x - self.mean.clone().reshape([1, d])).matmul(self.directions.clone())
+    }
+}
