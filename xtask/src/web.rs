@@ -1,4 +1,4 @@
-//! Building the page, and what must hold for the build.
+//! Building the page, and checks of the build.
 
 use std::{fs, io::Write as _, path::Path, process::Command};
 
@@ -6,12 +6,12 @@ use flate2::{Compression, write::GzEncoder};
 
 use crate::{Result, run, tools};
 
-/// The two wasm builds and the most that each may weigh, gzip bytes with their JavaScript. The WebGPU
-/// build is nearly all GPU compiler: 2.48 MB before the Studio and the room Prior, which added 0.11. The
-/// CPU build loads only where it is needed.
+/// The two wasm builds and their size limits in gzip bytes, including their JavaScript. The WebGPU
+/// build is nearly all GPU compiler: 2.48 MB before the Studio and the room Prior, which added 0.11.
+/// The CPU build is loaded only where needed.
 const BUILDS: [(&str, usize); 2] = [("mixwell-webgpu", 2_650_000), ("mixwell-cpu", 1_000_000)];
 
-/// What rustc's wasm target uses, and no more: wasm-opt may then emit nothing that a browser lacks.
+/// Exactly the features of rustc's wasm target, so that wasm-opt emits nothing that a browser lacks.
 const WASM_FEATURES: [&str; 6] = [
     "--enable-bulk-memory",
     "--enable-multivalue",
@@ -21,13 +21,14 @@ const WASM_FEATURES: [&str; 6] = [
     "--enable-sign-ext",
 ];
 
-/// Builds the page into `dist/`: trunk for wasm and assets, then wasm-opt.
+/// Builds the page into `dist/`: trunk for the wasm modules, with `www/build.js` as its hook for the
+/// pages; then wasm-opt.
 pub fn build() -> Result {
     tools::ensure_web()?;
     run(Command::new("trunk")
         .args(["--config", "trunk.toml", "build", "--offline"])
         .env("PATH", tools::path())
-        // Some terminals set NO_COLOR=1, which trunk's parser takes for a bad boolean.
+        // Some terminals set NO_COLOR=1, which trunk rejects as an invalid boolean.
         .env_remove("NO_COLOR"))?;
     for (name, _) in BUILDS {
         let wasm = format!("dist/{name}_bg.wasm");
@@ -59,15 +60,13 @@ fn sizes() -> Result {
             total += packed;
         }
         if total > most {
-            return Err(format!(
-                "{name} is {total} bytes gzip, the ceiling is {most}"
-            ));
+            return Err(format!("{name} is {total} bytes gzip, the limit is {most}"));
         }
     }
     Ok(())
 }
 
-/// What the generated JavaScript must not have.
+/// Checks the generated JavaScript for unwanted constructor calls.
 pub fn check_build() -> Result {
     for (name, _) in BUILDS {
         let path = format!("dist/{name}.js");
@@ -81,7 +80,7 @@ pub fn check_build() -> Result {
     Ok(())
 }
 
-/// Autotune and fusion compute wrong numbers in browsers: they must not be in the wasm graphs.
+/// Checks that autotune and fusion, which compute wrong numbers in browsers, are not in the wasm builds.
 pub fn check_features() -> Result {
     for feature in ["web-gpu", "web-cpu"] {
         let out = Command::new(env!("CARGO"))

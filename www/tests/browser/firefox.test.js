@@ -11,7 +11,7 @@ import { DIST, findProgram, hashOf, LONGEST_TEST_MS, look, SMALL, startSession, 
 import { startServer } from "./server.js";
 
 /** @import { Browser, Page } from "puppeteer-core" */
-/** @import { Frame } from "../../protocol.js" */
+/** @import { Frame } from "../../contract/race.js" */
 
 const timeout = LONGEST_TEST_MS;
 const executablePath = process.env.FIREFOX || findProgram(["firefox-esr"]);

@@ -15,7 +15,8 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { startServer } from "./server.js";
 
-/** @import { Frame, Manifest } from "../../protocol.js" */
+/** @import { Manifest } from "../../contract/models.js" */
+/** @import { Frame } from "../../contract/race.js" */
 /** @import { Browser, BrowserContextOptions, Page } from "playwright-core" */
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -49,6 +50,15 @@ function readManifest() {
   } catch (error) {
     throw new Error(`There is no built page in ${DIST} (MIXWELL_DIST): ${error instanceof Error ? error.message : error}`);
   }
+}
+
+/**
+ * The scripts of a built page: its own, then what that imports.
+ * @param {string} page
+ */
+export function scriptsOf(page) {
+  const html = readFileSync(join(DIST, page), "utf8");
+  return [...html.matchAll(/<(?:script type="module" src|link rel="modulepreload" href)="\.\/([^"]+)"/g)].map(([, name]) => `/${name}`);
 }
 
 /** @param {string} path */
@@ -89,10 +99,10 @@ const WEBGPU_FLAGS = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshade
 
 /**
  * A server and a browser for one file of tests, and the end of both.
- * @param {{ webgpu?: boolean }} [options]
+ * @param {{ webgpu?: boolean, headers?: Record<string, string> }} [options] headers: of every answer
  */
-export async function startSession({ webgpu = true } = {}) {
-  const server = await startServer(DIST);
+export async function startSession({ webgpu = true, headers } = {}) {
+  const server = await startServer(DIST, headers);
   const browser = await chromium.launch({ executablePath: findChromium(), args: [...FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])], timeout: 60_000 });
   if (webgpu) await adapterReady(browser, server.url);
   return {
@@ -142,6 +152,7 @@ async function adapterReady(browser, url) {
  * @property {BrowserContextOptions} [context]
  * @property {boolean} [wait] until the race is ready (default), or not
  * @property {string} [room] the page, if it is not the race
+ * @property {(page: Page) => Promise<unknown>} [prepare] before anything loads
  */
 
 /** A page with everything that it complained about. @typedef {Page & { complaints: string[] }} WatchedPage */
@@ -153,7 +164,7 @@ async function adapterReady(browser, url) {
  * @param {OpenOptions} [options]
  * @returns {Promise<WatchedPage>}
  */
-async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wait = true, room = "" } = {}) {
+async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wait = true, room = "", prepare } = {}) {
   const profile = await browser.newContext({ viewport: { width: 1280, height: 1100 }, ...context });
   const page = Object.assign(await profile.newPage(), { complaints: /** @type {string[]} */ ([]) });
   // Workers inside workers are heard here too; webgpu.test.js proves it.
@@ -161,6 +172,7 @@ async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wa
     if (message.type() === "error") page.complaints.push(message.text());
   });
   page.on("pageerror", (error) => page.complaints.push(String(error)));
+  await prepare?.(page);
   await page.goto(`${url}${room}?test${cpu ? "&runtime=cpu" : ""}${rawHash ?? hashOf(hash)}`);
   if (wait) await ready(page);
   return page;

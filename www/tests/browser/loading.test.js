@@ -2,13 +2,15 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { chooseWay, errorCard, hashOf, LONGEST_TEST_MS, model, noticeText, ready, shot, SMALL, startSession, step, weights } from "./harness.js";
+import { chooseWay, errorCard, hashOf, LONGEST_TEST_MS, model, noticeText, ready, scriptsOf, shot, SMALL, startSession, step, weights } from "./harness.js";
 
 /** @import { Page } from "playwright-core" */
 
 const timeout = LONGEST_TEST_MS;
 const MANIFEST = "/models/manifest.json";
 const hash = { ...SMALL, model: model.name };
+/** A script that the Race shares with other rooms. */
+const shared = scriptsOf("index.html")[1] ?? "";
 
 /** @type {Awaited<ReturnType<typeof startSession>>} */
 let session;
@@ -20,14 +22,14 @@ after(() => session?.end());
 
 test("what broke the page is still told when the time is up", { timeout }, async () => {
   const { server, browser } = session;
-  server.fault("/charts.js", { kind: "preface", script: 'throw new RangeError("planted");' });
+  server.fault(shared, { kind: "preface", script: 'throw new RangeError("planted");' });
   const page = await (await browser.newContext()).newPage();
   await page.clock.install();
   await page.goto(`${server.url}?test&runtime=cpu`);
   const message = page.locator("#fallback-message");
   await message.filter({ hasText: "planted" }).waitFor({ timeout: 20_000 });
   await page.clock.fastForward(30_000);
-  assert.match(await message.innerText(), /RangeError: planted .*charts\.js/);
+  assert.match(await message.innerText(), /RangeError: planted .*shared-\w+\.js/);
 });
 
 test("a system whose language is none gets the page in English", { timeout }, async () => {
@@ -197,7 +199,7 @@ test("missing files are named, not kept, and found when they are back", { timeou
 
 test("a script that does not load is told, never a blank page", { timeout }, async () => {
   const { server, open } = session;
-  for (const [script, way] of /** @type {const} */ ([["/main.js", "Reload the page"], ["/charts.js", "Reload the page"], ["/worker.js", "Try again"], ["/engine.js", "Try again"], ["/mixwell-cpu.js", "Try again"]])) {
+  for (const [script, way] of /** @type {const} */ ([["/race.js", "Reload the page"], [shared, "Reload the page"], ["/worker.js", "Try again"], ["/engine.js", "Try again"], ["/mixwell-cpu.js", "Try again"]])) {
     server.fault(script, { kind: "missing" });
     const page = await open({ hash, cpu: true, wait: false });
     const card = page.locator("#fallback:visible, #card.bad:visible");

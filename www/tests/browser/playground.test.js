@@ -3,15 +3,13 @@
 
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { after, afterEach, before, test } from "node:test";
-import { errorCard, goTo, hashOf, LONGEST_TEST_MS, LONGEST_WEBGPU_TEST_MS, noticeText, phase, ready, shot, startSession, stateOf } from "./harness.js";
+import { assertAccessible, errorCard, goTo, hashOf, LONGEST_TEST_MS, LONGEST_WEBGPU_TEST_MS, noticeText, phase, ready, shot, startSession, stateOf } from "./harness.js";
 
 /** @import { Page } from "playwright-core" */
-/** @import { PlayFrame, PlayInfo, PlayPath } from "../../play-protocol.js" */
+/** @import { PlayFrame, PlayInfo, PlayPath } from "../../contract/playground.js" */
 
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const timeout = LONGEST_TEST_MS;
 /** Cheap, and mixing well enough for statistics to exist. */
 const SMALL = { chains: 4, "a-warmup": 5, b: "none" };
@@ -102,15 +100,6 @@ async function fill(page, field, value) {
 
 /** The cells of a row of the numbers. @param {Page} page @param {string} label */
 const row = (page, label) => page.locator("#numbers tr", { has: page.locator("abbr", { hasText: new RegExp(`^${label}$`) }) }).locator("td .main").allInnerTexts();
-
-/** @param {Page} page @param {string} where */
-async function assertAccessible(page, where) {
-  if (!(await page.evaluate(() => "axe" in globalThis))) await page.addScriptTag({ path: AXE });
-  const { violations, passes } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run());
-  assert.ok(passes.length > 10, `axe looked at ${passes.length} rules`);
-  const told = violations.map((/** @type {any} */ { id, help, nodes }) => `${id}: ${help}: ${nodes.map((/** @type {any} */ node) => node.html.slice(0, 140)).join(" | ")}`);
-  assert.deepEqual(told, [], where);
-}
 
 test("the room is accessible in light, in dark and on a phone, with everything open", { timeout }, async () => {
   const page = await open({ chains: 4, "a-warmup": 3, "b-warmup": 3, lesson: 1, b: "hmc" });

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { offered } from "../../prior-models.js";
+import { offered } from "../../prior/models.js";
 import { LONGEST_WEBGPU_TEST_MS, manifest, ready, startSession } from "./harness.js";
 
 const timeout = LONGEST_WEBGPU_TEST_MS;

@@ -3,13 +3,11 @@
 // can show is in webgpu.test.js.
 
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
 import { after, afterEach, before, test } from "node:test";
-import { assertAsNative, assertPausedAtOnce, assertSame, frameFrom, goTo, hashOf, LONGEST_TEST_MS, look, nativeHash, nativeReport, NO_NATIVE, noticeText, pauseBy, phase, reportOf, restarted, row, runFor, shot, SMALL, startSession, stateOf, step, watch } from "./harness.js";
+import { assertAccessible, assertAsNative, assertPausedAtOnce, assertSame, frameFrom, goTo, hashOf, LONGEST_TEST_MS, look, nativeHash, nativeReport, NO_NATIVE, noticeText, pauseBy, phase, reportOf, restarted, row, runFor, shot, SMALL, startSession, stateOf, step, watch } from "./harness.js";
 
 /** @import { Page } from "playwright-core" */
 
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const timeout = LONGEST_TEST_MS;
 
 /** @type {Awaited<ReturnType<typeof startSession>>} */
@@ -19,15 +17,6 @@ before(async () => {
 });
 afterEach(() => session.tidy());
 after(() => session?.end());
-
-/** @param {Page} page @param {string} where */
-async function assertAccessible(page, where) {
-  if (!(await page.evaluate(() => "axe" in globalThis))) await page.addScriptTag({ path: AXE });
-  const { violations, passes } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run());
-  assert.ok(passes.length > 10, `axe looked at ${passes.length} rules`);
-  const told = violations.map((/** @type {any} */ { id, help, nodes }) => `${id}: ${help}: ${nodes.map((/** @type {any} */ node) => node.html.slice(0, 120)).join(" | ")}`);
-  assert.deepEqual(told, [], where);
-}
 
 test("the page is accessible in light, in dark and on a phone", { timeout }, async () => {
   const page = await session.open({ hash: SMALL, cpu: true });

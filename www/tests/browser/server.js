@@ -18,6 +18,12 @@ const TYPES = {
 const CUT_AFTER_MS = 300;
 
 /**
+ * The strictest policy that the site works under: nothing from elsewhere, no script and no style in a
+ * page, no eval; WebAssembly may be compiled.
+ */
+export const STRICT_POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; worker-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'";
+
+/**
  * How a path misbehaves until `heal()`.
  * @typedef {{ kind: "missing" }
  *   | { kind: "corrupt" }
@@ -29,8 +35,11 @@ const CUT_AFTER_MS = 300;
  * script's first lines are these.
  */
 
-/** @param {string} root the folder to serve */
-export async function startServer(root) {
+/**
+ * @param {string} root the folder to serve
+ * @param {Record<string, string>} [headers] of every answer
+ */
+export async function startServer(root, headers = {}) {
   /** @type {{ path: string, range: string | null, status: number }[]} */
   const requests = [];
   /** @type {Map<string, Fault>} */
@@ -56,6 +65,7 @@ export async function startServer(root) {
     const body = partial ? content.subarray(from) : content;
     requests.push({ path, range, status: partial ? 206 : 200 });
     response.writeHead(partial ? 206 : 200, {
+      ...headers,
       "content-type": TYPES[extname(path)] ?? "application/octet-stream",
       "content-length": body.length,
       "cache-control": "no-store",

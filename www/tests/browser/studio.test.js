@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, afterEach, before, test } from "node:test";
-import { offered as offeredModels } from "../../studio-models.js";
+import { offered as offeredModels } from "../../studio/models.js";
 import { assertAccessible, chooseWay, errorCard, goTo, LONGEST_TEST_MS, manifest, noticeText, phase, ready, shot, startSession, stateOf } from "./harness.js";
 import { chunk, file, header, hugeJpeg, hugePng, png } from "./images.js";
 

@@ -1,0 +1,149 @@
+// Keeps one engine for its owner: starts it on the device that is there, moves it to the CPU where
+// WebGPU does not work, and starts another when it is lost. Serves the race's worker and, through
+// Session, the pages of the other rooms.
+
+import { Failure, toError } from "./failure.js";
+import { Engine } from "./host.js";
+
+/** @import { SelfTest } from "../contract/models.js" */
+/** @import { DeviceReport, EngineCalls, Runtime } from "../contract/session.js" */
+
+export class Keeper {
+  /** @type {Engine | null} */
+  #engine = null;
+  #onLoss;
+  /** Of the last start. @type {DeviceReport | null} */
+  report = null;
+
+  /** @param {(error: Failure, told: boolean) => void} onLoss the engine can no longer be used; told: waiting calls hear of it too */
+  constructor(onLoss) {
+    this.#onLoss = onLoss;
+  }
+
+  /** Of the engine that was started last, as far as it is known. */
+  get #runtime() {
+    return this.report?.runtime;
+  }
+
+  /**
+   * A fresh engine, in place of the one before.
+   * @param {Runtime} wanted
+   * @returns {Promise<DeviceReport>} with the runtime that it became, and why
+   */
+  async start(wanted) {
+    this.end();
+    this.report = null;
+    // A dead engine stays until another starts: it refuses every call with the reason of its death.
+    const engine = new Engine((error, told) => {
+      if (this.#engine === engine) this.#onLoss(error, told);
+    });
+    this.#engine = engine;
+    const report = await engine.call("check", wanted === "cpu");
+    this.report = report;
+    await engine.call("start", report.runtime);
+    return report;
+  }
+
+  /**
+   * The same, but a WebGPU build that does not start gives way to the CPU build.
+   * @param {Runtime} wanted
+   */
+  async startSomehow(wanted) {
+    try {
+      return await this.start(wanted);
+    } catch (error) {
+      const { kind, message } = toError(error);
+      // Where not even the check came through, or another start was asked for, the CPU build would not help.
+      if (this.#runtime !== "webgpu" || kind === "aborted") throw error;
+      return this.moveToCpu(`The WebGPU build did not start: ${message}`);
+    }
+  }
+
+  /** WebGPU is there but of no use. @param {string} reason */
+  async moveToCpu(reason) {
+    const report = await this.start("cpu");
+    this.report = { ...report, reason_kind: "broken", reason };
+    return this.report;
+  }
+
+  /**
+   * Loads a model and looks at its self-test: a device that fails it computes finite but wrong numbers,
+   * so that the CPU takes over.
+   * @template {{ self_test: SelfTest }} Info
+   * @param {() => Promise<Info>} load
+   * @param {(reason: string) => void} moving told before the CPU build starts
+   * @returns {Promise<Info>}
+   */
+  async loadTested(load, moving) {
+    const tested = async () => {
+      const info = await load();
+      const { passed, max_relative_error: error, tolerance } = info.self_test;
+      if (!passed) throw new Failure("self-test", `Energies are off by ${error.toExponential(1)}, allowed is ${tolerance.toExponential(1)}.`);
+      return info;
+    };
+    try {
+      return await tested();
+    } catch (error) {
+      const { kind, message } = toError(error);
+      if (kind !== "self-test" || this.#runtime !== "webgpu") throw error;
+      const reason = `The self-test failed on this graphics adapter: ${message}`;
+      moving(reason);
+      await this.moveToCpu(reason);
+      return tested();
+    }
+  }
+
+  /**
+   * @template {keyof EngineCalls} Op
+   * @param {Op} op
+   * @param {Parameters<EngineCalls[Op]>} args
+   * @returns {Promise<ReturnType<EngineCalls[Op]>>}
+   */
+  call(op, ...args) {
+    return this.caller()(op, ...args);
+  }
+
+  /**
+   * The calls of the engine as it is now: a question that waits its turn must not reach another engine.
+   * @returns {Engine["call"]}
+   */
+  caller() {
+    const engine = this.#engine;
+    return engine ? engine.call.bind(engine) : () => Promise.reject(new Failure("panic", "The engine is not running."));
+  }
+
+  /** Ends the engine and whatever it was computing. */
+  end() {
+    const engine = this.#engine;
+    this.#engine = null;
+    engine?.terminate();
+  }
+}
+
+/** A device lost more often than this within a minute will not stay. */
+const MOST_LOSSES = 3;
+
+/** Counts the losses of the last minute. */
+export class Losses {
+  /** @type {number[]} */
+  #times = [];
+
+  add() {
+    const now = performance.now();
+    this.#times = [...this.#times.filter((time) => now - time < 60_000), now];
+  }
+
+  /**
+   * @param {string} [more] of the last loss
+   * @param {string} [detail] technical text
+   * @returns {Failure | null} what to say when there were too many
+   */
+  tooMany(more = "", detail = "") {
+    const count = this.#times.length;
+    return count > MOST_LOSSES ? new Failure("device-lost", `The device was lost ${count} times within a minute. ${more}`.trim(), detail) : null;
+  }
+
+  forget() {
+    this.#times = [];
+  }
+}

@@ -1,0 +1,50 @@
+// Which files of a model a room needs, and what they weigh. Pure.
+
+import { Failure } from "../engine/failure.js";
+
+/** @import { ManifestFile, ManifestModel } from "../contract/models.js" */
+/** @import { LoadedModel } from "./loader.js" */
+
+/** Without these two nothing works. */
+export const NEEDED = /** @type {const} */ (["card.json", "weights.safetensors"]);
+
+/** Reference scores: percentiles and AUROC need them, and a model may lack them. */
+export const MORE = /** @type {const} */ (["scores.json"]);
+
+/**
+ * The files that every room needs, and of the others those that the manifest lists.
+ * @param {ManifestModel} model
+ * @param {readonly string[]} [more] files that a model may have, e.g. "scores.json"
+ * @returns {ManifestFile[]}
+ */
+export function filesOf(model, more = []) {
+  const needed = NEEDED.map((path) => {
+    const file = model.files.find((candidate) => candidate.path === path);
+    if (!file) throw new Failure("bad-model", `The manifest lists no ${path} for the model ${model.name}.`);
+    return file;
+  });
+  return [...needed, ...model.files.filter(({ path }) => more.includes(path))];
+}
+
+/**
+ * Bytes to download.
+ * @param {ManifestModel} model
+ * @param {readonly string[]} [more]
+ */
+export function bytesOf(model, more) {
+  return filesOf(model, more).reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/**
+ * Whether it is a generator with a prior in stages, for the room Prior.
+ * @param {ManifestModel} model
+ */
+export function isPrior({ name, system }) {
+  return system === undefined ? name.startsWith("latent-prior") : system === "latent-prior";
+}
+
+/** @param {LoadedModel} loaded @param {string} path */
+export function textOf(loaded, path) {
+  const bytes = loaded.files.get(path);
+  return bytes ? new TextDecoder().decode(bytes) : null;
+}

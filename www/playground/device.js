@@ -1,0 +1,69 @@
+// The device that the run is computed on, and how far the run is from itself on the other one.
+
+import { toError } from "../engine/failure.js";
+import { adapterName, notice } from "../ui/cards.js";
+import { byId, setText } from "../ui/dom.js";
+import { WHY_CPU } from "../ui/errors.js";
+import { integer } from "../ui/format.js";
+import { measureDrift } from "./drift.js";
+
+/** @import { DeviceReport, Runtime } from "../contract/session.js" */
+/** @import { Conductor } from "./conductor.js" */
+/** @import { Room } from "./room.js" */
+
+export class DevicePanel {
+  #select = byId("f-runtime", HTMLSelectElement);
+  #button = byId("drift", HTMLButtonElement);
+  #text = byId("drift-text", HTMLParagraphElement);
+
+  /** @param {Room} room @param {Conductor} conductor */
+  constructor(room, conductor) {
+    this.room = room;
+    this.conductor = conductor;
+    this.#select.addEventListener("change", () => this.#change().catch(conductor.fail));
+    this.#button.addEventListener("click", () => this.#compare().catch(conductor.fail));
+  }
+
+  /** @param {DeviceReport} report */
+  show(report) {
+    this.#select.value = report.runtime;
+    setText(byId("machine-text", HTMLParagraphElement), report.runtime === "cpu" ? "The smaller build, and the faster one for densities as small as these." : `On ${adapterName(report)}. For densities as small as these the CPU is usually faster.`);
+  }
+
+  /** The same run on the other build, replayed to the same clock. */
+  async #change() {
+    const { conductor, room } = this;
+    const wanted = /** @type {Runtime} */ (this.#select.value);
+    const before = conductor.session.report?.runtime;
+    conductor.runtime = wanted;
+    if (wanted === before) return;
+    const { clock } = room;
+    await conductor.boot(clock);
+    // A build that does not start is no reason to leave the visitor without one.
+    if (room.phase === "failed" && wanted === "webgpu" && (before ?? "cpu") === "cpu") {
+      conductor.runtime = "cpu";
+      await conductor.boot(clock);
+      notice("cpu", WHY_CPU.broken, "The run goes on where it was.");
+    }
+  }
+
+  async #compare() {
+    const { info } = this.room;
+    if (!info || this.#button.disabled) return;
+    const { config } = info;
+    if (config.target === "drawn" || config.target === "learned") return setText(this.#text, "A drawing or a learned model lives on one device only. Choose one of the other targets to compare.");
+    await this.conductor.pause();
+    this.#button.disabled = true;
+    setText(this.#text, "Running the first transitions on the CPU, then on the graphics adapter …");
+    try {
+      const drift = await measureDrift(config);
+      if (drift.report.runtime === "cpu") return setText(this.#text, `There is no second device to compare with: ${drift.report.reason}`);
+      const words = drift.words === null ? "The device takes its random numbers from the host." : drift.words ? "The random words are the same to the last bit." : "The random words DIFFER: please report this.";
+      setText(this.#text, `${words} After one transition the chains are ${drift.first.toExponential(1)} apart, within ${integer(drift.transitions)} transitions at most ${drift.largest.toExponential(1)} (relative to the larger of 1 and the coordinate): devices round differently, and where paths are chaotic, rounding grows.`);
+    } catch (error) {
+      setText(this.#text, `The comparison failed: ${toError(error).message}`);
+    } finally {
+      this.#button.disabled = false;
+    }
+  }
+}

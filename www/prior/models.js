@@ -1,0 +1,19 @@
+// Which models the room Prior offers.
+
+import { bytesOf, isPrior, MORE } from "../model/files.js";
+
+/** @import { Manifest, ManifestModel } from "../contract/models.js" */
+
+/** @param {Manifest} manifest */
+export function offered(manifest) {
+  return manifest.models.filter(isPrior);
+}
+
+/**
+ * All that a visit with this model downloads.
+ * @param {Manifest} _manifest
+ * @param {ManifestModel} model
+ */
+export function wholeSize(_manifest, model) {
+  return bytesOf(model, MORE);
+}

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Address, choice, flag, inRange, number, pattern, real, whole, wording } from "../../../url/address.js";
+
+test("numbers are plain decimals", () => {
+  for (const text of ["", " ", "0x10", "1,5", "Infinity", "1e", "--2", "12.5", "65"]) assert.equal(inRange(whole(4, 64), text), undefined, text);
+  assert.equal(inRange(whole(4, 64), "64"), 64);
+  assert.equal(inRange(real(0, 5), "1e-3"), 0.001);
+  assert.equal(inRange(real(0, 5), ".5"), 0.5);
+});
+
+test("a range is worded for people", () => {
+  assert.equal(wording(whole(2, 1000)), "a whole number from 2 to 1,000");
+  assert.equal(wording(real(0.00001, 5), "auto"), "auto, or a number from 0.00001 to 5");
+});
+
+/** @typedef {{ room: "first" | "second", seed: number, step: number | null, way: string, on: boolean, name: string | null }} State */
+/** @returns {State} */
+const defaults = () => ({ room: "first", seed: 7, step: null, way: "line", on: false, name: null });
+/** @type {Record<string, import("../../../url/address.js").Field<State>>} */
+const fields = {
+  name: pattern(/^[a-z]+$/, "a name", ({ name }) => name, (state, name) => (state.name = name)),
+  seed: number(whole(0, 99), ({ seed }) => seed, (state, seed) => (state.seed = seed)),
+  step: number(real(0, 1), ({ step }) => step, (state, step) => (state.step = step), "auto"),
+  way: choice(["line", "sphere"], ({ way }) => way, (state, way) => (state.way = way)),
+  on: flag(({ on }) => on, (state, on) => (state.on = on)),
+};
+/** @type {Address<State, State["room"]>} */
+const address = new Address({ fields, defaults, rooms: ["first", "second"] });
+
+test("what is written is read", () => {
+  assert.equal(address.format(defaults()), "#first&seed=7&step=auto&way=line&on=off");
+  const state = { ...defaults(), room: /** @type {const} */ ("second"), seed: 12, step: 0.25, way: "sphere", on: true, name: "ada" };
+  assert.deepEqual(address.parse(address.format(state)), { state, problems: [] });
+});
+
+test("a brief address has only what differs", () => {
+  /** @type {Address<State>} */
+  const brief = new Address({ fields, defaults, brief: true });
+  assert.equal(brief.format(defaults()), "#");
+  assert.equal(brief.format({ ...defaults(), seed: 8, step: 0.5 }), "#seed=8&step=0.5");
+});
+
+test("problems come in the order of the address, each with what was expected and what was found", () => {
+  const { state, problems } = address.parse("#attic&way=round&seed=1000&on=maybe&seed=3&toString=1&name=%E0%A4%A&step=2");
+  assert.deepEqual(state, defaults());
+  assert.deepEqual(problems, [
+    "there is no room “attic”",
+    "“way” should be one of line, sphere, not “round”",
+    "“seed” should be a whole number from 0 to 99, not “1000”",
+    "“on” should be on or off, not “maybe”",
+    "“seed” is given twice; the first counts",
+    "“toString” is not a setting",
+    "“name” should be text that can be decoded, not “%E0%A4%A”",
+    "“step” should be auto, or a number from 0 to 1, not “2”",
+  ]);
+});
+
+test("a room alone is told from a room with settings", () => {
+  assert.equal(address.bareRoom("#second"), "second");
+  assert.equal(address.bareRoom("#second&seed=1"), null);
+  assert.equal(address.bareRoom("#third"), null);
+});

@@ -1,0 +1,86 @@
+// What every page does around its room: it reads and writes the address, reports failures, rests when
+// it is hidden, and takes over from early.js. The HTML of the shell is in page.html.
+
+import { dismiss, notice } from "./cards.js";
+import { byId } from "./dom.js";
+
+/** @import { Address } from "../url/address.js" */
+
+const query = new URLSearchParams(location.search);
+
+/** What the address asks for: ?runtime=cpu or ?runtime=webgpu. */
+export const askedRuntime = query.get("runtime");
+
+/**
+ * The state of the address, with a notice about what of it could not be read.
+ * @template {object} State
+ * @param {Pick<Address<State, any>, "parse">} address
+ * @returns {State}
+ */
+export function readAddress(address) {
+  const { state, problems } = address.parse(location.hash);
+  dismiss("address");
+  if (problems.length > 0) notice("address", "Part of the address could not be read.", `${problems.join("; ")}. The defaults are used for ${problems.length === 1 ? "it" : "these"}.`);
+  return state;
+}
+
+/** Replaced, not pushed: a slider should not fill the visitor's history. @param {string} hash */
+export function writeAddress(hash) {
+  history.replaceState(null, "", hash);
+}
+
+/** Six digits are plenty of seeds, and still fit into a conversation. */
+export function randomSeed() {
+  const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
+  return random % 1_000_000;
+}
+
+/** Whatever is thrown and not caught ends on the error card. @param {(error: unknown) => void} fail */
+export function reportErrors(fail) {
+  window.addEventListener("error", (event) => {
+    if (event instanceof ErrorEvent && event.error) fail(event.error);
+  });
+  window.addEventListener("unhandledrejection", (event) => fail(event.reason));
+}
+
+/**
+ * A hidden page must not heat anybody's lap.
+ * @param {() => (() => void) | null} rest pauses what runs; gives what takes it up again, null: nothing ran
+ */
+export function restWhenHidden(rest) {
+  let resume = /** @type {(() => void) | null} */ (null);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) resume = rest() ?? resume;
+    else {
+      resume?.();
+      resume = null;
+    }
+  });
+}
+
+/** For the browser tests, which cannot break a driver: what they may see and do, with ?test. @param {object} hooks */
+export function offerToTests(hooks) {
+  if (query.has("test")) Object.assign(globalThis, { mixwellTest: hooks });
+}
+
+/** The settings, with the focus where they begin. @param {HTMLDetailsElement} settings */
+export function toggleSettings(settings) {
+  settings.open = !settings.open;
+  if (settings.open) settings.querySelector("summary")?.focus();
+}
+
+/** From here on the page shows its own cards; early.js may have given up on a slow start already. */
+export function takeOver() {
+  // The hash is the page's state, so this one link must not become it.
+  const skip = document.querySelector("a.skip");
+  if (skip instanceof HTMLAnchorElement) {
+    const target = byId(skip.hash.slice(1), HTMLElement);
+    skip.addEventListener("click", (event) => {
+      event.preventDefault();
+      target.focus();
+    });
+  }
+  document.documentElement.dataset.started = "yes";
+  byId("fallback", HTMLDivElement).hidden = true;
+  byId("stage", HTMLDivElement).hidden = false;
+}
