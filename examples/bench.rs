@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: ratios of speeds, each measured in this one run. Ratios travel between
-//! machines better than seconds do.
+//! `cargo xtask bench`: ratios of speeds, all measured in one run. Ratios are more portable between
+//! machines than seconds.
 
 use std::{sync::Arc, time::Instant};
 
@@ -36,12 +36,12 @@ fn time(mut f: impl FnMut()) -> f64 {
 fn gradient(target: &dyn Energy, x: &Tensor<2>) -> f64 {
     time(|| {
         let point = target.point(x.clone());
-        // Reading one number waits for the device.
+        // Reading one number synchronises with the device.
         let _ = point.gradient.sum().into_data();
     })
 }
 
-/// ArviZ's milliseconds in this very run, where it is installed.
+/// ArviZ's milliseconds in the same run, if it is installed.
 fn arviz(chains: usize, draws: usize) -> Option<f64> {
     let python = std::env::var("MIXWELL_PYTHON").unwrap_or_else(|_| "python3".into());
     let out = std::process::Command::new(python)
@@ -52,7 +52,7 @@ fn arviz(chains: usize, draws: usize) -> Option<f64> {
     String::from_utf8(out.stdout).ok()?.trim().parse().ok()
 }
 
-/// What a transition costs beyond its gradients, 64 chains in the plane.
+/// Cost of a transition relative to its gradients, for 64 chains in the plane.
 fn samplers(device: &Device) {
     let target = (mixwell::energy::find("banana").map(|r| r.build)).map(|build| build(device));
     let Ok(target) = target else { return };
@@ -79,14 +79,14 @@ fn samplers(device: &Device) {
             gradients = run.gradients() - before;
         });
         println!(
-            "{}: time of a transition ÷ its gradients' {:.1}",
+            "{}: time of a transition ÷ time of its gradients: {:.1}",
             r.name,
             ms / (one * gradients / 100.0)
         );
     }
 }
 
-/// What reading and preparing images takes, beside the training that waits for them.
+/// Cost of reading and preparing images, relative to the training that waits for them.
 fn data(device: &Device) -> Result<(), mixwell::Error> {
     let root = std::env::temp_dir().join(format!("mixwell-bench-{}", std::process::id()));
     std::fs::create_dir_all(&root).map_err(mixwell::Error::io("create", &root))?;
@@ -121,7 +121,7 @@ fn data(device: &Device) -> Result<(), mixwell::Error> {
     let images = Arc::new(folder::load(&root, [1, 28, 28], usize::MAX)?);
     let _ = std::fs::remove_dir_all(&root);
 
-    // One iteration of the cpu recipe's flow, its batches made ahead; and the same batch made in place.
+    // Iterations of the cpu recipe's flow with prefetched batches; and the cost of making a batch.
     let Some((_, recipe)) = PRESETS.iter().find(|(name, _)| *name == "cpu") else {
         return Ok(());
     };
@@ -135,7 +135,7 @@ fn data(device: &Device) -> Result<(), mixwell::Error> {
     }
     let all = began.elapsed().as_secs_f64();
     println!(
-        "share of a flow's training that waits for batches: {:.2} %",
+        "share of flow training spent waiting for batches: {:.2} %",
         100.0 * (batches.waited() - before) / all
     );
     let indices: Vec<usize> = (0..64).collect();
@@ -143,19 +143,19 @@ fn data(device: &Device) -> Result<(), mixwell::Error> {
         let _ = dequantised(&images, &indices, 4, &Rng::new(1), 0, device);
     });
     println!(
-        "making a batch ÷ an iteration: {:.2} %, which the thread takes off it",
+        "making a batch ÷ an iteration: {:.2} %, hidden by the prefetch thread",
         100.0 * alone / (all / 8.0 * 1e3)
     );
     Ok(())
 }
 
-/// A batch shared by copies of one processor, against operations that each use all its cores.
+/// A batch split over copies of the CPU device, against operations that each use all cores.
 fn several(device: &Device) -> Result<(), mixwell::Error> {
     let Some((_, recipe)) = clel::PRESETS.iter().find(|(name, _)| *name == "cpu") else {
         return Ok(());
     };
     let mut stage = recipe().clel;
-    // The shape of an iteration, in less of its time.
+    // A shorter iteration with the same structure.
     stage.chains.steps = 5;
     let rng = Rng::new(1);
     let dim = stage.energy.dim();
@@ -216,7 +216,7 @@ fn main() -> Result<(), mixwell::Error> {
     let gaussian: Arc<dyn Energy> = Arc::new(Gaussian::new(&[0.0; 784], &[1.0; 784], &device));
     let x = rng.normal_tensor(Purpose::Start, 0, 16, 784, &device);
     println!(
-        "latent gradient ÷ Gaussian's, 16 chains: {:.0}",
+        "latent gradient ÷ gradient of a Gaussian, 16 chains: {:.0}",
         of("latent", 16) / gradient(&*gaussian, &x)
     );
 
@@ -234,11 +234,11 @@ fn main() -> Result<(), mixwell::Error> {
         v.sort_by(f64::total_cmp);
     });
     println!(
-        "diagnostics of 1,000 × 1,000 draws: {all:.0} ms, {:.1} times one sort of them",
+        "diagnostics of 1,000 × 1,000 draws: {all:.0} ms, {:.1} times the time of one sort",
         all / sort
     );
     match arviz(1000, 1000) {
-        Some(ms) => println!("ArviZ ÷ ours, the same statistics: {:.1}", ms / all),
+        Some(ms) => println!("ArviZ ÷ ours, for the same statistics: {:.1}", ms / all),
         None => println!(
             "ArviZ ÷ ours: not measured (pip install arviz-stats; MIXWELL_PYTHON names the interpreter)"
         ),

@@ -1,4 +1,4 @@
-//! An energy of your own, sampled by three samplers and compared with what is known of it.
+//! A custom energy, sampled by three samplers and compared with known values.
 //!
 //!     cargo run --release --example own_energy
 
@@ -13,7 +13,7 @@ use mixwell::{
     sampler::{Run, SamplerConfig, Trace},
 };
 
-/// A double well in the first coordinate, a bowl in the second: E(x, y) = (x² − 1)²/0.2 + y²/2.
+/// A double well in the first coordinate, a quadratic in the second: E(x, y) = (x² − 1)²/0.2 + y²/2.
 /// Low energy is likely: p ∝ exp(−E/T).
 struct DoubleWell;
 
@@ -26,7 +26,7 @@ impl Energy for DoubleWell {
         }
     }
 
-    /// States `[B, 2]` → E `[B]`. Its gradient comes by autodiff; override `point` for one of your own.
+    /// States `[B, 2]` → E `[B]`. Autodiff computes the gradient; override `point` to write your own.
     fn evaluate(&self, state: Tensor<2>) -> Evaluation {
         let [batch, _] = state.dims();
         let x = state.clone().narrow(1, 0, 1);
@@ -42,10 +42,10 @@ impl Energy for DoubleWell {
 fn main() -> Result<()> {
     let device = Device::flex();
     println!(
-        "sampler      R-hat of E   share in the right well (½ is right)   variance of y (1 is right)"
+        "sampler      R-hat of E   share in the right well (exact: 0.5)   variance of y (exact: 1)"
     );
-    // Without a Metropolis test the step has to suit the steepest place a chain may start in: a longer one
-    // flies away, this one hardly crosses.
+    // Without a Metropolis test the step size must suit the steepest place where a chain may start: a
+    // larger one diverges, and this one rarely crosses between the wells.
     for (sampler, step_size) in [("ula", 0.07), ("mala", 0.4), ("hmc", 0.25)] {
         let config = SamplerConfig {
             sampler: sampler.into(),

@@ -1,10 +1,10 @@
-//! Trains an energy-based model on a folder of your own images, and samples it.
+//! Trains an energy-based model on a folder of your own images and samples it.
 //!
 //!     cargo run --release --example own_folder -- FOLDER
 //!
-//! Without a folder it draws some pictures to learn from. Everything lands in a temporary folder: the run
-//! with its metrics, checkpoints and grids, and the finished model with its card. What the command line
-//! does (`mixwell train clel --data FOLDER`), a program can do with the same pieces.
+//! Without a folder it draws some pictures as training data. All output goes to a temporary folder: the
+//! run with its metrics, checkpoints and grids, and the finished model with its card. The command line
+//! does the same with `mixwell train clel --data FOLDER`.
 
 use std::{path::PathBuf, sync::atomic::AtomicBool};
 
@@ -18,7 +18,7 @@ use mixwell::{
     train::{Event, Intent, Request},
 };
 
-/// Set it from a signal handler, and the run ends with a checkpoint.
+/// If set, for example by a signal handler, the run ends with a checkpoint.
 static CANCEL: AtomicBool = AtomicBool::new(false);
 
 fn main() -> Result<()> {
@@ -29,8 +29,8 @@ fn main() -> Result<()> {
         None => pictures(root.join("shapes")),
     };
 
-    // A recipe is a preset and overrides. "smoke" takes seconds and learns next to nothing: "cpu" is the
-    // one for an evening.
+    // A recipe is a preset with overrides. "smoke" takes seconds and learns almost nothing; use "cpu"
+    // for real training.
     let request = Request {
         preset: "smoke".into(),
         data: folder.parse::<DataRef>()?,
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
         _ => {}
     })?;
 
-    // The finished model is loaded as any other, and walked on by its own chains.
+    // Load the finished model and run its own kind of chains.
     let device = Device::flex();
     let (card, model) = system::read_model(&model.to_string_lossy(), &device)?;
     println!("{}: {}", card.title, card.data.preprocessing);

@@ -1,4 +1,4 @@
-//! Samples a shipped model in its latent space and judges the chains.
+//! Samples a shipped model in its latent space and prints convergence diagnostics.
 //!
 //!     cargo run --release --example sample_model
 
@@ -23,7 +23,7 @@ fn main() -> Result<()> {
         ..SamplerConfig::default()
     };
 
-    // Starts, noise and acceptance are functions of the seed: a run can be replayed.
+    // Starts, noise and acceptance are functions of the seed, so the run is reproducible.
     let rng = Rng::new(1);
     let starts = model.starts("latent", &rng, 16, 1.2)?;
     let mut trace = Trace::new(target.observables(), 16);

@@ -1,17 +1,17 @@
-//! The crate's one error type: what was expected, what was found, and what to do about it.
+//! The crate's error type: what was expected, what was found, and what to do.
 
 use std::path::PathBuf;
 
-/// Everything that can go wrong in `mixwell`, told so that the reader can act on it.
+/// All errors of `mixwell`, with what the user can do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A value outside its domain: a step size of 0, an unknown sampler, a wrong image size.
     #[error("{what}: expected {expected}, found {found}; {fix}")]
     Invalid {
-        /// What the value is for.
+        /// The setting or value concerned.
         what: String,
-        /// What would have been accepted.
+        /// Accepted values.
         expected: String,
         /// What was given.
         found: String,
@@ -51,7 +51,7 @@ pub enum Error {
     /// A download failed.
     #[error("download of {url} failed: {problem}; {fix}")]
     Network {
-        /// The address asked.
+        /// The requested address.
         url: String,
         /// What happened.
         problem: String,
@@ -74,22 +74,22 @@ pub enum Error {
         /// What the user can do.
         fix: String,
     },
-    /// A training run ended before its time, with its last checkpoint intact.
+    /// A training run stopped early; its last checkpoint is intact.
     #[error("{source}\ntraining stopped at iteration {iteration} of {phase}; {resume}")]
     Interrupted {
         /// What happened.
         source: Box<Error>,
-        /// The phase under way.
+        /// The current phase.
         phase: String,
-        /// Iterations of it done.
+        /// Completed iterations of the phase.
         iteration: u64,
-        /// What is kept, and how to go on.
+        /// What was saved, and how to continue.
         resume: String,
     },
     /// The user asked to stop.
     #[error("stopped on request; {resume}")]
     Cancelled {
-        /// How to go on.
+        /// How to continue.
         resume: String,
     },
 }
@@ -113,7 +113,7 @@ impl Error {
         }
     }
 
-    /// Checks that settings of a recipe, by name, are finite and above 0.
+    /// Checks that named settings of a recipe are finite and above 0.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the first that is not.
@@ -130,7 +130,7 @@ impl Error {
     /// Checks that a number lies in `low..=high`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the range, when it does not.
+    /// [`Error::Invalid`] with the range otherwise.
     pub fn unless_within<T: PartialOrd + std::fmt::Display>(
         what: &str,
         value: T,
@@ -162,7 +162,7 @@ impl Error {
         }
     }
 
-    /// Wraps an I/O failure with the action and the path it happened on.
+    /// Wraps an I/O error with the action and the path.
     pub fn io(
         action: &'static str,
         path: impl Into<PathBuf>,

@@ -7,24 +7,24 @@ use crate::{
     pixels::byte,
 };
 
-/// Every image pixel becomes a square of this many pixels, so that 28×28 can be looked at.
+/// Every image pixel becomes a square of this many pixels per side, so that 28×28 images are visible.
 const ZOOM: usize = 3;
 /// Pixels between images.
 const GAP: usize = 3;
-/// Grey of what lies between images.
+/// Grey value between images.
 const PAPER: u8 = 128;
 
-/// Writes `n` images `[n, C, H, W]` with values in about [0, 1] (what lies outside is clamped) as a
+/// Writes `n` images `[n, C, H, W]` with values in about [0, 1] (values outside are clamped) as a
 /// near-square grid, row by row.
 ///
 /// # Errors
-/// [`Error::Invalid`] unless C is 1 or 3 and there is an image; [`Error::Io`].
+/// [`Error::Invalid`] unless C is 1 or 3 and there is at least one image; [`Error::Io`].
 pub fn write_grid(path: &Path, values: &[f32], n: usize, shape: [usize; 3]) -> Result<()> {
     let columns = n.isqrt() + usize::from(n.isqrt().pow(2) < n);
     write_rows(path, values, n, shape, columns)
 }
 
-/// The same with so many images in a row.
+/// As [`write_grid`], with `columns` images per row.
 ///
 /// # Errors
 /// As [`write_grid`].

@@ -1,9 +1,9 @@
 //! Energy-based models whose MCMC chains mix: trained natively, sampled in the browser.
 //!
-//! E is an energy everywhere: p(x) ∝ exp(−E(x)/T), low energy is likely. See ARCHITECTURE.md for
-//! the map of the crate; `examples/` has whole programs.
+//! E is an energy everywhere: p(x) ∝ exp(−E(x)/T), low energy is likely. ARCHITECTURE.md has a map of
+//! the crate; `examples/` has complete programs.
 //!
-//! Chains on a density whose law is known, judged by the same rule as everywhere:
+//! Sample a density with a known exact distribution, and apply the convergence rule:
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -23,7 +23,7 @@
 //!     warmup: 50,
 //!     ..SamplerConfig::default()
 //! };
-//! // Every random number is a function of the seed: this run is the same on every machine.
+//! // Every random number is a function of the seed, so the run is reproducible.
 //! let rng = Rng::new(7);
 //! let starts = rng.normal_tensor(Purpose::Start, 0, 16, 2, &device) * 2.0;
 //! let mut trace = Trace::new(target.observables(), 16);

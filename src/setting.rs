@@ -1,5 +1,5 @@
-//! A setting, declared once: its name, range, default and help. The command line, the page and every
-//! check read the declaration.
+//! A setting is declared once, with its name, range, default and help. The command line, the page and
+//! every check read this declaration.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +11,11 @@ use crate::error::{Error, Result};
 pub struct Setting {
     /// Name in configs, addresses and, with hyphens, on the command line.
     pub name: &'static str,
-    /// Name for people.
+    /// Display name.
     pub title: &'static str,
-    /// What it does, in one or two sentences for people.
+    /// What it does, in one or two sentences.
     pub help: &'static str,
-    /// Which values it takes.
+    /// The values it takes.
     #[serde(flatten)]
     pub kind: Kind,
 }
@@ -28,13 +28,13 @@ pub struct Setting {
 pub enum Kind {
     /// A number.
     Number {
-        /// The smallest value, or where `open`, what values must lie above.
+        /// The smallest value; if `open`, values must be larger.
         min: f64,
         /// The largest value.
         max: f64,
         /// Whether `min` itself is excluded.
         open: bool,
-        /// The default; none where the sampler, the target or the model chooses.
+        /// The default; none if the sampler, the target or the model chooses.
         default: Option<f64>,
     },
     /// A whole number.
@@ -81,11 +81,11 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// Of a [`Kind::Flag`].
+    /// Value of a [`Kind::Flag`].
     Flag(bool),
-    /// Of a [`Kind::Count`].
+    /// Value of a [`Kind::Count`].
     Count(u64),
-    /// Of a [`Kind::Number`].
+    /// Value of a [`Kind::Number`].
     Number(f64),
 }
 
@@ -130,7 +130,7 @@ impl std::fmt::Display for Value {
 }
 
 impl Setting {
-    /// Checks a value against this setting's range; a number comes back as a [`Value::Number`].
+    /// Checks a value against this setting's range. For a [`Kind::Number`] returns a [`Value::Number`].
     ///
     /// # Errors
     /// [`Error::Invalid`] with the range.
@@ -162,7 +162,7 @@ impl Setting {
         ))
     }
 
-    /// What it takes, in words.
+    /// The accepted values, in words.
     fn range(&self) -> String {
         match self.kind {
             Kind::Number {
@@ -177,7 +177,7 @@ impl Setting {
         }
     }
 
-    /// Checks a value that may be left out.
+    /// Checks an optional value; `None` passes.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -193,7 +193,7 @@ impl Setting {
         }
     }
 
-    /// The default of a [`Kind::Number`]; not-a-number for any other, and where there is none.
+    /// The default of a [`Kind::Number`]; NaN for any other, and without a default.
     pub const fn default_number(&self) -> f64 {
         match self.kind {
             Kind::Number {
@@ -203,7 +203,7 @@ impl Setting {
         }
     }
 
-    /// The default; `None` where there is none.
+    /// The default, if any.
     pub fn default(&self) -> Option<Value> {
         match self.kind {
             Kind::Number { default, .. } => default.map(Value::Number),

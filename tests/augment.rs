@@ -1,4 +1,4 @@
-//! Augmentations against torchvision's values, and what must hold for any random set of them.
+//! Augmentations against torchvision's values, and properties that hold for any random parameters.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -65,13 +65,13 @@ fn cut(b: &[f64]) -> CropBox {
     }
 }
 
-/// f32 against torchvision in f64: weights and sums of four by four taps round at 10⁻⁷.
+/// f32 against torchvision in f64: weights and sums over 4 × 4 taps round at 10⁻⁷.
 const CLOSE: f64 = 2e-6;
 /// A hue of size 1 is divided by the chroma and multiplied by six and the chroma again.
 const HUE_CLOSE: f64 = 5e-6;
 
 #[test]
-fn resized_crops_are_torchvisions() {
+fn resized_crops_match_torchvision() {
     for (_, device) in devices() {
         let f = fixture("crop");
         let x = references(&device);
@@ -88,7 +88,7 @@ fn resized_crops_are_torchvisions() {
 }
 
 #[test]
-fn flips_are_torchvisions_and_exact() {
+fn flips_match_torchvision_exactly() {
     for (_, device) in devices() {
         let config = AugmentConfig {
             flip: 1.0,
@@ -103,7 +103,7 @@ fn flips_are_torchvisions_and_exact() {
 }
 
 #[test]
-fn colour_adjustments_are_torchvisions() {
+fn colour_adjustments_match_torchvision() {
     for (_, device) in devices() {
         let f = fixture("colour");
         let x = references(&device);
@@ -138,7 +138,7 @@ fn neutral_factors_change_nothing() {
 }
 
 #[test]
-fn one_channel_is_torchvisions_and_has_no_colours() {
+fn one_channel_matches_torchvision_and_ignores_colour() {
     for (_, device) in devices() {
         let f = fixture("one_channel");
         let x = references(&device).narrow(1, 0, 1);
@@ -174,7 +174,7 @@ fn strong_crop() -> CropConfig {
 }
 
 #[test]
-fn boxes_are_drawn_as_torchvision_draws_them() {
+fn crop_boxes_have_torchvisions_distribution() {
     let f = fixture("boxes");
     let (n, size) = (100_000, [28, 32]);
     let drawn = crop_boxes(&strong_crop(), &Rng::new(1), 0, 0, n, size);
@@ -182,7 +182,7 @@ fn boxes_are_drawn_as_torchvision_draws_them() {
     for b in &drawn {
         assert!(b.height >= 1 && b.top + b.height <= size[0]);
         assert!(b.width >= 1 && b.left + b.width <= size[1]);
-        // Sides are rounded by up to half a pixel, from an area and a ratio inside their ranges.
+        // Area and ratio lie inside their ranges; sides are then rounded by up to half a pixel.
         let (h, w) = (b.height as f64, b.width as f64);
         let area = (size[0] * size[1]) as f64;
         assert!((h + 0.5) * (w + 0.5) >= 0.08 * area && (h - 0.5) * (w - 0.5) <= area);
@@ -212,7 +212,7 @@ fn boxes_are_drawn_as_torchvision_draws_them() {
 }
 
 #[test]
-fn boxes_fall_back_to_the_centre() {
+fn crop_boxes_fall_back_to_the_centre() {
     let whole = CropConfig {
         scale: [1.0, 1.0],
         ..strong_crop()
@@ -226,10 +226,10 @@ fn boxes_fall_back_to_the_centre() {
 }
 
 #[test]
-fn shares_of_images_are_the_probabilities() {
+fn augmentation_frequencies_match_the_probabilities() {
     let device = Device::flex();
     let n = 4000;
-    // Every image is the same two pixels, so that each change is seen.
+    // Every image is the same two pixels, so that each change is visible.
     let x = tensor(&[0.2, 0.8, 0.3, 0.7, 0.4, 0.5], [1, 3, 1, 2], &device).repeat_dim(0, n);
     let share = |config: AugmentConfig| {
         let before = host(x.clone());
@@ -272,7 +272,7 @@ fn shares_of_images_are_the_probabilities() {
 }
 
 #[test]
-fn factors_fill_their_ranges() {
+fn factors_cover_their_ranges() {
     let device = Device::flex();
     let n = 4000;
     let x = Tensor::<4>::full([n, 3, 1, 1], 0.5, &device);
@@ -294,7 +294,7 @@ fn factors_fill_their_ranges() {
 }
 
 #[test]
-fn an_image_is_augmented_alike_in_every_batch() {
+fn augmentation_of_an_image_does_not_depend_on_its_batch() {
     for (name, device) in devices() {
         for channels in [1, 3] {
             let config = AugmentConfig::strong(channels);
@@ -324,7 +324,7 @@ fn values_stay_in_range_and_devices_agree() {
         let config = AugmentConfig::strong(channels);
         let mut first: Option<Vec<f64>> = None;
         for (name, device) in devices() {
-            // Black and white and in between: noise stretched beyond [0, 1] and cut.
+            // Noise stretched beyond [0, 1] and clipped, so that black, white and greys occur.
             let x = (noise([64, channels, 9, 7], &device) * 3.0 - 1.0).clamp(0.0, 1.0);
             let mut found = Vec::new();
             for step in 0..4 {
@@ -332,7 +332,7 @@ fn values_stay_in_range_and_devices_agree() {
             }
             assert!(found.iter().all(|v| (0.0..=1.0).contains(v)), "{name}");
             match &first {
-                // Contrasts of up to 1.4 and a hue enlarge what the crop rounds.
+                // Contrasts of up to 1.4 and a hue shift amplify the crop's rounding errors.
                 Some(cpu) => assert_close(&found, cpu, 2e-5),
                 None => first = Some(found),
             }
@@ -361,8 +361,8 @@ fn settings_are_checked_and_round_trip() {
     assert!(wrong.check().is_err());
     let mut wrong = AugmentConfig::strong(3);
     wrong.colour = Some(jitter(0.8, [0.4, 0.4, 0.4, 0.6]));
-    let told = wrong.check().unwrap_err().to_string();
-    assert!(told.contains("hue") && told.contains("0.5"), "{told}");
+    let error = wrong.check().unwrap_err().to_string();
+    assert!(error.contains("hue") && error.contains("0.5"), "{error}");
     let mut wrong = AugmentConfig::strong(3);
     wrong.crop = Some(CropConfig {
         scale: [0.0, 1.0],

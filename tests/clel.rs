@@ -33,7 +33,7 @@ fn numbers(v: &Value) -> Vec<f64> {
         .collect()
 }
 
-/// The same inputs as the script makes.
+/// The same inputs as in the fixture's script.
 fn wave(n: usize, d: usize, a: f64, b: f64, device: &Device) -> Tensor<2> {
     let values: Vec<f32> = (0..n * d)
         .map(|i| (i as f64 * a + b).sin() as f32)
@@ -42,7 +42,7 @@ fn wave(n: usize, d: usize, a: f64, b: f64, device: &Device) -> Tensor<2> {
 }
 
 #[test]
-fn the_contrastive_loss_is_pytorchs_cross_entropy() {
+fn contrastive_loss_matches_pytorchs_cross_entropy() {
     let f = fixture();
     let [n, m, d] = ["n", "m", "d"].map(|k| f[k].as_u64().unwrap() as usize);
     for (_, device) in devices() {
@@ -71,7 +71,7 @@ fn the_contrastive_loss_is_pytorchs_cross_entropy() {
 }
 
 #[test]
-fn the_energy_loss_is_pytorchs() {
+fn energy_loss_matches_pytorch() {
     let f = fixture();
     let want = &f["energy"];
     let [n, d] = ["n", "d"].map(|k| f[k].as_u64().unwrap() as usize);
@@ -107,10 +107,10 @@ fn the_energy_loss_is_pytorchs() {
     }
 }
 
-/// On the circle (d = 2): ∫ exp(−E(x, z)) dz, by the midpoint rule, is exp(−½‖f‖²)·2π I₀(β) whatever
-/// the direction of g. This is why no z-chain is ever run.
+/// On the circle (d = 2), ∫ exp(−E(x, z)) dz by the midpoint rule is exp(−½‖f‖²)·2π I₀(β) for any
+/// direction of g. This is why training needs no chain over z.
 #[test]
-fn the_marginal_does_not_depend_on_the_direction() {
+fn marginal_does_not_depend_on_the_direction() {
     let device = Device::flex();
     let n = 720;
     let angle = |i: usize| std::f64::consts::TAU * (i as f64 + 0.5) / f64::from(n);
@@ -152,8 +152,8 @@ fn normalised_rows_have_unit_length_and_zero_stays_finite() {
     assert_close(&host(unit_rows(x)), &[0.6, 0.8, 0.0, 0.0], 1e-6);
 }
 
-/// Stripes of random direction, width and contrast, `[n, 256]`: any crop still tells which image it is
-/// from, so that there is something to learn in two hundred iterations.
+/// Stripes of random direction, width and contrast, `[n, 256]`. Any crop identifies its image, so that
+/// two hundred iterations suffice to learn something.
 fn images(n: usize, iteration: u64, device: &Device) -> Tensor<2> {
     let rng = Rng::new(77).derived(Purpose::Data, iteration);
     let u = rng.uniforms(Purpose::Data, 0, n, 4);
@@ -226,8 +226,8 @@ fn mean(steps: &[Step], of: impl Fn(&Step) -> f64) -> f64 {
     steps.iter().map(of).sum::<f64>() / steps.len() as f64
 }
 
-/// Two hundred iterations from a fixed seed: the encoder learns to tell images apart, the guidance
-/// grows, and both energies stay where α holds them.
+/// Two hundred iterations from a fixed seed: the encoder learns to discriminate images, the guidance
+/// grows, and α keeps both energies bounded.
 #[test]
 fn guided_training_lowers_the_contrastive_loss_and_keeps_energies_bounded() {
     let device = cpu();
@@ -267,13 +267,13 @@ fn guided_training_lowers_the_contrastive_loss_and_keeps_energies_bounded() {
             .all(|s| s.displacement > 0.0 && s.saturated < 1.0)
     );
     assert!(training.buffer().mean_age() > 1.0);
-    // The frozen average is a network of its own: finite, and near the one that learned.
+    // The frozen weight average is finite and near the trained network.
     let e = host(training.frozen().energy(images(8, 0, &device)));
     assert!(e.iter().all(|e| e.is_finite() && *e >= 0.0), "{e:?}");
 }
 
 #[test]
-fn the_arms_are_the_same_recipe_with_one_part_left_out() {
+fn each_arm_leaves_one_part_of_the_recipe_out() {
     let device = cpu();
     let arm = |change: fn(&mut Stage)| {
         let mut stage = stage();
@@ -299,10 +299,10 @@ fn the_arms_are_the_same_recipe_with_one_part_left_out() {
     assert_ne!(plain_buffer[0].samples, whole[0].samples);
 }
 
-/// Mixed precision: forty iterations whose chains compute in 16 bits see what those in 32 see, on one
-/// device and on two.
+/// Mixed precision: forty iterations with chains in 16 bits give the metrics of 32 bits, on one device
+/// and on two.
 #[test]
-fn training_in_16_bits_holds_the_metrics() {
+fn training_in_16_bits_keeps_the_metrics() {
     let device = cpu();
     let with = |precision: Precision, others: usize| {
         let stage = Stage {
@@ -320,7 +320,7 @@ fn training_in_16_bits_holds_the_metrics() {
         (Precision::Bf16, 0),
     ] {
         let half = with(precision, others);
-        assert_ne!(full, half, "the setting does something");
+        assert_ne!(full, half, "the setting has an effect");
         for (name, of) in [
             ("E of data", (|s| s.data) as fn(&Step) -> f64),
             ("E of samples", |s| s.samples),
@@ -337,10 +337,10 @@ fn training_in_16_bits_holds_the_metrics() {
     }
 }
 
-/// Two processors, three, and a processor with a graphics adapter: chains, gradients and latents of the
-/// generated come together as if one had made them.
+/// Two CPUs, three, and a CPU with a GPU: chains, gradients and latents of the generated images are
+/// combined to the result of one device.
 #[test]
-fn several_devices_train_what_one_does() {
+fn training_on_several_devices_matches_one_device() {
     let device = cpu();
     let mut stage = stage();
     // Batches of 16 over three devices: 6, 5 and 5.
@@ -371,7 +371,7 @@ fn several_devices_train_what_one_does() {
 }
 
 #[test]
-fn an_iteration_wants_a_whole_batch() {
+fn an_incomplete_batch_is_refused() {
     let device = cpu();
     let stage = stage();
     let mut training = Training::new(&stage, 1, &device).unwrap();
@@ -380,9 +380,9 @@ fn an_iteration_wants_a_whole_batch() {
     assert!(text.contains("16") && text.contains('7'), "{text}");
 }
 
-/// What was saved after three iterations goes on as the run that was never stopped: bit for bit.
+/// A run saved after three iterations and resumed equals the uninterrupted run, bit for bit.
 #[test]
-fn a_resumed_run_gives_the_uninterrupted_metrics() {
+fn a_resumed_run_reproduces_the_uninterrupted_metrics() {
     let device = cpu();
     let stage = stage();
     let mut whole = Training::new(&stage, 5, &device).unwrap();
@@ -399,7 +399,7 @@ fn a_resumed_run_gives_the_uninterrupted_metrics() {
     assert_eq!(run(&stage, &mut resumed, 7, &device), all[3..]);
     let e = |t: &Training| host(t.frozen().energy(images(4, 0, &device)));
     assert_eq!(e(&resumed), e(&whole));
-    // A truncated checkpoint is an error, not a start from somewhere.
+    // A truncated checkpoint is an error, not a silent restart.
     let file = std::fs::read_dir(&folder)
         .unwrap()
         .map(|f| f.unwrap().path())

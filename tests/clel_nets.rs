@@ -1,6 +1,6 @@
-//! The networks of CLEL against PyTorch (tests/fixtures/clel_nets.py), and against what must hold
-//! for them: frozen and trainable are one function, gradients are finite differences, state that is
-//! not trained survives training and saving.
+//! CLEL's networks against PyTorch (tests/fixtures/clel_nets.py), and their invariants: frozen and
+//! trainable networks compute the same function, gradients match finite differences, and untrained
+//! state survives training and saving.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -30,7 +30,7 @@ use serde_json::Value;
 
 /// f32 against PyTorch's doubles, relative to the largest value: outputs.
 const OUTPUT: f64 = 1e-5;
-/// The same, gradients and what passes batch normalisation, whose small variances magnify rounding.
+/// The same for gradients and after batch normalisation, whose small variances amplify rounding.
 const GRADIENT: f64 = 1e-4;
 
 fn fixture(name: &str) -> Value {
@@ -123,7 +123,7 @@ fn filled_net(config: &EnergyNetConfig, first: u64, device: &Device) -> EnergyNe
 }
 
 #[test]
-fn spectral_convolution_is_torchs() {
+fn spectral_convolution_matches_pytorch() {
     let f = fixture("spectral");
     let shape = ConvShape {
         inputs: 3,
@@ -187,7 +187,7 @@ fn power_iterations_converge_to_the_largest_singular_value() {
 }
 
 #[test]
-fn residual_block_is_pytorchs() {
+fn residual_block_matches_pytorch() {
     let f = fixture("block");
     for (name, device) in devices() {
         let block = Block::new(&mut Init::new(0, &device), 3, 4).map(&mut Fill::new(200));
@@ -204,7 +204,7 @@ fn residual_block_is_pytorchs() {
 
 /// The exact integers, by hand from arXiv 2303.03023's architectures, and PyTorch's counts.
 #[test]
-fn parameter_counts_are_the_papers() {
+fn parameter_counts_match_the_paper() {
     let f = fixture("parameters");
     let device = Device::flex();
     let cifar = [3, 32, 32];
@@ -228,7 +228,7 @@ fn parameter_counts_are_the_papers() {
         assert_eq!(net.parameters(), expected, "{name}");
         assert_eq!(net.frozen().parameters(), expected, "{name}, frozen");
         assert_eq!(f["energy"][name].as_u64().unwrap() as usize, expected);
-        // Counting does not depend on where the network is.
+        // The count does not depend on tracking.
         assert_eq!(net.train().parameters(), expected, "{name}, tracked");
     }
     let encoders = [
@@ -252,7 +252,7 @@ fn parameter_counts_are_the_papers() {
 }
 
 #[test]
-fn energy_nets_are_pytorchs() {
+fn energy_nets_match_pytorch() {
     for (name, device) in devices() {
         for (i, (case, config)) in [("tiny", tiny()), ("multiscale", multiscale())]
             .into_iter()
@@ -295,7 +295,7 @@ fn energy_nets_are_pytorchs() {
 }
 
 #[test]
-fn weight_gradients_are_pytorchs() {
+fn weight_gradients_match_pytorch() {
     let f = fixture("multiscale");
     for (name, device) in devices() {
         let config = multiscale();
@@ -322,14 +322,14 @@ fn weight_gradients_are_pytorchs() {
 }
 
 #[test]
-fn frozen_is_the_trainable_network() {
+fn frozen_and_trainable_networks_agree() {
     for (name, device) in devices() {
         for config in [tiny(), multiscale()] {
             let net = filled_net(&config, 3000, &device.clone().autodiff());
             let frozen = net.frozen();
             let x = images(7, 3, config.dim(), &device);
             let (a, b) = (net.features(x.clone()), frozen.features(x.clone()));
-            // Nothing in the frozen network is tracked.
+            // The frozen network tracks no gradients.
             assert!(a.is_autodiff() && !b.is_autodiff());
             assert_near(&format!("f on {name}"), &host(b), &host(a.inner()), 1e-5);
             let (a, b) = (net.energy(x.clone()).inner(), frozen.energy(x));
@@ -339,7 +339,7 @@ fn frozen_is_the_trainable_network() {
 }
 
 #[test]
-fn input_gradients_are_finite_differences() {
+fn input_gradients_match_finite_differences() {
     for (name, device) in devices() {
         let config = tiny();
         let frozen = filled_net(&config, 3000, &device).frozen();
@@ -356,16 +356,16 @@ fn input_gradients_are_finite_differences() {
             .zip(e(-h))
             .map(|(p, m)| (p - m) / (2.0 * h))
             .collect();
-        // The kinks of the leaky ReLUs that a step crosses, 0.7 % at 1e-3 in doubles too, not
-        // rounding, which is 2e-4 there.
+        // The tolerance covers kinks of the leaky ReLUs that a step crosses (0.7 % at 1e-3, in
+        // doubles too); rounding is 2e-4 there.
         assert_near(&format!("∂E/∂x·v on {name}"), &along, &numerical, 1e-2);
     }
 }
 
-/// The way back through the trunks that is written by hand is autodiff's, with one scale and with
-/// three, with odd sizes and even.
+/// The hand-written backward pass through the trunks matches autodiff, for one and three scales and
+/// for odd and even sizes.
 #[test]
-fn the_hand_written_way_back_is_autodiffs() {
+fn hand_written_backward_pass_matches_autodiff() {
     for (name, device) in devices() {
         for config in [tiny(), multiscale()] {
             let frozen = filled_net(&config, 3000, &device).frozen();
@@ -395,14 +395,14 @@ fn the_hand_written_way_back_is_autodiffs() {
     }
 }
 
-/// Trunks in 16 bits: energies and gradients of the same network, rounded, with one scale and with three;
-/// and of a network whose gradients are far below what f16 can tell from zero (6e-8).
+/// Trunks in 16 bits give the energies and gradients of the same network up to rounding, for one scale
+/// and three, also for gradients far below the smallest positive f16 (6e-8).
 #[test]
-fn gradients_in_16_bits_are_those_in_32() {
+fn gradients_in_16_bits_match_32_bits() {
     for (name, device) in devices() {
         let tried = [(Precision::F16, 11.0), (Precision::Bf16, 8.0)];
         let tried = tried.map(|(p, bits)| (p, bits, p.is_supported(&device)));
-        // Both on the processor; an adapter may have one or none, as the command line says.
+        // The CPU supports both formats; a GPU may support one or none, as the command line reports.
         assert!(name != "cpu" || (tried[0].2 && tried[1].2), "{name}");
         for (precision, _, _) in tried.iter().filter(|(_, _, there)| !there) {
             println!("{name} has no {precision:?}");
@@ -428,9 +428,9 @@ fn gradients_in_16_bits_are_those_in_32() {
                 let off: Vec<f64> = g.iter().zip(&g16).map(|(a, b)| a - b).collect();
                 let off = dot(&off, &off).sqrt() / size;
                 println!("{}: off by {off:.1e}", what("∇E"));
-                // Far more than one rounding: sums are kept in the same few bits, and units near zero
-                // move across the leaky ReLU's kink. 0.5 to 8 % were seen; what vanishes or overflows on
-                // the way is off by all.
+                // Far more than one rounding: sums are accumulated in 16 bits too, and units near zero
+                // cross the leaky ReLU's kink. 0.5 to 8 % were observed; underflow or overflow would be
+                // off by 100 %.
                 assert!(off < 0.15, "{}: off by {off}", what("∇E"));
                 assert!(off > 0.0, "{}: not rounded at all", what("∇E"));
                 if scale == 1.0 {
@@ -442,10 +442,10 @@ fn gradients_in_16_bits_are_those_in_32() {
     }
 }
 
-/// Folding the normalisations into the layers changes no latent, and a file brings them back up to
-/// the rounding of f16.
+/// Folding the normalisations into the layers changes no latent, and a file restores them up to f16
+/// rounding.
 #[test]
-fn the_frozen_encoder_is_the_encoder() {
+fn frozen_encoder_matches_the_encoder() {
     for (name, device) in devices() {
         let config = EncoderConfig::small([1, 28, 28], &[0.286], &[0.353]);
         let mut encoder = Encoder::new(&config, &mut Init::new(3, &device)).unwrap();
@@ -489,7 +489,7 @@ fn train_step(net: EnergyNet, x: Tensor<2>) -> EnergyNet {
 
 /// u and v are saved and loaded exactly, and only `iterate` changes them.
 #[test]
-fn vectors_survive_optimiser_and_record() {
+fn power_iteration_vectors_survive_optimiser_and_record() {
     for (name, device) in devices() {
         let tracked = device.clone().autodiff();
         let config = multiscale();
@@ -513,13 +513,13 @@ fn vectors_survive_optimiser_and_record() {
         let loaded = blank.load_record(trained.clone().into_record());
         assert_eq!(collect(&loaded, None), weights, "{name}");
         assert_eq!(loaded.parameters(), trained.parameters());
-        // The resumed network goes on as the other: step, iterate, step.
+        // The resumed network continues like the other: step, iterate, step.
         let go_on = |net: EnergyNet| train_step(train_step(net, x.clone()).iterated(), x.clone());
         assert_eq!(
             collect(&go_on(loaded), None),
             collect(&go_on(trained.clone()), None)
         );
-        // After an iteration and an average, u and v are still state, and unit again.
+        // After an iteration and an average, u and v are still state and have unit length.
         let mut ema = Ema::new(&trained, 0.5);
         ema.update(&train_step(trained, x.clone()).iterated());
         let average = ema.average().clone().iterated();
@@ -532,7 +532,7 @@ fn vectors_survive_optimiser_and_record() {
 }
 
 #[test]
-fn stored_networks_are_the_same_and_damaged_ones_an_error() {
+fn stored_networks_round_trip_and_damaged_files_are_refused() {
     let bytes = |net: &FrozenEnergyNet| {
         let mut to = DictBuilder::default();
         net.save(&mut to);
@@ -549,7 +549,7 @@ fn stored_networks_are_the_same_and_damaged_ones_an_error() {
             assert_eq!(loaded.parameters(), net.parameters());
             let x = images(9, 3, config.dim(), &device);
             let (f, expected) = (loaded.features(x.clone()), net.features(x.clone()));
-            // f16 rounds each weight by up to 5e-4 of itself.
+            // f16 rounds each weight by a relative error of up to 5e-4.
             assert_near(
                 &format!("stored f on {name}"),
                 &host(f.clone()),
@@ -562,7 +562,7 @@ fn stored_networks_are_the_same_and_damaged_ones_an_error() {
                 &host(net.project(expected)),
                 2e-3,
             );
-            // A second round trip costs nothing.
+            // A second round trip is exact.
             let again = load(&bytes(&loaded), &config).unwrap();
             assert_eq!(
                 host(again.energy(x.clone())),
@@ -583,7 +583,7 @@ fn stored_networks_are_the_same_and_damaged_ones_an_error() {
 }
 
 #[test]
-fn encoder_is_pytorchs() {
+fn encoder_matches_pytorch() {
     let f = fixture("encoder");
     let config = EncoderConfig::small([1, 28, 28], &[0.286], &[0.353]);
     for (name, device) in devices() {
@@ -625,7 +625,7 @@ fn encoder_is_pytorchs() {
     }
 }
 
-/// Running statistics are saved, loaded, and left alone by the optimiser.
+/// Running statistics are saved and loaded, and the optimiser does not change them.
 #[test]
 fn running_statistics_survive_optimiser_and_record() {
     let device = Device::flex().autodiff();
@@ -659,9 +659,9 @@ fn running_statistics_survive_optimiser_and_record() {
     }
 }
 
-/// Standard deviations of the first weights, from tensors large enough to tell.
+/// Standard deviations of the initial weights, on tensors large enough for a tight estimate.
 #[test]
-fn initial_weights_are_the_authors() {
+fn initial_weights_match_the_authors_code() {
     let device = Device::flex();
     let sd = |v: &[f64]| (v.iter().map(|v| v * v).sum::<f64>() / v.len() as f64).sqrt();
     let config = EnergyNetConfig::small([3, 32, 32], &MEAN, &STD);
@@ -697,7 +697,7 @@ fn initial_weights_are_the_authors() {
         let found = sd(&net[path]);
         assert!((found / expected - 1.0).abs() < 0.03, "{path}: {found}");
     }
-    // Uniform weights end at √3 standard deviations.
+    // Uniform weights are bounded by √3 standard deviations.
     let bound = net["out.weight"]
         .iter()
         .fold(0.0, |m: f64, v| m.max(v.abs()));
@@ -709,7 +709,7 @@ fn initial_weights_are_the_authors() {
 }
 
 #[test]
-fn configs_that_do_not_fit_are_refused() {
+fn inconsistent_configs_are_refused() {
     let init = |config: &EnergyNetConfig| {
         EnergyNet::new(config, &mut Init::new(0, &Device::flex())).map(|_| ())
     };

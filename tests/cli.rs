@@ -74,7 +74,7 @@ fn every_shipped_model_passes_its_self_test_on_cpu_and_gpu() {
 }
 
 #[test]
-fn the_manifest_lists_the_models_as_they_are() {
+fn manifest_matches_the_models_on_disk() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models");
     let before = std::fs::read(root.join("manifest.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&before).unwrap();
@@ -109,7 +109,7 @@ fn the_manifest_lists_the_models_as_they_are() {
 }
 
 #[test]
-fn sampling_writes_a_picture_and_says_by_its_exit_code_whether_chains_converged() {
+fn sampling_writes_a_picture_and_its_exit_code_reports_convergence() {
     let folder = scratch("sample");
     let png = folder.join("grid.png");
     let base = [
@@ -150,7 +150,7 @@ fn sampling_writes_a_picture_and_says_by_its_exit_code_whether_chains_converged(
 }
 
 #[test]
-fn bad_requests_name_what_was_expected() {
+fn bad_requests_state_what_was_expected() {
     fails(
         &["info", "no-such-model"],
         &["no-such-model", "card.json", "flow-ebm-mnist"],
@@ -247,7 +247,7 @@ fn generating_takes_conditions_and_keeps_pixels() {
     assert_eq!(
         frame["verdict"].as_array().unwrap().len(),
         30,
-        "the classifier judges"
+        "the classifier scores all images"
     );
     assert_eq!(&std::fs::read(&grid).unwrap()[1..4], b"PNG");
     let base = [
@@ -271,7 +271,7 @@ fn generating_takes_conditions_and_keeps_pixels() {
 }
 
 #[test]
-fn scoring_places_images_and_refuses_what_is_none() {
+fn scoring_ranks_images_and_refuses_other_files() {
     let folder = scratch("score");
     let flat = folder.join("flat.png");
     image::GrayImage::from_pixel(64, 48, image::Luma([200]))
@@ -334,7 +334,7 @@ fn stages_toys_and_anomalies() {
         &out,
     ]);
     let text = String::from_utf8_lossy(&found.stdout).into_owned();
-    // So few draws are not converged, and the exit code says so.
+    // So few draws do not converge, and the exit code reports it.
     assert_eq!(
         found.status.code(),
         Some(2),
@@ -357,7 +357,7 @@ fn stages_toys_and_anomalies() {
     ]);
     assert_eq!(sir.status.code(), Some(0));
     let rows: serde_json::Value = serde_json::from_slice(&sir.stdout).unwrap();
-    // At stage 0 all weights are equal; a ratio makes them less so.
+    // At stage 0 all weights are equal; a ratio lowers the ESS.
     let ess = |k: usize| rows[k]["sir"]["ess"].as_f64().unwrap();
     assert!((ess(0) - 10_000.0).abs() < 1e-6 && ess(1) < ess(0));
     fails(&["stages", "flow-ebm-mnist"], &["latent-prior"]);
@@ -379,7 +379,7 @@ fn stages_toys_and_anomalies() {
         "--out",
         &out,
     ];
-    // Killed after its first run, it goes on with the second.
+    // Killed after its first run, the command continues with the second.
     let unfinished = folder.join("unfinished.jsonl");
     let first = || -> Option<serde_json::Value> {
         let text = std::fs::read_to_string(&unfinished).ok()?;

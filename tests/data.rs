@@ -1,4 +1,4 @@
-//! The data module against synthetic files and a server on this machine; no real data set needed.
+//! The data module on synthetic files and a local server; no real data set is needed.
 #![cfg(feature = "native")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -43,7 +43,7 @@ fn gz(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The problem that the parser of images has with `bytes`.
+/// The problem that the image parser reports for `bytes`.
 fn problem(bytes: &[u8]) -> String {
     match parse_images(bytes, Path::new("some-file")).unwrap_err() {
         Error::Data { path, problem, .. } if path == Path::new("some-file") => problem,
@@ -95,7 +95,7 @@ fn broken_idx_files_are_told_with_their_numbers() {
         (good[..16].to_vec(), &["30 bytes", "found 0"]),
     ];
     for (file, wanted) in cases {
-        // The same through gzip, which must not soften any check.
+        // Gzip must not weaken any check.
         for bytes in [file, &gz(file)] {
             let found = problem(bytes);
             wanted.iter().for_each(|part| assert_has(&found, part));
@@ -112,7 +112,7 @@ fn claimed_sizes_are_compared_before_anything_is_allocated() {
     assert_has(&problem(&idx(&[MAX, MAX, MAX], &[1])), "more than 2^64");
     let product = u64::from(MAX) * u64::from(MAX);
     assert_has(&problem(&idx(&[MAX, MAX, 1], &[1])), &product.to_string());
-    // 2^64 elements: 0 if the product wrapped around, and then equal to what follows.
+    // 2^64 elements: a product that wraps around would be 0, the number of bytes that follow.
     let wrapping = idx(&[1 << 31, 1 << 31, 4], &[]);
     assert_has(&problem(&wrapping), "more than 2^64");
 }
@@ -128,7 +128,7 @@ fn gzip_must_be_whole_alone_and_of_bounded_size() {
     assert_has(&problem(&bad_crc), "broken");
     assert_has(&problem(&[&good[..], b"xyz"].concat()), "3 trailing bytes");
 
-    // A bomb: one flushed mebibyte of zeros, again and again, never ending.
+    // A decompression bomb: one flushed mebibyte of zeros, repeated without end.
     let mut mebibyte = Vec::with_capacity(1 << 16);
     Compress::new(Compression::best(), false)
         .compress_vec(&vec![0; 1 << 20], &mut mebibyte, FlushCompress::Full)
@@ -181,7 +181,7 @@ fn the_table_is_consistent() {
             for file in split.files.all() {
                 assert!(file.sha256.len() == 64 && is_hex(file.sha256), "{file:?}");
                 sums.push(file.sha256);
-                // Either published by itself, or in the archive.
+                // Each file is published by itself or in the archive.
                 assert_eq!(file.gz.is_some(), spec.archive.is_none(), "{file:?}");
                 if let Some(gz) = &file.gz {
                     assert!(gz.bytes < file.bytes, "{file:?}");
@@ -331,7 +331,7 @@ enum Answer {
     /// No length announced, these bytes, and the connection closed.
     UntilClosed(Vec<u8>),
     NotFound,
-    /// An announced body that never comes, until the client hangs up (5 s at most).
+    /// A body that is announced and never sent, until the client hangs up (5 s at most).
     Silence,
 }
 
@@ -409,7 +409,7 @@ impl Server {
         }
     }
 
-    /// One that serves the toy data set as published.
+    /// A server of the toy data set as published.
     fn good() -> Self {
         Self::new(|file| Answer::whole(published(file)))
     }
@@ -422,14 +422,14 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes the thread from its wait for a connection.
+        // Wakes the thread that waits for a connection.
         let address = self.url["http://".len()..].split('/').next().unwrap();
         let _ = TcpStream::connect(address);
         let _ = self.thread.take().unwrap().join();
     }
 }
 
-/// Two files of two records, 3 channels of 2 × 1, as one archive with a stranger in it.
+/// Two files of two records, 3 channels of 2 × 1, as one archive that contains an unrelated file.
 fn archived(mirrors: &[&str]) -> (DatasetSpec, Vec<u8>) {
     let file = |name: &'static str, first: u8| {
         let record = |label: u8| std::iter::once(label).chain(first..first + 6);
@@ -489,7 +489,7 @@ fn a_data_folder_may_hold_raw_or_gzipped_files_directly_or_nested() {
         for suffix in ["", ".gz"] {
             let dir = Scratch::new();
             for (name, raw) in files() {
-                // Compressed by the user, so not the published .gz: only the content counts.
+                // Recompressed by the user, so the .gz is not the published one: only the content counts.
                 let mut best = GzEncoder::new(Vec::new(), Compression::none());
                 best.write_all(&raw).unwrap();
                 let best = best.finish().unwrap();
@@ -504,7 +504,7 @@ fn a_data_folder_may_hold_raw_or_gzipped_files_directly_or_nested() {
 }
 
 #[test]
-fn the_folder_of_the_data_set_goes_before_the_folder_above() {
+fn the_data_sets_own_folder_precedes_its_parent() {
     let dir = Scratch::new();
     for (name, raw) in files() {
         dir.put(name, b"the file of another data set by the same name");
@@ -547,7 +547,7 @@ fn wrong_files_in_a_data_folder_are_refused() {
 }
 
 #[test]
-fn missing_files_in_a_data_folder_are_told_and_not_fetched() {
+fn missing_files_in_a_data_folder_are_reported_and_not_downloaded() {
     let server = Server::good();
     let dir = Scratch::new();
     dir.put(IMAGES, &files()[0].1);
@@ -559,7 +559,7 @@ fn missing_files_in_a_data_folder_are_told_and_not_fetched() {
 }
 
 #[test]
-fn a_table_that_contradicts_its_files_is_an_error() {
+fn a_specification_that_contradicts_its_files_is_an_error() {
     let dir = Scratch::new();
     files().iter().for_each(|(name, raw)| dir.put(name, raw));
     let good = spec(&[]);
@@ -583,26 +583,26 @@ fn a_table_that_contradicts_its_files_is_an_error() {
 // --- cache and network -------------------------------------------------------------------------
 
 #[test]
-fn a_good_download_is_cached_and_told_of() {
+fn a_good_download_is_cached_and_its_progress_reported() {
     let server = Server::good();
     let cache = Scratch::new();
     let toy = spec(&[&server.url]);
-    let mut told = Vec::new();
+    let mut reports = Vec::new();
     let loaded = load_with(&toy, Split::Train, &cache.as_cache(), &mut |p| {
-        told.push((p.url.to_owned(), p.received, p.total));
+        reports.push((p.url.to_owned(), p.received, p.total));
     });
     assert_is_toy(&loaded.unwrap());
     assert_eq!(cache.cached(), files().map(|(n, raw)| (n.to_owned(), raw)));
     for (name, raw) in files() {
         let url = format!("{}{name}.gz", server.url);
-        let of_file: Vec<_> = told.iter().filter(|t| t.0 == url).collect();
+        let of_file: Vec<_> = reports.iter().filter(|t| t.0 == url).collect();
         let total = gz(&raw).len() as u64;
         assert_eq!(of_file.first(), Some(&&(url.clone(), 0, total)));
         assert_eq!(of_file.last(), Some(&&(url.clone(), total, total)));
         assert!(of_file.is_sorted());
     }
 
-    // From now on the cache is enough: without the network, and without asking it.
+    // From now on the cache suffices, offline and online.
     let offline = Source {
         offline: true,
         ..cache.as_cache()
@@ -612,7 +612,7 @@ fn a_good_download_is_cached_and_told_of() {
     assert_eq!(server.requests(), 2);
 }
 
-/// Bad answers to a request for the images, and what the error must say of each.
+/// Bad answers to a request for the images, and the text that the error must contain.
 fn bad_answers() -> Vec<(Answer, &'static str)> {
     let [(_, images), _] = files();
     let good = gz(&images);
@@ -639,7 +639,7 @@ fn bad_answers() -> Vec<(Answer, &'static str)> {
 }
 
 #[test]
-fn a_bad_download_publishes_nothing_and_leaves_the_old_cache() {
+fn a_bad_download_leaves_the_cache_unchanged() {
     for (answer, wanted) in bad_answers() {
         let server = Server::new(move |_| answer.clone());
         let cache = Scratch::new();
@@ -656,7 +656,7 @@ fn a_bad_download_publishes_nothing_and_leaves_the_old_cache() {
         assert!(begun.elapsed() < Duration::from_secs(4), "{error}");
         assert_eq!(cache.cached(), [], "after {error}");
 
-        // Now over old files, one usable and one not: both stay as they are.
+        // The same with old files in the cache, one valid and one not: both are kept.
         let [(_, images), (_, labels)] = files();
         cache.put(&format!("toy/{IMAGES}"), &images[..39]);
         cache.put(&format!("toy/{LABELS}"), &labels);
@@ -668,7 +668,7 @@ fn a_bad_download_publishes_nothing_and_leaves_the_old_cache() {
 }
 
 #[test]
-fn the_next_mirror_is_asked() {
+fn a_failed_mirror_is_followed_by_the_next() {
     for (answer, _) in bad_answers() {
         let bad = Server::new(move |_| answer.clone());
         let good = Server::good();
@@ -683,7 +683,7 @@ fn the_next_mirror_is_asked() {
 }
 
 #[test]
-fn every_mirror_asked_is_told() {
+fn every_failed_mirror_is_reported() {
     let [missing, empty] = [Answer::NotFound, Answer::whole(vec![])]
         .map(|answer| Server::new(move |_| answer.clone()));
     let cache = Scratch::new();
@@ -694,7 +694,7 @@ fn every_mirror_asked_is_told() {
 }
 
 #[test]
-fn a_corrupt_cached_file_is_fetched_again_and_only_that_one() {
+fn only_a_corrupt_cached_file_is_downloaded_again() {
     let [(_, images), (_, labels)] = files();
     let mut flipped = images.clone();
     flipped[39] ^= 0x80;
@@ -720,7 +720,7 @@ fn a_corrupt_cached_file_is_fetched_again_and_only_that_one() {
 }
 
 #[test]
-fn offline_without_a_cache_says_what_to_do() {
+fn offline_without_a_cache_suggests_a_fix() {
     let server = Server::good();
     let cache = Scratch::new();
     let offline = Source {
@@ -735,7 +735,7 @@ fn offline_without_a_cache_says_what_to_do() {
 }
 
 #[test]
-fn the_cache_is_by_default_in_the_folder_of_the_user() {
+fn the_default_cache_is_in_the_users_cache_folder() {
     let offline = Source {
         offline: true,
         ..Source::default()
@@ -747,23 +747,23 @@ fn the_cache_is_by_default_in_the_folder_of_the_user() {
 }
 
 #[test]
-fn a_gz_that_arrives_decoded_is_as_good() {
+fn a_gz_decoded_in_transit_is_accepted() {
     let server = Server::new(|file| Answer::Encoded(published(file)));
     let cache = Scratch::new();
     assert_is_toy(&load(&spec(&[&server.url]), &cache.as_cache()).unwrap());
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_is_an_error_that_leaves_no_temporary_file() {
+fn an_unwritable_cache_is_an_error_and_leaves_no_temporary_file() {
     let server = Server::good();
-    // A folder where the file should go cannot be renamed over.
+    // A folder in place of the file cannot be replaced by a rename.
     let cache = Scratch::new();
     cache.put(&format!("toy/{IMAGES}/inside"), b"");
     let error = load(&spec(&[&server.url]), &cache.as_cache()).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error:?}");
     assert_eq!(cache.cached(), [(IMAGES.to_owned(), vec![])]);
     assert_eq!(server.requests(), 1);
-    // A file where the folder should go is told before anything is fetched.
+    // A file in place of the folder is reported before any download.
     let cache = Scratch::new();
     cache.put(NAME, b"");
     let error = load(&spec(&[&server.url]), &cache.as_cache()).unwrap_err();
@@ -774,7 +774,7 @@ fn a_cache_that_cannot_be_written_is_an_error_that_leaves_no_temporary_file() {
 // --- archives and folders of images ------------------------------------------------------------
 
 #[test]
-fn an_archive_is_fetched_once_for_all_its_files() {
+fn an_archive_is_downloaded_once_for_all_its_files() {
     let (_, body) = archived(&[]);
     let sent = body.clone();
     let server = Server::new(move |_| Answer::whole(sent.clone()));
@@ -787,7 +787,7 @@ fn an_archive_is_fetched_once_for_all_its_files() {
         assert_eq!(data.shape(), [3, 2, 1]);
     }
     assert_eq!(server.requests(), 1);
-    // The unpacked folder, given as a data folder's.
+    // The unpacked folder also works as a data folder.
     let folder = Scratch::new();
     for name in ["one.bin", "two.bin"] {
         folder.put(
@@ -799,7 +799,7 @@ fn an_archive_is_fetched_once_for_all_its_files() {
 }
 
 #[test]
-fn another_archive_or_a_truncated_one_is_refused() {
+fn a_wrong_or_truncated_archive_is_refused() {
     let (_, body) = archived(&[]);
     for wrong in [
         body[..body.len() - 1].to_vec(),
@@ -824,9 +824,9 @@ fn png(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 4]) -> Vec<u8> 
 }
 
 #[test]
-fn folders_of_images_are_cut_scaled_and_made_grey() {
+fn images_in_folders_are_cropped_scaled_and_converted_to_grey() {
     let dir = Scratch::new();
-    // White right of the middle square, which must not be seen; half transparent white: grey.
+    // White beside the central square must be cropped; half-transparent white becomes grey.
     dir.put(
         "a.png",
         &png(12, 4, |x, _| {
@@ -865,7 +865,7 @@ fn folders_of_images_are_cut_scaled_and_made_grey() {
 }
 
 #[test]
-fn what_is_no_image_or_far_too_large_is_refused_before_it_is_decoded() {
+fn non_images_and_huge_images_are_refused_before_decoding() {
     let refused = |name: &str, content: &[u8]| {
         let dir = Scratch::new();
         dir.put(name, content);
@@ -877,7 +877,7 @@ fn what_is_no_image_or_far_too_large_is_refused_before_it_is_decoded() {
     assert_has(&refused("a.png", b"text"), "a.png");
     let whole = png(64, 64, |x, y| [x as u8, y as u8, (x * y) as u8, 255]);
     assert_has(&refused("cut.png", &whole[..whole.len() / 2]), "broken");
-    // A 10,000 × 10,000 header: 100 megapixels that are not there.
+    // A header of 10,000 × 10,000: 100 megapixels without any data.
     let mut huge = png(1, 1, |_, _| [0; 4]);
     huge[16..20].copy_from_slice(&10_000u32.to_be_bytes());
     huge[20..24].copy_from_slice(&10_000u32.to_be_bytes());

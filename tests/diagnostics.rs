@@ -1,4 +1,4 @@
-//! The diagnostics against ArviZ and posterior, and against what theory says must hold.
+//! The diagnostics against ArviZ and posterior, and against theory.
 //!
 //! `fixtures/golden.py` made `fixtures/mcmc_diagnostics_golden.json`; the chains are rebuilt here,
 //! bit for bit, from the same splitmix64 streams.
@@ -85,7 +85,7 @@ fn golden_cases() -> Vec<(&'static str, Chains)> {
     ]
 }
 
-/// Every statistic of the fixture by its name there.
+/// Every statistic of the fixture, by its name there.
 fn statistics(draws: &Draws) -> Vec<(&'static str, Vec<f64>)> {
     let chain = draws.iter().next().unwrap();
     vec![
@@ -131,7 +131,7 @@ fn agrees_with_arviz_and_posterior() {
         let want = cases[case].as_object().unwrap();
         let draws = view(&chains);
 
-        // The chains themselves first, up to the last bit that a JSON parser may lose.
+        // First the chains themselves, up to the last bit, which a JSON parser may lose.
         assert_eq!(
             numbers(&want["shape"]),
             [draws.chains() as f64, draws.draws() as f64]
@@ -174,9 +174,9 @@ fn agrees_with_arviz_and_posterior() {
 }
 
 #[test]
-fn the_last_pair_of_lags_counts_as_in_arviz() {
-    // The draws run out on a pair whose even lag is negative and whose sum is not; ArviZ 0.8.0 says
-    // so, and no golden case gets there.
+fn the_last_pair_of_lags_is_handled_as_in_arviz() {
+    // The draws end at a pair of lags whose even lag is negative and whose sum is not. The expected
+    // value is ArviZ 0.8.0's; no golden case reaches this branch.
     let chains = vec![
         vec![0.0, 3.0, 0.0, 0.0, 2.0, -2.0, 3.0, -2.0],
         vec![0.0, -2.0, 1.0, 2.0, -3.0, 0.0, -3.0, -2.0],
@@ -222,14 +222,14 @@ fn on_grid(phi: f64) -> Chains {
     })
 }
 
-/// The statistics without a unit that hold for any distribution.
+/// The unitless statistics that are valid for any distribution.
 fn unitless(draws: &Draws) -> Vec<(&'static str, Vec<f64>)> {
     let keep = |(name, _): &(&str, Vec<f64>)| !name.starts_with("mcse") && *name != "ess_q05";
     statistics(draws).into_iter().filter(keep).collect()
 }
 
 #[test]
-fn unitless_statistics_do_not_depend_on_unit_or_origin() {
+fn unitless_statistics_are_invariant_to_shift_and_scale() {
     for phi in [-0.7, 0.0, 0.5, 0.9] {
         let chains = on_grid(phi);
         for (scale, shift) in [(4.0, -3.0), (-0.5, 100.0), (2_f64.powi(-60), 0.0)] {
@@ -240,7 +240,7 @@ fn unitless_statistics_do_not_depend_on_unit_or_origin() {
             for ((name, want), (_, got)) in pairs {
                 for (got, want) in got.into_iter().zip(want) {
                     let what = format!("{name}, phi {phi}, {scale} x + {shift}");
-                    // The autocorrelation may pass through 0, hence the absolute part.
+                    // The autocorrelation may cross 0, hence the absolute tolerance.
                     assert!(
                         (got - want).abs() <= 1e-9 * want.abs().max(1.0),
                         "{what}: {got} {want}"
@@ -266,7 +266,7 @@ fn standard_errors_scale_with_the_unit() {
 }
 
 #[test]
-fn the_order_of_the_chains_does_not_matter() {
+fn statistics_do_not_depend_on_the_order_of_chains() {
     for phi in [-0.7, 0.5, 0.9] {
         let chains = on_grid(phi);
         let mut permuted = chains.clone();
@@ -287,7 +287,7 @@ fn the_order_of_the_chains_does_not_matter() {
 }
 
 #[test]
-fn the_order_of_the_draws_does_matter() {
+fn statistics_depend_on_the_order_of_draws() {
     let chains = ar1(4, 500, 0.9);
     let mut sorted = chains.clone();
     sorted
@@ -298,12 +298,12 @@ fn the_order_of_the_draws_does_matter() {
         rhat_rank(&view(&sorted)) > 1.5,
         "a drift within chains must show"
     );
-    // Whole chains hide that drift, which is what splitting is for.
+    // Unsplit chains hide this drift, which is why R̂ splits them.
     assert!(rhat_identity(&view(&sorted)) < 1.05);
 }
 
 #[test]
-fn rank_statistics_survive_increasing_transformations() {
+fn rank_statistics_are_invariant_to_increasing_transformations() {
     for phi in [-0.7, 0.5, 0.9] {
         let chains = ar1(4, 500, phi);
         let (draws, maps) = (
@@ -322,16 +322,16 @@ fn rank_statistics_survive_increasing_transformations() {
             assert_eq!(ess_bulk(&mapped), ess_bulk(&draws), "map {index}");
             assert_eq!(ess_tail(&mapped), ess_tail(&draws), "map {index}");
             assert_eq!(ess_median(&mapped), ess_median(&draws), "map {index}");
-            // The plain statistics do change, or the above would say nothing.
+            // The plain statistics do change; otherwise the test above would be vacuous.
             assert_ne!(rhat_split(&mapped), rhat_split(&draws), "map {index}");
         }
     }
 }
 
-// ---------------------------------------------------------------- what must come out
+// ---------------------------------------------------------------- known results
 
 #[test]
-fn antithetic_chains_are_worth_more_than_their_draws() {
+fn ess_of_antithetic_chains_exceeds_the_number_of_draws() {
     for phi in [-0.3, -0.5, -0.7, -0.9] {
         let chains = ar1(4, 1000, phi);
         let (draws, size) = (view(&chains), 4000.0_f64);
@@ -361,7 +361,7 @@ fn ess_matches_the_theory_of_autoregressions() {
 }
 
 #[test]
-fn autocovariance_is_the_sum_it_stands_for() {
+fn autocovariance_matches_the_direct_sum() {
     // Lengths that are prime, even, a power of two, and 1.
     for draws in [1, 2, 97, 128, 250] {
         let chain = &ar1(1, draws, 0.8)[0];
@@ -405,7 +405,7 @@ fn normal_scores_are_blom_scores_of_average_ranks() {
 
 #[test]
 fn a_stuck_chain_is_not_converged() {
-    // Stuck at the median the chain's mean gives nothing away; only the folded R̂ sees it.
+    // A chain stuck at the median has an inconspicuous mean; only the folded R̂ detects it.
     for stuck_at in [0.4, 0.0, 3.0] {
         let mut chains = ar1(4, 1000, 0.0);
         chains[2] = vec![stuck_at; 1000];
@@ -430,7 +430,7 @@ fn chains_stuck_apart_are_not_converged() {
 }
 
 #[test]
-fn draws_of_two_values_have_no_scale_to_disagree_about() {
+fn two_valued_draws_have_no_folded_rhat() {
     for tails in (1..40).map(|tenths| f64::from(tenths) / -10.0) {
         let heads = 2.4;
         let coins = map_chains(
@@ -438,8 +438,8 @@ fn draws_of_two_values_have_no_scale_to_disagree_about() {
             |_, x| if x < 0.0 { tails } else { heads },
         );
         assert_eq!(summary(&coins).status, Status::Converged);
-        // Every toss followed by its opposite, so that both sides are equally far from the mean, but
-        // for rounding.
+        // Every toss is followed by its opposite, so that both sides are equally far from the mean, up
+        // to rounding.
         let opposite = |x| if x == heads { tails } else { heads };
         let pairs = |chain: &Vec<f64>| chain.iter().flat_map(|&x| [x, opposite(x)]).collect();
         let balanced: Chains = coins.iter().map(pairs).collect();
@@ -456,8 +456,8 @@ fn draws_of_two_values_have_no_scale_to_disagree_about() {
 
 #[test]
 fn quantile_errors_match_the_theory_of_uniform_draws() {
-    // √(p (1 − p) / S) over the density, which is 1 throughout. The estimate spans some 200 draws
-    // at p = 0.1, which leaves it uncertain by 1 / √200, or 7 %.
+    // √(p (1 − p) / S) divided by the density, which is 1. The estimate spans some 200 draws at
+    // p = 0.1, so its relative uncertainty is 1 / √200, or 7 %.
     let chains = ar1(4, 25_000, 0.0);
     for p in [0.1, 0.5, 0.9] {
         let theory = (p * (1.0 - p) / 100_000.0_f64).sqrt();
@@ -467,7 +467,7 @@ fn quantile_errors_match_the_theory_of_uniform_draws() {
 }
 
 #[test]
-fn one_chain_is_compared_with_itself() {
+fn a_single_chain_is_split_and_compared_with_itself() {
     let steady = ar1(1, 1000, 0.0);
     assert_eq!(summary(&steady).status, Status::Converged);
     assert!(rhat_identity(&view(&steady)).is_nan());
@@ -485,7 +485,7 @@ fn one_chain_is_compared_with_itself() {
 
 // ---------------------------------------------------------------- degenerate draws
 
-/// All statistics of the pooled draws, which degenerate draws must leave undefined.
+/// All statistics of the pooled draws; all must be undefined for degenerate draws.
 #[track_caller]
 fn assert_undefined(chains: &Chains) {
     let per_chain = ["autocorr_chain0_lag0_5", "ebfmi"];
@@ -517,13 +517,13 @@ fn equal_draws_are_constant_not_unconverged() {
         assert_eq!((summary.mean, summary.sd), (Some(value), Some(0.0)));
         assert!(e_bfmi(&view(&chains)).iter().all(|x| x.is_nan()));
     }
-    // A small unit is not a constant.
+    // Small values are not constant values.
     let tiny = map_chains(&ar1(4, 1000, 0.0), |_, x| x * 1e-30);
     assert_eq!(summary(&tiny).status, Status::Converged);
 }
 
 #[test]
-fn draws_that_are_not_finite_are_told_apart_and_found() {
+fn non_finite_draws_are_reported_and_located() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let mut chains = ar1(4, 50, 0.0);
         chains[2][7] = bad;
@@ -535,7 +535,7 @@ fn draws_that_are_not_finite_are_told_apart_and_found() {
         let undefined: Vec<bool> = e_bfmi(&view(&chains)).iter().map(|x| x.is_nan()).collect();
         assert_eq!(undefined, [false, false, true, true]);
     }
-    // A short run that diverged has diverged; so has one that did nothing else.
+    // Divergence takes precedence over too few draws, also if every draw is non-finite.
     let status = |chains: &Chains| summary(chains).status;
     assert_eq!(
         status(&vec![vec![f64::NAN]]),
@@ -590,7 +590,7 @@ fn quantiles_outside_the_unit_interval_are_undefined() {
 // ---------------------------------------------------------------- views, rule, serde
 
 #[test]
-fn draws_have_one_shape_however_they_are_held() {
+fn nested_and_flat_draws_have_the_same_shape() {
     let chains = ar1(3, 9, 0.5);
     let flat = chains.concat();
     let flat = Draws::from_flat(&flat, 3).unwrap();
@@ -602,7 +602,7 @@ fn draws_have_one_shape_however_they_are_held() {
 }
 
 #[test]
-fn draws_of_no_shape_are_refused() {
+fn ragged_and_empty_draws_are_refused() {
     let ragged = vec![vec![0.0; 3], vec![0.0; 3], vec![0.0; 2]];
     let Err(error @ Error::Invalid { .. }) = Draws::new(&ragged) else {
         panic!("ragged chains must be refused");
@@ -623,13 +623,13 @@ fn draws_of_no_shape_are_refused() {
 }
 
 #[test]
-fn the_rule_decides() {
+fn the_convergence_rule_decides() {
     let chains = ar1(4, 1000, 0.5);
     let draws = view(&chains);
     let measured = summarise("x", &draws, &Rule::default());
     assert_eq!(measured.status, Status::Converged);
     let status = |rule: Rule| summarise("x", &draws, &rule).status;
-    // Each bound is inclusive, and each alone can refuse.
+    // Each bound is inclusive, and each alone can fail the rule.
     let (rhat, bulk, tail) = (
         measured.rhat.unwrap(),
         measured.ess_bulk.unwrap(),
@@ -656,7 +656,7 @@ fn the_rule_decides() {
         }),
         Status::NotConverged
     );
-    // Of fast mixing chains the tail is the scarce one.
+    // For fast mixing chains the tail ESS is the smaller one.
     let fast = ar1(4, 1000, -0.7);
     let fast = view(&fast);
     assert!(ess_tail(&fast) < 3000.0 && ess_bulk(&fast) > 4000.0);
@@ -668,7 +668,7 @@ fn the_rule_decides() {
 }
 
 #[test]
-fn the_rule_is_read_with_defaults_and_checked() {
+fn the_convergence_rule_is_read_with_defaults_and_checked() {
     let rule: Rule = serde_json::from_str(r#"{"max_rhat": 1.05}"#).unwrap();
     assert_eq!(
         rule,
@@ -711,7 +711,7 @@ fn summaries_survive_json() {
     let stuck = vec![vec![0.0; 16], vec![1.0; 16]];
     for chains in [diverged, constant, short, stuck] {
         let mut before = summary(&chains);
-        // Only the round trip's structure is at stake, not the JSON parser's last bit.
+        // This tests the structure of the round trip, not the JSON parser's last bit.
         for value in [&mut before.sd, &mut before.ess_bulk, &mut before.ess_tail] {
             *value = value.map(|x| (x * 8.0).round() / 8.0);
         }
@@ -777,7 +777,7 @@ fn nested_rhat_and_stein_discrepancy_agree_with_numpy() {
 }
 
 #[test]
-fn nested_rhat_sees_groups_that_remember_their_start() {
+fn nested_rhat_detects_groups_that_remember_their_start() {
     let together = ar1(32, 1, 0.0);
     assert!(nested_rhat(&view(&together), 8).unwrap() < 1.4);
     let apart: Chains = together
@@ -786,16 +786,16 @@ fn nested_rhat_sees_groups_that_remember_their_start() {
         .map(|(c, v)| v.iter().map(|x| x + (c / 4) as f64).collect())
         .collect();
     assert!(nested_rhat(&view(&apart), 8).unwrap() > 5.0);
-    // The order within a group does not matter, the groups do.
+    // The order within a group does not matter; the grouping does.
     assert!(nested_rhat(&view(&apart), 3).is_err());
     assert!(nested_rhat(&view(&apart), 1).is_err());
     assert!(nested_rhat(&view(&ar1(8, 1, 0.0)), 8).unwrap().is_nan());
 }
 
 #[test]
-fn the_stein_discrepancy_falls_with_exact_draws_and_not_with_biased_ones() {
+fn stein_discrepancy_decreases_for_exact_draws_only() {
     let normal = |n: usize, shift: f64| -> f64 {
-        // Normal scores of a grid: as good as draws get.
+        // Normal scores of a grid: ideal draws.
         let chains = vec![(0..n).map(|i| i as f64).collect::<Vec<_>>()];
         let x: Vec<f64> = rank_normalise(&view(&chains))
             .iter()

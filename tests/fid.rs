@@ -1,5 +1,5 @@
-//! Fréchet distances of feature moments against numpy and scipy (tests/fixtures/fid.py), and what
-//! must hold for them.
+//! Fréchet distances of feature moments against numpy and scipy (tests/fixtures/fid.py) and closed
+//! forms.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -41,7 +41,7 @@ fn moments(index: u64, n: usize, dim: usize, shift: f64) -> Moments {
 }
 
 #[test]
-fn moments_are_numpys_in_any_batches() {
+fn moments_match_numpy_for_any_batch_split() {
     let (rows, dim) = (features(1, 700, 6, 0.0), 6);
     for batch in [1, 7, 512, 699, 700] {
         let mut m = Moments::new(dim);
@@ -56,7 +56,7 @@ fn moments_are_numpys_in_any_batches() {
 }
 
 #[test]
-fn a_large_mean_costs_no_digits() {
+fn a_large_mean_loses_no_precision() {
     let values = [1e6f32, 1e6 + 1.0, 1e6 + 2.0, 1e6 + 3.0];
     let mut m = Moments::new(1);
     values.chunks(2).for_each(|v| m.add(v).unwrap());
@@ -64,7 +64,7 @@ fn a_large_mean_costs_no_digits() {
 }
 
 #[test]
-fn distances_are_scipys() {
+fn distances_match_scipy() {
     let near = |found: f64, name: &str, tolerance: f64| {
         let expected = fixture(name).as_f64().unwrap();
         println!("{name}: {found} against {expected}");
@@ -73,7 +73,7 @@ fn distances_are_scipys() {
     let (a, b) = (moments(1, 700, 6, 0.0), moments(2, 50, 6, 0.25));
     near(frechet(&a, &b).unwrap(), "regular", 1e-12);
     near(frechet(&b, &a).unwrap(), "regular", 1e-12);
-    // Zero eigenvalues come out as up to ±1e-16 of the largest, and count by their roots.
+    // Zero eigenvalues are computed as up to ±1e-16 of the largest, and enter by their roots.
     let (a, b) = (moments(3, 12, 40, 0.0), moments(4, 9, 40, 0.1));
     near(frechet(&a, &b).unwrap(), "singular", 1e-6);
     near(frechet(&b, &a).unwrap(), "singular", 1e-6);
@@ -83,7 +83,7 @@ fn distances_are_scipys() {
 }
 
 #[test]
-fn closed_forms() {
+fn distances_match_closed_forms() {
     // One dimension: (μ₁ − μ₂)² + (σ₁ − σ₂)².
     let (mut a, mut b) = (Moments::new(1), Moments::new(1));
     a.add(&[-1.0, 0.0, 1.0]).unwrap();
@@ -93,7 +93,7 @@ fn closed_forms() {
     for m in [moments(1, 700, 6, 0.0), moments(3, 12, 40, 0.0)] {
         assert!(frechet(&m, &m).unwrap() < 1e-6);
     }
-    // Constant features have no covariance at all.
+    // Constant features have zero covariance.
     let (mut a, mut b) = (Moments::new(2), Moments::new(2));
     a.add(&[1.0; 6]).unwrap();
     b.add(&[3.0; 8]).unwrap();
@@ -101,7 +101,7 @@ fn closed_forms() {
 }
 
 #[test]
-fn what_has_no_distance_is_refused() {
+fn undefined_distances_are_refused() {
     let invalid = |r: Result<f64, Error>| match r {
         Err(Error::Invalid { what, .. }) => what,
         other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! The flow's layers against PyTorch, and the flow against what must hold for it.
+//! The flow's layers against PyTorch, and the flow's invariants.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -49,7 +49,7 @@ fn tensor<const D: usize>(v: &Value, shape: [usize; D], device: &Device) -> Tens
 }
 
 #[test]
-fn actnorm_is_pytorchs() {
+fn actnorm_matches_pytorch() {
     for (_, device) in devices() {
         let f = fixture("actnorm");
         let x = tensor(&f["x"], [5, 3, 4, 2], &device).permute([0, 2, 3, 1]);
@@ -67,7 +67,7 @@ fn actnorm_is_pytorchs() {
 }
 
 #[test]
-fn invertible_convolution_is_pytorchs() {
+fn invertible_convolution_matches_pytorch() {
     for (_, device) in devices() {
         let f = fixture("invconv");
         let matrix = |v: &Value| DMatrix::from_row_slice(4, 4, &numbers(v));
@@ -102,7 +102,7 @@ fn invertible_convolution_starts_at_a_rotation() {
 }
 
 #[test]
-fn squeeze_is_the_reference_and_unsqueeze_undoes_it() {
+fn squeeze_matches_the_reference_and_unsqueeze_inverts_it() {
     for (_, device) in devices() {
         let f = fixture("squeeze");
         let x = tensor(&f["x"], [1, 2, 4, 4], &device).permute([0, 2, 3, 1]);
@@ -117,7 +117,7 @@ fn squeeze_is_the_reference_and_unsqueeze_undoes_it() {
 }
 
 #[test]
-fn convolutions_are_pytorchs() {
+fn convolutions_match_pytorch() {
     for (_, device) in devices() {
         let f = fixture("conv_stack");
         let mut init = Init::new(0, &device);
@@ -139,7 +139,7 @@ fn convolutions_are_pytorchs() {
     }
 }
 
-/// Every weight moved at random, so that no coupling is the identity.
+/// Perturbs every weight at random, so that no coupling is the identity.
 struct Shake(Rng, u32);
 
 impl ModuleMapper for Shake {
@@ -184,7 +184,7 @@ fn normal(n: usize, dim: usize, step: u32, device: &Device) -> Tensor<2> {
 }
 
 #[test]
-fn inverse_undoes_forward_in_both_orders() {
+fn inverse_and_forward_compose_to_identity_in_both_orders() {
     for (name, device) in devices() {
         for shape in [[1, 8, 8], [3, 8, 4]] {
             let config = config(shape);
@@ -200,20 +200,20 @@ fn inverse_undoes_forward_in_both_orders() {
 }
 
 #[test]
-fn frozen_flow_is_the_trained_one() {
+fn frozen_flow_matches_the_trained_flow() {
     for (_, device) in devices() {
         let config = config([1, 8, 8]);
         let trainable = shaken(&config, &device);
         let flow = block_on(trainable.frozen(&config)).unwrap();
         let x = normal(3, 64, 0, &device);
         let a = trainable.log_prob(x.clone().reshape([3, 8, 8, 1]));
-        // Freezing rounds the mixing matrices to f16, relative 5e-4 an entry.
+        // Freezing rounds the mixing matrices to f16: a relative error of 5e-4 per entry.
         assert_close(&host(flow.log_prob(x).0), &host(a), 1e-2);
     }
 }
 
 #[test]
-fn log_determinant_is_the_numerical_jacobians() {
+fn log_determinant_matches_the_numerical_jacobian() {
     for (_, device) in devices() {
         let config = config([1, 4, 4]);
         let flow = block_on(shaken(&config, &device).frozen(&config)).unwrap();
@@ -233,7 +233,7 @@ fn log_determinant_is_the_numerical_jacobians() {
             .abs()
             .ln();
         let found = host(flow.forward(x).1)[0];
-        // f32 differences of O(1) values over 2e-2: 1e-5 an entry, 16 × 16 entries.
+        // f32 differences of O(1) values over 2e-2: 1e-5 per entry, 16 × 16 entries.
         assert!(
             (found - numerical).abs() < 5e-3,
             "{found} against {numerical}"
@@ -302,7 +302,7 @@ fn gradients_are_finite_differences() {
             let dim = energy.space().dim;
             let mut x = normal(6, dim, 1, &device) * 0.7;
             if target == "pixel" {
-                // Where the model lives: elsewhere the flow's curvature swamps a difference.
+                // Near the model's mass: elsewhere the flow's curvature dominates the difference.
                 x = model.flow.inverse(x);
             }
             let v = normal(6, dim, 2, &device);
@@ -315,7 +315,7 @@ fn gradients_are_finite_differences() {
                 .map(|(p, m)| (p - m) / (2.0 * h))
                 .collect();
             for (g, n) in gradient.iter().zip(&numerical) {
-                // f32 energies of O(100) differenced over 2h, and kinks of the ReLUs.
+                // Tolerance for f32 energies of O(100) differenced over 2h, and kinks of the ReLUs.
                 assert!(
                     (g - n).abs() < 0.02 * n.abs().max(5.0),
                     "{target} on {name}: {g} against {n}"
@@ -325,9 +325,9 @@ fn gradients_are_finite_differences() {
     }
 }
 
-/// The two spaces carry one model: E_pixel(g(z)) + log|det ∂g/∂z| = E_latent(z) + const.
+/// The two spaces define one model: E_pixel(g(z)) + log|det ∂g/∂z| = E_latent(z) + const.
 #[test]
-fn pixel_and_latent_energy_are_the_same_model() {
+fn pixel_and_latent_energies_define_one_model() {
     for (_, device) in devices() {
         let model = Arc::new(ebm(&device).1);
         let z = normal(5, 64, 3, &device);
@@ -351,7 +351,7 @@ fn pixel_and_latent_energy_are_the_same_model() {
 }
 
 #[test]
-fn stored_weights_give_the_same_energies_and_damaged_ones_an_error() {
+fn stored_weights_round_trip_and_damaged_files_are_refused() {
     let device = Device::flex();
     let (architecture, model) = ebm(&device);
     let bytes = model.to_bytes().unwrap();
@@ -362,7 +362,7 @@ fn stored_weights_give_the_same_energies_and_damaged_ones_an_error() {
     let z = normal(4, 64, 0, &device);
     let energy = |m: FlowEbm| host(LatentEnergy(Arc::new(m)).evaluate(z.clone()).energy);
     let first = energy(stored.clone());
-    // f16 costs about 1e-3; a second round trip costs nothing.
+    // f16 costs about 1e-3; a second round trip is exact.
     assert_close(&first, &energy(model), 5e-3);
     let again = load(&stored.to_bytes().unwrap(), &architecture).unwrap();
     assert_eq!(energy(again), first);

@@ -1,6 +1,6 @@
-//! The FID network against pytorch-fid (tests/fixtures/inception.py): its resize, all layers under
-//! weights made by a formula, and, where the environment variable MIXWELL_INCEPTION names a file
-//! with Google's weights, features under those. And what its files may not be.
+//! The FID network against pytorch-fid (tests/fixtures/inception.py): its resize, all layers with
+//! weights from a formula, and, if the environment variable MIXWELL_INCEPTION names a file with
+//! Google's weights, features with those. Files of other networks are refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -65,7 +65,7 @@ fn some(features: &[f64]) -> Vec<f64> {
     features.iter().step_by(8).copied().collect()
 }
 
-/// A path of its own in the folder for temporary files, removed with its file.
+/// A unique path in the temporary folder; its file is removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -84,7 +84,7 @@ impl Drop for Scratch {
 }
 
 #[test]
-fn images_are_resized_as_torch_does() {
+fn resize_matches_pytorch() {
     for (device_name, device) in devices() {
         for (name, shape) in [
             ("grey", [1, 1, 28, 28]),
@@ -114,7 +114,7 @@ fn images_are_resized_as_torch_does() {
 }
 
 #[test]
-fn all_layers_are_pytorch_fids() {
+fn all_layers_match_pytorch_fid() {
     for (name, device) in devices() {
         let net = by_formula(&device);
         let start = Instant::now();
@@ -127,7 +127,7 @@ fn all_layers_are_pytorch_fids() {
 }
 
 #[test]
-fn features_of_images_are_pytorch_fids_from_a_file() {
+fn features_match_pytorch_fid_from_a_file() {
     let device = cpu();
     let mut dict = DictBuilder::default();
     Inception::from_values(
@@ -151,7 +151,7 @@ fn features_of_images_are_pytorch_fids_from_a_file() {
 }
 
 #[test]
-fn features_under_googles_weights() {
+fn features_match_pytorch_fid_with_googles_weights() {
     let Some(path) = env::var_os("MIXWELL_INCEPTION") else {
         println!("skipped: MIXWELL_INCEPTION names no file with the weights");
         return;
@@ -177,16 +177,16 @@ fn features_under_googles_weights() {
     }
 }
 
-/// The path, problem and remedy of a refused file.
+/// The problem of a refused file; checks its path and fix.
 #[track_caller]
 fn refused(result: Result<Inception>, path: &std::path::Path) -> String {
     match result {
         Err(Error::Data {
-            path: told,
+            path: named,
             problem,
             fix,
         }) => {
-            assert_eq!(told, path);
+            assert_eq!(named, path);
             assert!(fix.contains("pt_inception-2015-12-05"), "{fix}");
             problem
         }
@@ -196,7 +196,7 @@ fn refused(result: Result<Inception>, path: &std::path::Path) -> String {
 }
 
 #[test]
-fn files_that_are_not_the_network_are_refused() {
+fn files_of_other_networks_are_refused() {
     let device = cpu();
     let open = |name: &str, bytes: &[u8]| {
         let file = Scratch::new(name, bytes);
@@ -215,15 +215,15 @@ fn files_that_are_not_the_network_are_refused() {
         has(problem, &["cannot be read"]);
     }
 
-    // A checkpoint with the first tensor alone: that one is read, and the second missed.
+    // A checkpoint with the first tensor alone: it is read, and the second is reported missing.
     let tiny = include_bytes!("fixtures/tiny.pth");
     let missing = ["Conv2d_1a_3x3.bn.weight", "[32]", "no such tensor"];
     has(open("tiny.pth", tiny), &missing);
-    has(open("cut.pth", &tiny[..2000]), &["no complete PyTorch"]);
-    has(open("empty.pth", &[]), &["no complete PyTorch"]);
+    has(open("cut.pth", &tiny[..2000]), &["not a complete PyTorch"]);
+    has(open("empty.pth", &[]), &["not a complete PyTorch"]);
     has(
         open("page.pth", b"<!DOCTYPE html>"),
-        &["no complete PyTorch"],
+        &["not a complete PyTorch"],
     );
 
     let safe = |name: &str, shape: &[usize]| {
@@ -250,7 +250,7 @@ fn files_that_are_not_the_network_are_refused() {
     }
     has(
         open("cut.safetensors", &whole[..whole.len() - 1]),
-        &["no complete safetensors"],
+        &["not a complete safetensors"],
     );
-    has(open("pickle.safetensors", tiny), &["no complete"]);
+    has(open("pickle.safetensors", tiny), &["not a complete"]);
 }

@@ -1,5 +1,5 @@
-//! The latent prior against PyTorch (tests/fixtures/latent_prior.py), finite differences, and laws that
-//! are known: a ratio of Gaussians, rings at a known distance, importance weights.
+//! The latent prior against PyTorch (tests/fixtures/latent_prior.py), finite differences, and known
+//! distributions: a ratio of Gaussians, rings at a known distance, importance weights.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -143,7 +143,7 @@ fn model(device: &Device) -> Arc<LatentPrior> {
 }
 
 #[test]
-fn generator_posterior_and_objectives_are_pytorchs() {
+fn generator_posterior_and_objectives_match_pytorch() {
     let expected = fixture();
     for (name, device) in devices() {
         let near = |what: &str, found: &[f64]| {
@@ -171,7 +171,7 @@ fn generator_posterior_and_objectives_are_pytorchs() {
         near("prior", &host(point.energy));
         near("gradient_prior", &host(point.gradient));
 
-        // The joint chain's gradient is the posterior's in z and the residual's in x.
+        // The joint chain's gradient is the posterior's in z and the residual in x.
         let joint = into_model(model(&device)).target("pixel").unwrap();
         let state = Tensor::cat(vec![images(&device), z.clone()], 1);
         let point = joint.point(state.clone());
@@ -207,7 +207,7 @@ fn generator_posterior_and_objectives_are_pytorchs() {
 }
 
 #[test]
-fn the_generators_weights_have_pytorchs_gradients_and_sizes() {
+fn generator_weight_gradients_and_shapes_match_pytorch() {
     let expected = fixture();
     let device = Device::flex();
     let net = generator(&device.clone().autodiff());
@@ -289,7 +289,7 @@ fn gradients_are_finite_differences() {
                 .zip(at(-h))
                 .map(|(a, b)| (a - b) / (2.0 * h))
                 .collect();
-            // Kinks of the leaky ReLU and the rounding of E bound what differences can show.
+            // Kinks of the leaky ReLU and rounding of E limit the accuracy of differences.
             assert_near(
                 &format!("∂E({what})/∂v on {name}"),
                 &along,
@@ -301,7 +301,7 @@ fn gradients_are_finite_differences() {
 }
 
 #[test]
-fn spaces_and_their_mistakes() {
+fn spaces_open_and_wrong_names_are_refused() {
     let device = Device::flex();
     let shared = into_model(model(&device));
     let stage = |k: usize| shared.target(&format!("stage-{k}")).unwrap();
@@ -328,9 +328,9 @@ fn spaces_and_their_mistakes() {
     );
 }
 
-/// In data space the chain has the same law: moments of z under the joint chain and under the latent one.
+/// The data-space chain samples the same prior: moments of z under the joint and the latent chain.
 #[test]
-fn the_joint_chain_has_the_priors_law() {
+fn joint_chain_has_the_prior_as_marginal() {
     let device = Device::flex();
     let shared = into_model(model(&device));
     let moments = |space: &str| {
@@ -342,7 +342,7 @@ fn the_joint_chain_has_the_priors_law() {
         let x = shared.starts(space, &Rng::new(2), 64, 1.0).unwrap();
         let mut run = Run::new(shared.target(space).unwrap(), &config, Rng::new(3), x).unwrap();
         let draws = block_on(run.advance(600)).unwrap();
-        // The tilt: the first observable, the same function of z in both spaces.
+        // The tilt is the first observable, the same function of z in both spaces.
         let values: Vec<f64> = draws[200..]
             .iter()
             .flat_map(|d| d.observed[0].iter().map(|&v| f64::from(v)))
@@ -387,10 +387,10 @@ fn ratio_config(arm: Arm) -> RatioConfig {
     }
 }
 
-/// N(m, s²I) against N(0, I): log r(z) = −‖z − m‖²/(2s²) + ‖z‖²/2 − n log s is what the logistic objective
-/// must find, constant included.
+/// For N(m, s²I) against N(0, I), the logistic objective must find
+/// log r(z) = −‖z − m‖²/(2s²) + ‖z‖²/2 − n log s, constant included.
 #[test]
-fn the_ratio_of_two_gaussians_is_recovered() {
+fn ratio_of_two_gaussians_is_recovered() {
     for (name, device) in devices() {
         let (m, s) = ([0.7f64, -0.4], 0.8f64);
         let mut training = RatioTraining::new(&ratio_config(Arm::Nce), 2, 1, &device).unwrap();
@@ -418,9 +418,9 @@ fn the_ratio_of_two_gaussians_is_recovered() {
     }
 }
 
-/// The claim at small size: at ten nats one ratio fails and adaptive stages hold.
+/// The method's claim at small size: at ten nats one ratio fails and adaptive stages succeed.
 #[test]
-fn one_ratio_does_not_reach_where_stages_do() {
+fn one_ratio_fails_where_stages_succeed() {
     let device = Device::flex();
     let run = |arm, stages| {
         let plan = ToyPlan {
@@ -437,7 +437,7 @@ fn one_ratio_does_not_reach_where_stages_do() {
     let (once, staged) = (run(Arm::Nce, 1), run(Arm::Adaptive, 4));
     println!("KL: one shot {once:.2}, stages {staged:.2}");
     assert!(staged < 0.2 && once > 2.0);
-    // Nothing is learned where there is nothing to learn, and it is seen at the first stage.
+    // If the data follow N(0, I), nothing is learned, and the first stage detects it.
     let mut idle = RatioTraining::new(&ratio_config(Arm::Adaptive), 2, 1, &device).unwrap();
     let rng = Rng::new(8);
     let mut i = 0;
@@ -453,9 +453,9 @@ fn one_ratio_does_not_reach_where_stages_do() {
     assert_eq!(idle.book.stages[0].ended, "at chance");
 }
 
-/// Resampling from N(0, I) has the tilted law: against long chains on the same prior.
+/// Resampling from N(0, I) gives the tilted distribution; compared with long chains on the same prior.
 #[test]
-fn resampled_draws_have_the_priors_law() {
+fn resampled_draws_follow_the_prior() {
     let device = Device::flex();
     let ratios = vec![mlp(200, &device)];
     let drawn = block_on(sir::resample(
@@ -484,7 +484,7 @@ fn resampled_draws_have_the_priors_law() {
     let (a, b) = (mean(drawn.z), mean(run.states()));
     println!("means: resampled {a:?}, chains {b:?}");
     assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 0.12));
-    // And none of it at no tilt: weights are all equal.
+    // Without a tilt all weights are equal.
     let even = block_on(sir::resample(
         &[],
         LATENT,
@@ -506,7 +506,7 @@ fn resampled_draws_have_the_priors_law() {
 }
 
 #[test]
-fn weights_come_back_and_damage_is_told() {
+fn weights_round_trip_and_damaged_files_are_refused() {
     let device = Device::flex();
     let model = model(&device);
     let bytes = model.to_bytes().unwrap();

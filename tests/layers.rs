@@ -1,4 +1,4 @@
-//! The layers of the crate: which module may use which, and no circle of files.
+//! The layers of the crate: which module may use which, and no dependency cycle among files.
 //!
 //! The table below is the one in ARCHITECTURE.md. What a file uses is read from its `use` items and from
 //! its paths that begin with `crate` or `super`; tests within files are left out.
@@ -128,13 +128,17 @@ struct Source {
 
 fn for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|a| {
-        a.path().is_ident("cfg")
-            && a.parse_args::<syn::Ident>()
-                .is_ok_and(|ident| ident == "test")
+        let list = a.path().is_ident("cfg").then(|| a.meta.require_list());
+        let words = |list: &syn::MetaList| list.tokens.to_string();
+        list.and_then(Result::ok).is_some_and(|list| {
+            words(list)
+                .split(|c: char| !c.is_alphanumeric())
+                .any(|w| w == "test")
+        })
     })
 }
 
-/// The leaves of a use tree, with the names that they are used under.
+/// The leaves of a use tree, with their local names.
 fn leaves(tree: &UseTree, mut prefix: Names, to: &mut Vec<(Names, String)>) {
     match tree {
         UseTree::Path(path) => {
@@ -269,7 +273,7 @@ fn sources() -> BTreeMap<Names, Source> {
     all
 }
 
-/// The file that a path leads to, through re-exports.
+/// The file that a path resolves to, through re-exports.
 fn file_of(path: &[String], sources: &BTreeMap<Names, Source>) -> Option<Names> {
     let mut path = path.to_vec();
     for _ in 0..8 {
@@ -288,7 +292,7 @@ fn file_of(path: &[String], sources: &BTreeMap<Names, Source>) -> Option<Names> 
 }
 
 #[test]
-fn modules_use_only_what_lies_below_them() {
+fn modules_use_only_modules_below_them() {
     let sources = sources();
     let mut below = BTreeSet::new();
     for (module, allowed) in LAYERS {
@@ -318,7 +322,7 @@ fn modules_use_only_what_lies_below_them() {
 }
 
 #[test]
-fn no_circle_runs_through_files() {
+fn files_form_no_dependency_cycle() {
     let sources = sources();
     let mut arrows: BTreeMap<&Names, BTreeSet<Names>> = BTreeMap::new();
     for source in sources.values() {
@@ -326,7 +330,7 @@ fn no_circle_runs_through_files() {
         let to = to.filter(|file| *file != source.module).collect();
         arrows.insert(&source.module, to);
     }
-    // Files that use nothing that is left are taken away; what cannot be is a circle.
+    // Removes files that use none of the remaining files; what remains contains a cycle.
     loop {
         let free: Vec<Names> = arrows
             .iter()
@@ -338,7 +342,7 @@ fn no_circle_runs_through_files() {
         }
         arrows.retain(|file, _| !free.contains(file));
     }
-    // What only leads into a circle is no part of it.
+    // Files that only lead into a cycle are not part of it.
     while let Some(file) = arrows
         .keys()
         .find(|file| !arrows.values().any(|to| to.contains(**file)))
@@ -358,4 +362,29 @@ fn no_circle_runs_through_files() {
         })
         .collect();
     assert!(shown.is_empty(), "{}", shown.join("\n"));
+}
+
+#[test]
+fn the_table_matches_architecture_md() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let text = fs::read_to_string(path).unwrap();
+    let rows: Vec<(String, String)> = text
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let module = cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?;
+            Some((module.to_owned(), (*cells.get(3)?).to_owned()))
+        })
+        .collect();
+    let expected: Vec<(String, String)> = LAYERS
+        .iter()
+        .map(|(module, allowed)| {
+            let allowed = match allowed.is_empty() {
+                true => "–".to_owned(),
+                false => allowed.join(", "),
+            };
+            ((*module).to_owned(), allowed)
+        })
+        .collect();
+    assert_eq!(rows, expected);
 }

@@ -1,5 +1,5 @@
-//! The claim of the whole project, small enough to be exact: a weak flow of eight modes, a tilt that
-//! repairs it, and chains that mix in latent space and stick in data space.
+//! The project's central claim, small enough to check exactly: a weak flow of eight modes, a tilt that
+//! corrects it, and chains that mix in latent space and stick in data space.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,9 +18,11 @@ use mixwell::{
     },
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig, Trace},
-    system::flow_ebm::{
-        FlowEbm, FlowStage, LatentEnergy, PixelEnergy, Projection, TiltStage, train_flow,
-        train_tilt,
+    system::{
+        Projection,
+        flow_ebm::{
+            FlowEbm, FlowStage, LatentEnergy, PixelEnergy, TiltStage, train_flow, train_tilt,
+        },
     },
 };
 use pollster::block_on;
@@ -166,7 +168,7 @@ fn worst_rhat(target: Arc<dyn Energy>, x: Tensor<2>, transitions: usize) -> (f64
 }
 
 #[test]
-fn tilt_repairs_the_flow_and_latent_chains_mix_where_data_space_chains_stick() {
+fn tilt_corrects_the_flow_and_latent_chains_mix_where_data_space_chains_stick() {
     let device = Device::flex();
     let (flow, model) = trained(&device);
     let (points, x) = grid(&device);

@@ -1,4 +1,4 @@
-//! Data sets of the user's own: folders of images, and parquet files as Hugging Face's library writes them.
+//! User data sets: folders of images, and parquet files as Hugging Face's library writes them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -32,7 +32,7 @@ fn load(
 }
 
 #[test]
-fn folders_are_classes_and_a_tenth_is_held_out_for_good() {
+fn folders_are_classes_and_the_held_out_tenth_is_stable() {
     let root = scratch("Flat Pets 2");
     for k in 0..60u8 {
         picture(&root.join(format!("cats/{k:03}.png")), [k, 0, 0]);
@@ -49,7 +49,7 @@ fn folders_are_classes_and_a_tenth_is_held_out_for_good() {
         train.name
     );
     assert!(train.preprocessing.contains("4 × 4"));
-    // An image is its class's colour, whole and in order of channels.
+    // Every pixel of an image has its class's colour, with channels in order.
     for (image, label) in train.images.chunks(48).zip(&train.labels) {
         let (red, green, blue) = (&image[..16], &image[16..32], &image[32..]);
         for plane in [red, green, blue] {
@@ -62,7 +62,7 @@ fn folders_are_classes_and_a_tenth_is_held_out_for_good() {
         };
         assert_eq!([blue[0] == 0, blue[0] == 200], expected);
     }
-    // More images move none of those that there were.
+    // Adding images moves none of the existing ones between splits.
     for k in 60..90u8 {
         picture(&root.join(format!("cats/{k:03}.png")), [k, 0, 0]);
     }
@@ -85,7 +85,7 @@ fn split_folders_are_splits() {
     assert_eq!((train.count, test.count), (5, 1));
     assert_eq!(train.classes, ["image"]);
     assert_eq!(test.images, [90; 16]);
-    // A class that is called "test" is one, where there is no "train".
+    // "test" is a class if there is no folder "train".
     std::fs::rename(root.join("train"), root.join("vegetables")).unwrap();
     let train = load(&root, Split::Train, [1, 4, 4]).unwrap();
     assert_eq!(train.classes, ["val", "vegetables"]);
@@ -93,13 +93,13 @@ fn split_folders_are_splits() {
 }
 
 #[test]
-fn parquet_files_of_the_hub_are_read_with_their_labels_and_names() {
+fn hugging_face_parquet_files_are_read_with_labels_and_class_names() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hub_set");
     for (split, count, first) in [(Split::Train, 12usize, 0usize), (Split::Test, 4, 12)] {
         let data = load(&root, split, [3, 6, 6]).unwrap();
         assert_eq!(data.count, count);
         assert_eq!(data.classes, ["warm", "cold"]);
-        // In an order of their own, each once, each with its own label and colour.
+        // In shuffled order; each image occurs once, with its label and colour.
         let mut numbers = Vec::new();
         for (image, label) in data.images.chunks(108).zip(&data.labels) {
             let planes: Vec<u8> = image.chunks(36).map(|plane| plane[0]).collect();
@@ -119,14 +119,14 @@ fn parquet_files_of_the_hub_are_read_with_their_labels_and_names() {
         numbers.sort_unstable();
         assert_eq!(numbers, straight);
     }
-    // One file alone has no splits of its own: a tenth of it is held out.
+    // A single file has no splits: a tenth of it is held out.
     let file = root.join("data/train-00000-of-00001.parquet");
     let train = load(&file, Split::Train, [1, 6, 6]).unwrap();
     assert!(train.count <= 12 && train.count > 6);
 }
 
 #[test]
-fn classes_are_numbered_by_the_training_images_in_both_splits() {
+fn both_splits_number_classes_by_the_training_images() {
     let root = scratch("numbers");
     for class in ["cat", "dog", "fish"] {
         picture(&root.join(format!("train/{class}/1.png")), [9, 9, 9]);
@@ -144,7 +144,7 @@ fn classes_are_numbered_by_the_training_images_in_both_splits() {
 }
 
 #[test]
-fn of_few_images_one_is_held_out_and_names_of_known_sets_are_not_taken() {
+fn small_sets_hold_out_one_image_and_known_names_are_not_shadowed() {
     let root = scratch("few").join("mnist");
     for k in 0..3u8 {
         picture(&root.join(format!("{k}.png")), [k, k, k]);
@@ -163,7 +163,7 @@ fn of_few_images_one_is_held_out_and_names_of_known_sets_are_not_taken() {
 }
 
 #[test]
-fn what_cannot_be_learned_from_is_told() {
+fn unusable_data_is_refused_with_a_reason() {
     let root = scratch("bad");
     let fails = |path: &Path, words: &[&str]| {
         let error = load(path, Split::Train, [1, 4, 4]).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! The Playground's session: equal clocks, exact rewinding, statistics, learning, plain refusals.
+//! The Playground's session: equal budgets, exact rewinding, statistics, learning, clear errors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -27,7 +27,12 @@ fn play(device: &Device) -> Play {
 }
 
 fn config(play: &Play, target: &str, samplers: &[&str]) -> PlayConfig {
-    let mut config = play.defaults(target).unwrap();
+    let mut config = PlayConfig {
+        seed: 1,
+        chains: 8,
+        superchains: 4,
+        ..play.defaults(target).unwrap()
+    };
     let side = config.sides[0].clone();
     config.sides = samplers
         .iter()
@@ -55,7 +60,7 @@ fn refused<T>(result: Result<T, Error>, about: &str) {
 }
 
 #[test]
-fn both_sides_spend_the_same_gradients() {
+fn both_sides_use_the_same_number_of_gradients() {
     let device = Device::flex();
     let mut play = play(&device);
     let two = config(&play, "banana", &["mala", "nuts"]);
@@ -63,16 +68,16 @@ fn both_sides_spend_the_same_gradients() {
     for _ in 0..5 {
         let frame = block_on(play.advance(100.0, false)).unwrap();
         let [a, b] = [0, 1].map(|s| frame.sides[s].clock);
-        // The largest tree of depth 5, of one chain among eight, is what they may differ by.
+        // The sides may differ by the largest tree of depth 5, of one chain among eight.
         assert!((a - b).abs() <= 31.0, "{a} and {b}");
         assert_eq!(frame.sides[0].draws, frame.sides[0].clocks.0.len());
     }
 }
 
-/// Replayed, not remembered: the chains from a kept state are the chains that were there, bit for
-/// bit, for every sampler, within warm-up and after it, and go on as they went on.
+/// Rewinding replays the chains from a stored state: positions and continuation are reproduced bit for
+/// bit, for every sampler, within warm-up and after it.
 #[test]
-fn seeking_back_and_running_on_gives_the_same_chains() {
+fn rewinding_and_continuing_gives_the_same_chains() {
     for (name, device) in devices() {
         for sampler in REGISTRY.iter().map(|r| r.name) {
             if name != "cpu" && sampler == "nuts" {
@@ -104,7 +109,7 @@ fn seeking_back_and_running_on_gives_the_same_chains() {
                 let back = json(&block_on(play.seek(per(moment), true)).unwrap());
                 let clock = per(&back);
                 if clock < per(moment) {
-                    // Later than the present: nothing to rewind. Run there instead.
+                    // Later than the present: run there instead of rewinding.
                     let on = block_on(play.advance(per(moment) - clock, false)).unwrap();
                     assert_eq!(
                         part(&json(&on)),
@@ -128,7 +133,7 @@ fn seeking_back_and_running_on_gives_the_same_chains() {
 }
 
 #[test]
-fn statistics_say_what_they_should() {
+fn statistics_reflect_known_sampler_quality() {
     let device = Device::flex();
     let mut play = play(&device);
     let mut two = config(&play, "donut", &["hmc", "sgld"]);
@@ -141,7 +146,7 @@ fn statistics_say_what_they_should() {
     assert!(good.rhat_max.unwrap() < 1.05, "{:?}", good.rhat_max);
     assert!(good.nested_rhat.unwrap() < 1.1, "{:?}", good.nested_rhat);
     assert!(good.ess_per_second.unwrap() > 0.0);
-    // HMC's draws are nearly as good as exact ones; SGLD's, hardly any noise, are far off.
+    // HMC's draws are nearly as good as exact ones; SGLD's, with almost no noise, are far off.
     let (fit, exact) = (good.ksd.unwrap(), good.ksd_exact.unwrap());
     assert!(fit < 2.0 * exact, "{fit} against {exact}");
     let frozen = cold.ksd.unwrap();
@@ -177,9 +182,10 @@ fn statistics_say_what_they_should() {
     }
 }
 
-/// Scattered starts have no groups: their own spread would hide within them.
+/// Chains with distinct starts form no superchains, because the spread of their starts would enter the
+/// within-group variance.
 #[test]
-fn nested_r_hat_is_left_out_where_chains_share_no_start() {
+fn nested_r_hat_is_omitted_without_shared_starts() {
     let device = Device::flex();
     let mut play = play(&device);
     let one = config(&play, "banana", &["mala"]);
@@ -190,7 +196,7 @@ fn nested_r_hat_is_left_out_where_chains_share_no_start() {
     assert!(statistics.nested_rhat.is_none() && statistics.rhat_max.is_some());
 }
 
-/// In superchains, and at a mode, chains share the whole of their start.
+/// Chains of a superchain, and chains started at a mode, share every coordinate of their start.
 #[test]
 fn superchains_share_every_coordinate() {
     let device = Device::flex();
@@ -216,10 +222,10 @@ fn superchains_share_every_coordinate() {
     }
 }
 
-/// R-hat and the Stein discrepancy of chains that all started in one of two far modes see nothing;
-/// chains in superchains see it. This is lesson three.
+/// Chains that all start in one of two distant modes pass R-hat and the Stein discrepancy; superchains
+/// detect the missed mode. This is lesson three.
 #[test]
-fn one_mode_fools_r_hat_and_superchains_see_it() {
+fn superchains_detect_a_missed_mode_that_r_hat_does_not() {
     let device = Device::flex();
     let mut play = play(&device);
     let run = |play: &mut Play, start: Start| {
@@ -261,7 +267,7 @@ fn a_path_is_shown_in_the_plane() {
 }
 
 #[test]
-fn settings_out_of_their_domain_are_refused_and_the_last_run_stays() {
+fn invalid_settings_are_refused_and_the_last_run_is_kept() {
     let device = Device::flex();
     let mut play = play(&device);
     refused(block_on(play.advance(1.0, false)), "Playground");
@@ -338,7 +344,7 @@ fn a_drawing_can_be_sampled_and_learned() {
     let kl = last.kl_flow.unwrap();
     assert!(kl.is_finite() && kl < 2.0, "{kl}");
     assert!(last.kl_model.unwrap().is_finite() && last.surface.is_some());
-    // The model in both of its spaces, from the same points.
+    // The model in both spaces, from the same points.
     let two = play.defaults("learned").unwrap();
     assert_eq!(two.sides[1].space, "latent");
     block_on(play.configure(two)).unwrap();

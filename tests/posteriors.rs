@@ -141,7 +141,7 @@ fn check(case: &Case, sampler: &str, n: usize, device: &Device) {
         let var = all.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (all.len() - 1) as f64;
         let (ess, rhat) = (ess_mean(&view), rhat_rank(&view));
         let what = format!("{sampler} on {}, {}", case.reference, names[i]);
-        // Without this, a large own error would let any mean pass.
+        // Without this, a large standard error would let any mean pass.
         assert!(
             ess > 400.0 && rhat < 1.05,
             "{what}: ESS {ess}, R-hat {rhat}"
@@ -152,7 +152,7 @@ fn check(case: &Case, sampler: &str, n: usize, device: &Device) {
 }
 
 #[test]
-fn nuts_gives_the_published_means() {
+fn nuts_matches_the_published_means() {
     let device = Device::flex();
     for case in cases(&device) {
         check(&case, "nuts", 400, &device);
@@ -160,7 +160,7 @@ fn nuts_gives_the_published_means() {
 }
 
 #[test]
-fn hmc_gives_the_published_means() {
+fn hmc_matches_the_published_means() {
     let device = Device::flex();
     for case in cases(&device) {
         check(&case, "hmc", 500, &device);
@@ -168,7 +168,7 @@ fn hmc_gives_the_published_means() {
 }
 
 #[test]
-fn gradients_of_posteriors_are_finite_differences() {
+fn posterior_gradients_match_finite_differences() {
     for (name, device) in devices() {
         for case in cases(&device) {
             let dim = case.centre.len();
@@ -176,7 +176,7 @@ fn gradients_of_posteriors_are_finite_differences() {
                 |v: &[f32]| Tensor::<2>::from_data(TensorData::new(v.to_vec(), [1, dim]), &device);
             let normal = |k: u32| Rng::new(3).normal_tensor(Purpose::Start, k, 8, dim, &device);
             let x = normal(0) * row(&case.spread) + row(&case.centre);
-            // In units of each coordinate's own scale.
+            // In units of each coordinate's scale.
             let v = normal(1) * row(&case.spread);
             let gradient = host((case.target.point(x.clone()).gradient * v.clone()).sum_dim(1));
             let h = 0.03;

@@ -1,4 +1,4 @@
-//! The room Prior's session on a small untrained model: what must hold whatever the weights are.
+//! The session of the room Prior on a small untrained model: properties that hold for any weights.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -133,7 +133,7 @@ fn config(info: &PriorModel) -> PriorConfig {
 }
 
 #[test]
-fn chains_are_the_same_however_they_are_cut_and_wherever_they_run() {
+fn chains_do_not_depend_on_call_sizes_or_device() {
     let mut all = Vec::new();
     for (name, device) in devices() {
         let (mut prior, info) = open(&device);
@@ -154,7 +154,7 @@ fn chains_are_the_same_however_they_are_cut_and_wherever_they_run() {
             all.push((sampler, whole.images.0));
         }
     }
-    // The same chains on every device, to the last shade of grey but one.
+    // The same chains on every device, up to one grey level.
     for (sampler, images) in &all {
         let (_, first) = all.iter().find(|(s, _)| s == sampler).unwrap();
         assert!(first.iter().zip(images).all(|(a, b)| a.abs_diff(*b) <= 1));
@@ -162,7 +162,7 @@ fn chains_are_the_same_however_they_are_cut_and_wherever_they_run() {
 }
 
 #[test]
-fn every_stage_shows_itself_and_mistakes_are_told() {
+fn every_stage_is_shown_and_bad_requests_are_refused() {
     let (mut prior, info) = open(&Device::flex());
     for stage in 0..=2 {
         let config = PriorConfig {
@@ -220,7 +220,7 @@ fn every_stage_shows_itself_and_mistakes_are_told() {
     for config in bad {
         assert!(block_on(prior.begin(config.clone())).is_err(), "{config:?}");
     }
-    // The last good run is still there.
+    // The last valid run is kept.
     assert_eq!(block_on(prior.advance(0)).unwrap().images, drawn.images);
     let mut empty = Prior::new(Device::flex());
     assert!(block_on(empty.begin(good)).is_err() && block_on(empty.advance(1)).is_err());
@@ -230,7 +230,7 @@ fn every_stage_shows_itself_and_mistakes_are_told() {
 fn images_are_inferred_scored_and_joined() {
     let device = Device::flex();
     let (prior, _) = open(&device);
-    // An image that the generator made is found again.
+    // An image from the generator is reconstructed.
     let z = Rng::new(9).normal_tensor(Purpose::Start, 0, 2, N, &device);
     let made = host(model(&device).decode(z));
     let bytes: Vec<u8> = made.iter().map(|&v| (v * 255.0).round() as u8).collect();
@@ -280,7 +280,7 @@ fn damaged_and_foreign_files_are_refused() {
     let error = load(foreign, &weights, None).unwrap().to_string();
     assert!(error.contains("latent-prior"), "{error}");
 
-    // The Studio samples such a model and scores images with it, but has no walk downhill for it.
+    // The Studio samples such a model and scores images with it, but offers no descent for it.
     let mut studio = Studio::new(device.clone());
     let info = block_on(studio.load(card, &weights, None, None)).unwrap();
     let mut config = info.defaults.clone();

@@ -1,4 +1,4 @@
-//! Every registered sampler against targets whose law is known, on every device.
+//! Every registered sampler on targets with known distributions, on every device.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -26,13 +26,13 @@ fn config(sampler: &str, step_size: f64) -> SamplerConfig {
             .with("hottest", 4.0)
     };
     match sampler {
-        // SGLD at the noise that makes it ULA; its habit is tested on its own.
+        // SGLD at the noise that makes it ULA; its usual noise has a separate test.
         "sgld" => settings.with("noise", step_size),
         _ => settings,
     }
 }
 
-/// a of the samplers without a test, whose law is known to be off.
+/// a of the samplers without an acceptance test, whose bias is known.
 fn drift(sampler: &str, step: f64) -> f64 {
     if ["ula", "sgld"].contains(&sampler) {
         step * step / 2.0
@@ -45,7 +45,7 @@ fn start(chains: usize, dim: usize, device: &Device) -> Tensor<2> {
     Rng::new(11).normal_tensor(Purpose::Start, 0, chains, dim, device) * 2.0
 }
 
-/// Ends of many independent chains: [chain][coordinate].
+/// Final states of many independent chains: [chain][coordinate].
 fn ends(
     target: Arc<dyn Energy>,
     config: &SamplerConfig,
@@ -81,11 +81,11 @@ fn ks(mut values: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
 }
 
 const CHAINS: usize = 600;
-/// The KS distance that 600 independent draws exceed once in 10⁴: 2.225/√600. Seeds are fixed.
+/// The KS distance that 600 independent draws exceed with probability 10⁻⁴: 2.225/√600. Seeds are fixed.
 const KS_LIMIT: f64 = 0.0908;
 
-/// (sampler, step size, transitions) that forget their start. HMC: 5 leaps of 0.3 turn the narrow
-/// coordinate by cos(1.5/0.6) = −0.8 a transition; 0.4 would flip it almost exactly (−0.98).
+/// (sampler, step size, transitions) that forget the start. HMC: 5 leapfrog steps of 0.3 multiply the
+/// narrow coordinate by cos(1.5/0.6) = −0.8 per transition; steps of 0.4 would nearly flip it (−0.98).
 const RUNS: [(&str, f64, usize); 9] = [
     ("rwm", 1.2, 400),
     ("ula", 0.3, 300),
@@ -99,7 +99,7 @@ const RUNS: [(&str, f64, usize); 9] = [
 ];
 
 #[test]
-fn every_sampler_is_run_here() {
+fn every_registered_sampler_is_tested() {
     let here: Vec<_> = RUNS.iter().map(|r| r.0).collect();
     let registered: Vec<_> = REGISTRY.iter().map(|r| r.name).collect();
     assert_eq!(here, registered, "a new sampler wants a line in RUNS");
@@ -118,7 +118,7 @@ fn gaussian_moments_and_ks() {
             let x = ends(target, &config(sampler, step), CHAINS, steps, &device);
             for i in 0..2 {
                 let values: Vec<f64> = x.iter().map(|row| row[i]).collect();
-                // ULA's own stationary law: variance s²/(1 − a/(2s²)), a = ε²/2.
+                // ULA's stationary distribution has variance s²/(1 − a/(2s²)), a = ε²/2.
                 let a = drift(sampler, step);
                 let sd = sd[i] / (1.0 - a / (2.0 * sd[i] * sd[i])).sqrt();
                 let n = CHAINS as f64;
@@ -166,10 +166,10 @@ fn mixture_ks() {
 #[test]
 fn temperature_scales_the_variance() {
     let device = Device::flex();
-    // Gibbs has no temperature but 1.
+    // Gibbs supports only T = 1.
     for (sampler, step, steps) in RUNS.into_iter().filter(|r| r.0 != "gibbs") {
         let mut settings = config(sampler, step);
-        settings = settings.heated(3.0);
+        settings = settings.with_temperature_factor(3.0);
         let target = Arc::new(Gaussian::new(&[0.0], &[1.0], &device));
         let x = ends(target, &settings, CHAINS, steps, &device);
         let v = x.iter().map(|r| r[0] * r[0]).sum::<f64>() / CHAINS as f64;
@@ -183,7 +183,7 @@ fn temperature_scales_the_variance() {
 }
 
 #[test]
-fn warm_up_reaches_the_target_acceptance_and_freezes() {
+fn warm_up_reaches_the_target_acceptance_and_adaptation_stops() {
     let device = Device::flex();
     for (sampler, accept) in [
         ("rwm", 0.234),
@@ -216,7 +216,7 @@ fn warm_up_reaches_the_target_acceptance_and_freezes() {
 }
 
 #[test]
-fn step_sizes_stay_as_given_where_nothing_may_adapt_them() {
+fn step_sizes_are_fixed_without_adaptation() {
     let device = Device::flex();
     for (sampler, no_adapt) in [("ula", false), ("mala", true), ("hmc", true)] {
         let settings = SamplerConfig {
@@ -233,7 +233,7 @@ fn step_sizes_stay_as_given_where_nothing_may_adapt_them() {
 }
 
 #[test]
-fn a_run_replays_from_its_seed_and_goes_on_from_a_save() {
+fn a_run_replays_from_its_seed_and_resumes_from_a_save() {
     for (_, device) in devices() {
         for (sampler, step, _) in RUNS {
             let settings = SamplerConfig {
@@ -279,7 +279,7 @@ fn chains_agree_between_devices() {
     }
 }
 
-/// E = x²/2 for x > 0, not a number elsewhere.
+/// E = x²/2 for x > 0, NaN elsewhere.
 struct HalfLine;
 
 impl Energy for HalfLine {
@@ -302,7 +302,7 @@ impl Energy for HalfLine {
 }
 
 #[test]
-fn proposals_without_an_energy_are_never_accepted() {
+fn proposals_with_undefined_energy_are_never_accepted() {
     for (name, device) in devices() {
         for sampler in ["mala", "hmc"] {
             let x = start(64, 1, &device).abs() + 0.01;
@@ -327,7 +327,7 @@ fn proposals_without_an_energy_are_never_accepted() {
 }
 
 #[test]
-fn settings_out_of_their_domain_are_named() {
+fn invalid_settings_are_named() {
     let device = Device::flex();
     let bad = |change: fn(&mut SamplerConfig), name: &str| {
         let mut settings = config("mala", 0.1);
@@ -342,7 +342,7 @@ fn settings_out_of_their_domain_are_named() {
     bad(|s| *s = s.clone().with("noise", 0.0), "noise");
     bad(|s| *s = s.clone().with("clip", f64::INFINITY), "clip");
     bad(|s| *s = s.clone().with("friction", -1.0), "friction");
-    bad(|s| *s = s.clone().with("fricton", 1.0), "sampler setting");
+    bad(|s| *s = s.clone().with("viscosity", 1.0), "sampler setting");
     bad(|s| *s = s.clone().with("clamp", 1.0), "clamp");
     bad(|s| *s = s.clone().with("hottest", 0.5), "hottest");
     bad(|s| *s = s.clone().with("rungs", 1), "rungs");
@@ -365,7 +365,7 @@ fn settings_out_of_their_domain_are_named() {
     bad(|s| s.groups = 5, "start states");
 }
 
-/// A banana has no conditionals to draw from, and says so before it starts.
+/// The banana has no known conditionals; Gibbs refuses it at construction.
 #[test]
 fn gibbs_refuses_a_target_without_conditionals() {
     let device = Device::flex();
@@ -381,9 +381,9 @@ fn gibbs_refuses_a_target_without_conditionals() {
     }
 }
 
-/// SGLD as practised samples N(0, T·s²) with T = σ²/(2a) ≪ 1, and says so.
+/// SGLD as commonly used samples N(0, T·s²) with T = σ²/(2a) ≪ 1, and reports T.
 #[test]
-fn sgld_at_its_habitual_noise_is_cold_and_says_so() {
+fn sgld_at_its_usual_noise_reports_its_low_temperature() {
     let device = Device::flex();
     let mut settings = config("sgld", 0.4);
     settings.settings.set("noise", None);
@@ -401,9 +401,9 @@ fn sgld_at_its_habitual_noise_is_cold_and_says_so() {
     );
 }
 
-/// Every component of the gradient of N(0, 0.1²) beyond 0.01 exceeds a clip of 1.
+/// For N(0, 0.1²), gradient components at |x| > 0.01 exceed a clip of 1.
 #[test]
-fn the_clip_cuts_and_its_share_is_told() {
+fn clip_is_applied_and_its_share_reported() {
     let device = Device::flex();
     let settings = config("sgld", 0.1).with("clip", 1.0);
     let target = Arc::new(Gaussian::new(&[0.0; 3], &[0.1; 3], &device));
@@ -418,7 +418,7 @@ fn the_clip_cuts_and_its_share_is_told() {
 }
 
 #[test]
-fn the_clamp_keeps_states_within_the_range_of_images() {
+fn clamp_keeps_states_within_the_image_range() {
     for (_, device) in devices() {
         let settings = config("sgld", 0.8).with("clamp", true);
         let target = Arc::new(Gaussian::new(&[2.0; 3], &[1.0; 3], &device));
@@ -427,13 +427,14 @@ fn the_clamp_keeps_states_within_the_range_of_images() {
         block_on(run.advance(20)).unwrap();
         let x = host(run.states());
         assert!(x.iter().all(|v| (0.0..=1.0).contains(v)));
-        assert!(x.contains(&1.0), "the target pulls beyond it");
+        assert!(x.contains(&1.0), "the target's mass reaches beyond it");
     }
 }
 
-/// At stationarity the shadow is MALA's acceptance at the same step: the same test, not taken.
+/// At stationarity the shadow acceptance equals MALA's at the same step size: the same test, not
+/// applied.
 #[test]
-fn shadow_acceptance_is_the_acceptance_of_mala() {
+fn shadow_acceptance_matches_malas_acceptance() {
     let device = Device::flex();
     let accept = |sampler: &str| {
         let target = Arc::new(Gaussian::new(&[0.0; 10], &[1.0; 10], &device));
@@ -446,10 +447,10 @@ fn shadow_acceptance_is_the_acceptance_of_mala() {
     };
     let (mala, shadow) = (accept("mala"), accept("ula"));
     assert!((mala - shadow).abs() < 0.02, "{mala} against {shadow}");
-    assert!(mala < 0.99, "a step that the test minds");
+    assert!(mala < 0.99, "the step is large enough to be rejected");
 }
 
-/// A step far beyond stability diverges, in HMC and in NUTS; a small one never does.
+/// A step size far beyond stability diverges in HMC and NUTS; a small one never does.
 #[test]
 fn divergences_are_counted() {
     let device = Device::flex();
@@ -466,9 +467,9 @@ fn divergences_are_counted() {
     }
 }
 
-/// The clock counts what trajectories needed, and says when the largest length ended them.
+/// The counters include every leapfrog step, and the trees that ended at the largest depth.
 #[test]
-fn nuts_counts_its_leapfrog_steps_and_saturates() {
+fn nuts_counts_leapfrog_steps_and_saturated_trees() {
     let device = Device::flex();
     let advance = |step: f64| {
         let target = Arc::new(Gaussian::new(&[0.0; 2], &[1.0; 2], &device));
@@ -494,9 +495,9 @@ fn nuts_counts_its_leapfrog_steps_and_saturates() {
     assert!(saturated < 20, "{saturated}");
 }
 
-/// A learned mass makes scales of 10⁻² and 10² one problem.
+/// An adapted mass matrix equalises scales of 10⁻² and 10².
 #[test]
-fn the_mass_is_learned_from_the_warm_up() {
+fn mass_matrix_is_adapted_during_warm_up() {
     let device = Device::flex();
     let sd = [0.01, 1.0, 100.0];
     for sampler in ["rwm", "mala", "hmc", "nuts", "underdamped"] {
@@ -524,9 +525,9 @@ fn the_mass_is_learned_from_the_warm_up() {
     }
 }
 
-/// Two modes that no local walk connects: tempering finds the shares of both from one of them.
+/// Two modes that no local sampler connects: tempering finds the weights of both, started in one.
 #[test]
-fn tempering_crosses_where_mala_does_not() {
+fn tempering_crosses_between_modes_where_mala_does_not() {
     let device = Device::flex();
     let share = |sampler: &str| {
         let target = Arc::new(Mixture::weighted(
@@ -548,9 +549,9 @@ fn tempering_crosses_where_mala_does_not() {
     assert!((found - 0.75).abs() < 4.0 * se, "{found}");
 }
 
-/// The last transition of one chain, made again alone, ends where the chain ended.
+/// The last transition of one chain, replayed alone, ends at the chain's state.
 #[test]
-fn a_path_ends_where_the_chain_went() {
+fn replayed_path_ends_at_the_chains_state() {
     for (_, device) in devices() {
         for (sampler, step, _) in RUNS {
             let target = Arc::new(Mixture::new(&[[0.0, 1.0], [2.0, -1.0]], 0.7, &device));
@@ -571,7 +572,7 @@ fn a_path_ends_where_the_chain_went() {
                 assert_eq!(path.transition, 6);
                 assert!(path.states.dims()[0] > 1, "{sampler}");
                 if let Some(gradients) = path.outcome.gradients {
-                    // On a GPU as on the CPU: the start, and what the trajectory needed.
+                    // On a GPU as on the CPU: the start, and every leapfrog position.
                     assert_eq!(path.states.dims()[0] as f64, 1.0 + host(gradients)[0]);
                 }
             }
@@ -580,10 +581,10 @@ fn a_path_ends_where_the_chain_went() {
     }
 }
 
-/// Many exact draws of a curved law at T ≠ 1, one transition with a learned scale, and the law must
-/// still be there: a bias of a hundredth of a standard deviation would show.
+/// One transition, with a preconditioned scale, applied to many exact draws of a curved target at
+/// T ≠ 1 must preserve the target: a bias of a hundredth of a standard deviation would be detected.
 #[test]
-fn one_transition_leaves_exact_draws_exact() {
+fn one_transition_preserves_the_target() {
     const N: usize = 40_000;
     const T: f64 = 1.5;
     let device = Device::flex();
@@ -626,7 +627,7 @@ fn one_transition_leaves_exact_draws_exact() {
         let mut saved = block_on(run.save()).unwrap();
         saved.scale = Some(vec![0.7, 1.6]);
         run.restore(saved).unwrap();
-        // Three for momenta that persist, so that kept and reversed ones are in play.
+        // Three transitions for persistent momenta, so that both kept and reversed momenta occur.
         block_on(run.advance(if sampler == "underdamped" { 3 } else { 1 })).unwrap();
         let states = host(run.states());
         let moved = states

@@ -1,5 +1,5 @@
-//! Conditions, in-painting and the Studio's session, on a small untrained CLEL model: what must hold
-//! whatever the weights are.
+//! Conditions, in-painting and the Studio's session on a small untrained CLEL model: properties that
+//! hold for any weights.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -13,7 +13,10 @@ use mixwell::{
     artifact::{self, Card, DataCard, KnownAnswer, scores::Scores},
     data::{DataRef, Dataset, DatasetName, Split},
     energy::{self, Energy, Inpainting},
-    eval::report::{Plan, Report, Setting, evaluate},
+    eval::{
+        Setting, evaluate,
+        report::{Plan, Report},
+    },
     nn::{
         augment::AugmentConfig,
         dict::{Dict, DictBuilder},
@@ -23,7 +26,9 @@ use mixwell::{
     },
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig},
-    session::studio::{ConditionConfig, InpaintConfig, Of, Studio, StudioConfig, StudioModel},
+    session::studio::{
+        ConditionConfig, ConditionSource, InpaintConfig, Studio, StudioConfig, StudioModel,
+    },
     system::{
         self,
         clel::{
@@ -140,7 +145,7 @@ fn conditions(roles: &[(Role, f64)]) -> Vec<Condition> {
 
 /// E(x, z) term by term from cosines in f64.
 #[test]
-fn composed_energies_are_the_formula() {
+fn composed_energies_match_the_formula() {
     for (name, device) in devices() {
         let model = clel(true, &device);
         let x = images(4, 5, &device);
@@ -203,7 +208,7 @@ fn composed_energies_are_the_formula() {
 }
 
 #[test]
-fn composed_gradients_are_finite_differences() {
+fn composed_gradients_match_finite_differences() {
     for (name, device) in devices() {
         let model = clel(true, &device);
         let roles = [
@@ -232,7 +237,7 @@ fn composed_gradients_are_finite_differences() {
 }
 
 #[test]
-fn conditions_that_do_not_fit_are_refused() {
+fn invalid_conditions_are_refused() {
     let device = cpu();
     let model = clel(true, &device);
     let good = conditions(&[(Role::All, 1.0)]);
@@ -250,10 +255,10 @@ fn conditions_that_do_not_fit_are_refused() {
     assert!(!plain.has_latents() && plain.latent(images(1, 1, &device)).is_err());
 }
 
-/// Of a Gaussian with correlation 0.9, x₁ given x₀ = 1 is N(μ₁ + 0.9 (1 − μ₀)·…): known in closed form
-/// from the precision. HMC on the free coordinate alone must find it.
+/// For a Gaussian with correlation 0.9, x₁ given x₀ = 1 has a closed form, N(μ₁ + 0.9 (1 − μ₀)·…), from
+/// the precision matrix. HMC on the free coordinate alone must find it.
 #[test]
-fn given_coordinates_leave_the_conditional_law() {
+fn fixed_coordinates_leave_the_conditional_distribution() {
     for (name, device) in devices() {
         let target: Arc<dyn Energy> = (energy::find("gaussian").unwrap().build)(&device);
         let dim = target.space().dim;
@@ -290,7 +295,7 @@ fn given_coordinates_leave_the_conditional_law() {
         let n = values.len() as f64;
         let m = values.iter().sum::<f64>() / n;
         let s = values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (n - 1.0);
-        // 3200 draws, nearly independent: four standard errors, doubled for what is left.
+        // 3200 draws, nearly independent: four standard errors, doubled for the remaining correlation.
         assert!(
             (m - mean).abs() < 8.0 * (variance / n).sqrt(),
             "{name}: mean {m} against {mean}"
@@ -303,12 +308,12 @@ fn given_coordinates_leave_the_conditional_law() {
 }
 
 #[test]
-fn known_coordinates_that_do_not_fit_are_refused() {
+fn invalid_known_coordinates_are_refused() {
     let device = cpu();
     let target: Arc<dyn Energy> = (energy::find("gaussian").unwrap().build)(&device);
     let refused = |known: &[Option<f32>]| Inpainting::new(target.clone(), known, &device).is_err();
     assert!(refused(&[Some(1.0)]));
-    assert!(refused(&[Some(1.0), Some(2.0)]), "nothing is left to fill");
+    assert!(refused(&[Some(1.0), Some(2.0)]), "no coordinate is free");
     assert!(refused(&[Some(f32::NAN), None]));
     assert!(!refused(&[Some(1.0), None]));
 }
@@ -323,7 +328,7 @@ fn config(info: &StudioModel) -> StudioConfig {
 }
 
 #[test]
-fn a_seed_is_a_run_however_it_is_cut() {
+fn a_seed_gives_one_run_for_any_call_sizes() {
     let device = cpu();
     let (mut studio, info) = studio(true, &device);
     let config = config(&info);
@@ -340,7 +345,7 @@ fn a_seed_is_a_run_however_it_is_cut() {
         }
         assert_eq!(cut.images, whole.images);
         assert_eq!(cut.energies, whole.energies);
-        // Looking at an image in between changes nothing.
+        // Scoring and a descent in between change nothing.
         studio.begin(config.clone()).await.unwrap();
         studio.advance(4).await.unwrap();
         studio.score(&[9; DIM]).await.unwrap();
@@ -352,7 +357,7 @@ fn a_seed_is_a_run_however_it_is_cut() {
         };
         studio.begin(other).await.unwrap();
         assert_ne!(studio.advance(8).await.unwrap().images, whole.images);
-        // What is refused leaves the last run as it was.
+        // A refused configuration leaves the last run unchanged.
         for bad in [
             StudioConfig {
                 count: 0,
@@ -368,7 +373,7 @@ fn a_seed_is_a_run_however_it_is_cut() {
             },
             StudioConfig {
                 conditions: vec![ConditionConfig {
-                    of: Of::Class(3),
+                    of: ConditionSource::Class(3),
                     role: Role::All,
                     weight: 1.0,
                 }],
@@ -397,12 +402,12 @@ fn kept_pixels_are_kept_and_conditions_have_terms() {
     let config = StudioConfig {
         conditions: vec![
             ConditionConfig {
-                of: Of::Class(1),
+                of: ConditionSource::Class(1),
                 role: Role::All,
                 weight: 1.0,
             },
             ConditionConfig {
-                of: Of::Image(image.clone()),
+                of: ConditionSource::Image(image.clone()),
                 role: Role::None,
                 weight: 2.0,
             },
@@ -439,7 +444,7 @@ fn kept_pixels_are_kept_and_conditions_have_terms() {
             ..config.clone()
         };
         let refused = studio.begin(all).await.unwrap_err().to_string();
-        assert!(refused.contains("leave something"), "{refused}");
+        assert!(refused.contains("leave at least one"), "{refused}");
         let wrong = StudioConfig {
             inpaint: Some(InpaintConfig {
                 image: vec![0; 10],
@@ -452,7 +457,7 @@ fn kept_pixels_are_kept_and_conditions_have_terms() {
 }
 
 #[test]
-fn a_walk_downhill_goes_down_and_goes_on() {
+fn descent_lowers_the_energy_and_continues() {
     let device = cpu();
     let (mut studio, _) = studio(true, &device);
     let image: Vec<u8> = (0..DIM).map(|i| (i * 37 % 256) as u8).collect();
@@ -483,7 +488,7 @@ fn a_model_without_guidance_generates_but_has_no_conditions() {
         assert_eq!(studio.advance(8).await.unwrap().step, 8);
         let conditioned = StudioConfig {
             conditions: vec![ConditionConfig {
-                of: Of::Class(0),
+                of: ConditionSource::Class(0),
                 role: Role::All,
                 weight: 1.0,
             }],
@@ -493,7 +498,7 @@ fn a_model_without_guidance_generates_but_has_no_conditions() {
         assert!(refused.contains("guided"), "{refused}");
         assert!(studio.score(&[0; DIM]).await.unwrap().ood.is_none());
     });
-    // Truncated weights are an error that says so, and the loaded model stays.
+    // Truncated weights are an error, and the loaded model stays.
     let architecture = architecture(false);
     let bytes = weights(&architecture, &device);
     let cut = block_on(studio.load(card(&architecture), &bytes[..bytes.len() / 2], None, None));
@@ -501,9 +506,9 @@ fn a_model_without_guidance_generates_but_has_no_conditions() {
     assert!(block_on(studio.score(&[0; DIM])).is_ok());
 }
 
-/// The whole of `mixwell eval`, on a small model and made-up data.
+/// All of `mixwell eval`, on a small model and synthetic data.
 #[test]
-fn eval_measures_writes_and_replays() {
+fn eval_measures_writes_and_is_reproducible() {
     let device = cpu();
     let root = std::env::temp_dir().join(format!("mixwell-eval-{}", std::process::id()));
     let folder = root.join("clel-test");
@@ -567,7 +572,7 @@ fn eval_measures_writes_and_replays() {
     let (report, notes) = measure();
     let report = report.unwrap();
     assert!(notes.iter().any(|n| n.contains("12 of 12")), "{notes:?}");
-    // Without the networks there is no number that could be taken for FID.
+    // Without the networks, no number is reported that could be mistaken for FID.
     assert!(report.fid.is_none() && report.classifier_feature_distance.is_none());
     assert_eq!(report.gradients, 2);
     let sets: Vec<_> = report.auroc.keys().map(String::as_str).collect();
@@ -581,16 +586,19 @@ fn eval_measures_writes_and_replays() {
     let text = std::fs::read(folder.join("scores.json")).unwrap();
     let scores = Scores::parse(&text, "clel-test").unwrap();
     assert_eq!(scores.sets.len(), 5);
-    assert!(scores.sets[0].auroc.is_none(), "the own set first");
+    assert!(
+        scores.sets[0].auroc.is_none(),
+        "the model's data set comes first"
+    );
     for file in ["eval.json", "samples.png", "neighbours.png"] {
         assert!(folder.join(file).is_file(), "{file}");
     }
-    // Card and manifest tell of it, and a model still loads.
+    // Card and manifest include the results, and the model still loads.
     let (card, _) = system::read_model(folder.to_str().unwrap(), &device).unwrap();
     assert!(card.metrics.contains_key("auroc_noise") && !card.metrics.contains_key("fid"));
     let manifest = std::fs::read_to_string(root.join("manifest.json")).unwrap();
     assert!(manifest.contains("scores.json"));
-    // The scores place an image of the test set inside it.
+    // The stored scores give a test image its percentile.
     let mut studio = Studio::new(device.clone());
     let (card, bytes) = artifact::read_files(folder.to_str().unwrap()).unwrap();
     block_on(studio.load(card, &bytes, None, Some(&text))).unwrap();
@@ -605,12 +613,12 @@ fn eval_measures_writes_and_replays() {
     let score = block_on(studio.score(&image)).unwrap();
     let p = score.percentiles[0].energy;
     assert!(score.percentiles.len() == 5 && (0.0..=1.0).contains(&p.below) && p.low <= p.below);
-    // The same seed, the same report; only the time differs.
-    // The second time its samples are taken from where the first kept them.
+    // The same seed gives the same report; only the time differs.
+    // The second evaluation reads the samples that the first stored.
     let (again, notes) = measure();
     let again = again.unwrap();
     assert!(
-        notes.iter().any(|n| n.contains("kept samples")),
+        notes.iter().any(|n| n.contains("stored samples")),
         "{notes:?}"
     );
     assert_eq!(
@@ -623,7 +631,7 @@ fn eval_measures_writes_and_replays() {
             ..report
         }
     );
-    // Kept samples of another plan are refused, and so is a file that holds none.
+    // Stored samples of another plan are refused, and so is a file without samples.
     let kept = |plan: &Plan| {
         let setting = Setting {
             model: folder.to_str().unwrap(),
@@ -645,7 +653,7 @@ fn eval_measures_writes_and_replays() {
     assert!(kept(&other).contains("seed: 5"));
     std::fs::write(root.join("kept.samples"), b"no samples").unwrap();
     assert!(kept(&plan).contains("kept.samples"));
-    // A baseline measured by the same plan goes onto the card; by another plan, it is refused.
+    // A baseline evaluated with the same plan is added to the card; one of another plan is refused.
     let with = |plan: &Plan| {
         let setting = Setting {
             model: folder.to_str().unwrap(),
@@ -674,7 +682,7 @@ fn eval_measures_writes_and_replays() {
             .contains("same options")
     );
     let text = std::fs::read(folder.join("scores.json")).unwrap();
-    // An empty folder among the others is said, and what was written stays.
+    // An empty folder among the other sets is reported, and written files stay unchanged.
     let empty = root.join("empty");
     std::fs::create_dir_all(&empty).unwrap();
     let bad = Plan {

@@ -1,5 +1,4 @@
-//! Every registered density against its own law in f64 and finite differences: a density that is
-//! registered is checked.
+//! Every registered density against its f64 implementation and finite differences.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,7 +17,7 @@ fn states(values: Vec<f32>, dim: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [n, dim]), device)
 }
 
-/// All targets that a visitor can meet without learning one.
+/// All targets available without training one.
 fn all(device: &Device) -> Vec<(String, std::sync::Arc<dyn Density>)> {
     let mut all: Vec<_> = REGISTRY
         .iter()
@@ -38,7 +37,7 @@ fn gradients_are_finite_differences() {
     for (device_name, device) in devices() {
         for (name, target) in all(&device) {
             let dim = target.space().dim;
-            // Where the mass is: exact draws for the plane, over-dispersed starts for the rest.
+            // At typical points: exact draws in the plane, over-dispersed starts for the rest.
             let values = target.lift(&target.draws(&Rng::new(4), 0, 40));
             let x = states(values, dim, &device);
             let v = Rng::new(6).normal_tensor(mixwell::rng::Purpose::Start, 2, 40, dim, &device);
@@ -48,8 +47,8 @@ fn gradients_are_finite_differences() {
             let (plus, minus) = (e(h), e(-h));
             for (i, g) in gradient.iter().enumerate() {
                 let n = (plus[i] - minus[i]) / (2.0 * h);
-                // f32 energies of order 10 differenced over 2h: 10⁻⁶·10/2·10⁻³ = 5·10⁻³, and the
-                // curvature of the narrowest targets.
+                // The tolerance covers f32 energies of order 10 differenced over 2h,
+                // 10⁻⁶·10/2·10⁻³ = 5·10⁻³, and the curvature of the narrowest targets.
                 assert!(
                     (g - n).abs() < 0.02 * n.abs().max(1.0),
                     "{name} on {device_name}, point {i}: {g} against {n}"
@@ -60,7 +59,7 @@ fn gradients_are_finite_differences() {
 }
 
 #[test]
-fn hand_written_gradients_are_those_of_autodiff() {
+fn hand_written_gradients_match_autodiff() {
     let device = Device::flex();
     for (name, target) in all(&device) {
         let dim = target.space().dim;
@@ -76,9 +75,9 @@ fn hand_written_gradients_are_those_of_autodiff() {
     }
 }
 
-/// In the plane, E and the f64 law are two implementations of one density: equal up to a constant.
+/// In the plane, E and the f64 density implement one distribution: they agree up to a constant.
 #[test]
-fn energies_are_the_negative_log_law() {
+fn energies_are_negative_log_densities() {
     for (device_name, device) in devices() {
         for (name, target) in all(&device) {
             if target.space().dim != 2 {
@@ -103,9 +102,9 @@ fn energies_are_the_negative_log_law() {
     }
 }
 
-/// The states' observables are the coordinates that the density names.
+/// A state's observables are the coordinates that the density names.
 #[test]
-fn coordinates_are_observed() {
+fn observables_are_the_coordinates() {
     let device = Device::flex();
     for (name, target) in all(&device) {
         let dim = target.space().dim;
@@ -132,7 +131,7 @@ fn marginals_and_exact_draws_agree() {
             assert_eq!(m.name, target.coordinates()[axis]);
             let step = m.grid[1] - m.grid[0];
             let mass: f64 = m.density.iter().sum::<f64>() * step;
-            // The funnel's mouth reaches beyond its picture; all others are whole.
+            // The funnel's mouth reaches beyond its picture; all others lie inside.
             let most = if name == "funnel" { 0.06 } else { 1e-6 };
             assert!((mass - 1.0).abs() < most, "{name} {}: {mass}", m.name);
             if name == "funnel" && axis == 1 {
@@ -160,10 +159,10 @@ fn marginals_and_exact_draws_agree() {
 }
 
 #[test]
-fn every_sampler_with_a_step_has_one_recommended() {
+fn every_sampler_with_a_step_size_has_a_recommended_one() {
     for target in REGISTRY {
         for sampler in mixwell::sampler::REGISTRY {
-            let wants = sampler.settings.contains(&"step_size");
+            let wants = sampler.uses(&mixwell::sampler::settings::STEP_SIZE);
             assert_eq!(
                 target.step_size(sampler.name).is_some(),
                 wants,
@@ -176,7 +175,7 @@ fn every_sampler_with_a_step_has_one_recommended() {
 }
 
 #[test]
-fn kl_on_a_grid_is_the_closed_form_of_gaussians() {
+fn kl_on_a_grid_matches_the_closed_form_for_gaussians() {
     let bounds = [-9.0, 9.0, -9.0, 9.0];
     let normal = |m: f64, s: f64| {
         Grid::over(bounds, 300, move |x, y| {
@@ -191,7 +190,7 @@ fn kl_on_a_grid_is_the_closed_form_of_gaussians() {
 }
 
 #[test]
-fn drawings_that_are_none_are_refused() {
+fn invalid_drawings_are_refused() {
     let device = Device::flex();
     for ink in [vec![], vec![0; 32 * 32], vec![1; 32 * 31]] {
         match Drawing::density(&ink, &device) {

@@ -1,4 +1,4 @@
-//! Training as a product, by its command line: runs that are killed, resumed, healed, watched, exported.
+//! Training through the command line: runs that are killed, resumed, recovered, watched and exported.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -65,7 +65,7 @@ fn fails(root: &Path, args: &[&str], words: &[&str]) {
     }
 }
 
-/// A smoke of CLEL as the run "r" of this folder, its model in "m".
+/// Arguments of a CLEL smoke run named "r" in this folder.
 fn smoke(data: &str) -> [&str; 12] {
     [
         "train", "clel", "--data", data, "--preset", "smoke", "--name", "r", "--runs", ".",
@@ -73,7 +73,7 @@ fn smoke(data: &str) -> [&str; 12] {
     ]
 }
 
-/// Metrics without the seconds, which no two runs share.
+/// Metrics without the seconds, which differ between runs.
 fn metrics(run: &Path) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     text.lines()
@@ -85,7 +85,7 @@ fn metrics(run: &Path) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// Every system whose kills are tested, with its last phase, and its phases' lengths cut to what a test can wait for.
+/// The systems under test, each with its last phase and settings that shorten its phases.
 const SYSTEMS: [(&str, &str, &[&str]); 3] = [
     (
         "flow-ebm",
@@ -132,7 +132,7 @@ const SYSTEMS: [(&str, &str, &[&str]); 3] = [
 ];
 
 #[test]
-fn a_run_that_is_killed_at_random_moments_is_the_run_that_was_not() {
+fn a_run_killed_at_random_times_equals_an_uninterrupted_run() {
     let root = scratch("kill");
     let data = pictures(&root);
     let data = data.to_str().unwrap();
@@ -143,7 +143,7 @@ fn a_run_that_is_killed_at_random_moments_is_the_run_that_was_not() {
             ];
             args.extend(["--runs", runs, "--models", runs]);
             match resume {
-                // The settings are in the run's own config by now.
+                // The settings are in the run's config by now.
                 true => args.push("--resume"),
                 false => args.extend(extra),
             }
@@ -152,7 +152,7 @@ fn a_run_that_is_killed_at_random_moments_is_the_run_that_was_not() {
         let began = std::time::Instant::now();
         succeeds(&root, &args("whole", false));
         let whole = began.elapsed();
-        // Moments from the clock: every run of this test kills at others.
+        // Seeded from the clock: every run of this test kills at other times.
         let mut state = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1;
         let mut kills = 0;
         for attempt in 0.. {
@@ -163,14 +163,14 @@ fn a_run_that_is_killed_at_random_moments_is_the_run_that_was_not() {
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            // xorshift64: a moment within three fifths of what the whole run took; after four kills the
-            // run is left alone.
+            // xorshift64: a time within three fifths of the uninterrupted run's. After four kills the
+            // run is left to finish.
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             if kills < 4 {
                 let share = match kills {
-                    // The first in the last phase, whatever came before it.
+                    // The first kill in the last phase, for any earlier ones.
                     0 => {
                         let last = format!("\"phase\":\"{}\"", phase);
                         let path = root.join("killed/r/checkpoint/state.json");
@@ -221,11 +221,11 @@ fn a_run_that_is_killed_at_random_moments_is_the_run_that_was_not() {
 }
 
 #[test]
-fn a_run_that_diverges_heals_itself_and_says_so() {
-    let root = scratch("heal");
+fn a_diverging_run_recovers_and_reports_it() {
+    let root = scratch("recovery");
     let data = pictures(&root);
     let data = data.to_str().unwrap();
-    // A learning rate at which the energies run away: planted, and cured by the rule's halvings.
+    // A learning rate at which the energies diverge; the rule's halvings correct it.
     let args = [
         "train",
         "clel",
@@ -267,7 +267,7 @@ fn a_run_that_diverges_heals_itself_and_says_so() {
     assert!(first["back_to"].as_u64() < first["iteration"].as_u64());
     assert_eq!(first["correction"]["incidents"], 1);
     assert_eq!(first["correction"]["learning_rate"], 0.01);
-    // What was undone is gone from the metrics; what is there is finite and in order.
+    // Undone iterations are removed from the metrics; the rest are finite and in order.
     let lines = metrics(&root.join("r"));
     let iterations: Vec<u64> = lines
         .iter()
@@ -283,7 +283,7 @@ fn a_run_that_diverges_heals_itself_and_says_so() {
             );
         }
     }
-    // The card tells of it, and so do log, list and dashboard.
+    // The card reports it, and so do log, list and dashboard.
     let card = std::fs::read(root.join("clel-shapes-unguided/card.json")).unwrap();
     let card: serde_json::Value = serde_json::from_slice(&card).unwrap();
     assert_eq!(
@@ -292,9 +292,9 @@ fn a_run_that_diverges_heals_itself_and_says_so() {
     );
     let log = std::fs::read_to_string(root.join("r/log.txt")).unwrap();
     assert!(log.contains("incident 1 at iteration"), "{log}");
-    assert!(succeeds(&root, &["runs", "--runs", "."]).contains("healed"));
+    assert!(succeeds(&root, &["runs", "--runs", "."]).contains("1 divergence"));
     assert!(succeeds(&root, &["watch", "r", "--once", "--runs", "."]).contains("incident 1"));
-    // Without an attempt left the run ends, and says why.
+    // Without attempts left, the run ends with the reason.
     let mut hopeless: Vec<&str> = args
         .iter()
         .map(|a| if *a == "r" { "h" } else { a })
@@ -305,14 +305,14 @@ fn a_run_that_diverges_heals_itself_and_says_so() {
 }
 
 #[test]
-fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
+fn an_unfinished_run_can_be_exported_but_not_trained_twice() {
     let root = scratch("export");
     let data = pictures(&root);
     let data = data.to_str().unwrap();
     let base = smoke(data);
     let mut long = base.to_vec();
     long.extend(["--set", "clel.iterations=100000"]);
-    // Long enough for a checkpoint to be read between two.
+    // Long enough to read one checkpoint before the next.
     long.extend(["--set", "checkpoint_seconds=1"]);
     let mut child = command(&root, &long)
         .stdout(Stdio::null())
@@ -326,7 +326,7 @@ fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    // A second process may not train it, but export it.
+    // A second process may export the run but not train it.
     let mut second = base.to_vec();
     second.push("--resume");
     fails(&root, &second, &["one process at a time"]);
@@ -336,7 +336,7 @@ fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
     assert_eq!(std::fs::read(root.join("r/config.toml")).unwrap(), before);
     assert!(
         child.try_wait().unwrap().is_none(),
-        "the training ended by it"
+        "the export ended the training"
     );
     child.kill().unwrap();
     child.wait().unwrap();
@@ -351,16 +351,16 @@ fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
     );
     let text = info["card"]["data"]["preprocessing"].as_str().unwrap();
     assert!(text.contains("28 × 28") && text.contains("grey"), "{text}");
-    // Another system's recipe is not resumed in its place; what there is not is told.
+    // A run is not resumed by another system's recipe; a missing run is reported.
     fails(
         &root,
         &[
             "train", "flow-ebm", "--data", data, "--name", "r", "--runs", ".", "--resume",
         ],
-        &["clel on", "as it was begun"],
+        &["clel on", "as it was started"],
     );
     fails(&root, &["export", "none", "--runs", "."], &["run.json"]);
-    // TensorBoard's files are there, one of each session.
+    // Each session wrote a TensorBoard file.
     assert!(
         std::fs::read_dir(root.join("r/tensorboard"))
             .unwrap()
@@ -372,13 +372,13 @@ fn a_run_is_exported_while_it_is_unfinished_and_locked_while_it_is_trained() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_writes_a_checkpoint_and_what_follows_goes_on_from_it() {
+fn ctrl_c_writes_a_checkpoint_and_resume_continues_from_it() {
     let root = scratch("interrupt");
     let data = pictures(&root);
     let data = data.to_str().unwrap();
     let base = smoke(data);
     let mut long = base.to_vec();
-    // No checkpoint of its own accord: the one that is found is Ctrl-C's.
+    // No periodic checkpoint: the one found is Ctrl-C's.
     long.extend([
         "--set",
         "clel.iterations=100000",
@@ -419,10 +419,10 @@ fn ctrl_c_writes_a_checkpoint_and_what_follows_goes_on_from_it() {
     let end = format!("clel.iterations={}", stopped + 3);
     let mut resume = base.to_vec();
     resume.extend(["--resume", "--set", &end]);
-    let told = succeeds(&root, &resume);
+    let output = succeeds(&root, &resume);
     assert!(
-        told.contains(&format!("resuming clel at iteration {stopped}")),
-        "{told}"
+        output.contains(&format!("resuming clel at iteration {stopped}")),
+        "{output}"
     );
     let log = std::fs::read_to_string(root.join("r/log.txt")).unwrap();
     assert!(
@@ -433,7 +433,7 @@ fn ctrl_c_writes_a_checkpoint_and_what_follows_goes_on_from_it() {
 }
 
 #[test]
-fn the_systems_are_learned_on_two_devices_as_on_one() {
+fn systems_train_alike_on_one_and_two_devices() {
     let root = scratch("devices");
     let data = pictures(&root);
     let data = data.to_str().unwrap();
@@ -442,7 +442,7 @@ fn the_systems_are_learned_on_two_devices_as_on_one() {
             "train", system, "--data", data, "--preset", "smoke", "--name", name,
         ];
         args.extend(["--runs", ".", "--models", name, "--device", devices]);
-        // Steps large enough to tell a gradient from half of one.
+        // Steps large enough to distinguish a gradient from half of it.
         if system == "clel" {
             args.extend([
                 "--set",
@@ -453,7 +453,7 @@ fn the_systems_are_learned_on_two_devices_as_on_one() {
         }
         mixwell(&root, &args)
     };
-    // The systems' own numbers at the end of each phase.
+    // The systems' metrics at the end of each phase.
     type Phase = (&'static str, u64, &'static [&'static str]);
     let flow: Phase = ("flow", 8, &["bits_per_dimension", "gradient_norm"]);
     let tilt: Phase = ("tilt", 6, &["tilt_data", "acceptance", "gradient_norm"]);

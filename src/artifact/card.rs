@@ -1,4 +1,4 @@
-//! Model cards: everything about a model that is not a tensor.
+//! Model cards: everything about a model except its tensors.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A model card. Numbers in it were measured by the command that wrote it.
+/// A model card. Its numbers were measured by the command that wrote it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Card {
@@ -14,21 +14,21 @@ pub struct Card {
     pub format: u32,
     /// Folder name, e.g. "flow-ebm-mnist".
     pub name: String,
-    /// Name for people.
+    /// Display name.
     pub title: String,
     /// One or two sentences.
     pub description: String,
     /// Name in the registry of systems.
     pub system: String,
-    /// What it was trained on.
+    /// Training data.
     pub data: DataCard,
-    /// The system's own architecture config.
+    /// The system's architecture config.
     #[cfg_attr(feature = "native", ts(type = "unknown"))]
     pub architecture: serde_json::Value,
     /// Recipe, seed, commit, device and cost of the training run.
     #[cfg_attr(feature = "native", ts(type = "unknown"))]
     pub training: serde_json::Value,
-    /// Measured quality, each with what it was measured on.
+    /// Measured quality, and what it was measured on.
     #[cfg_attr(feature = "native", ts(type = "Record<string, unknown>"))]
     pub metrics: BTreeMap<String, serde_json::Value>,
     /// Recommended step sizes: space → sampler → step size ε, from warm-up adaptation.
@@ -37,11 +37,11 @@ pub struct Card {
     pub known_answer: KnownAnswer,
     /// Licence of the weights.
     pub licence: String,
-    /// What it is known to do badly.
+    /// Known failures.
     pub known_failures: Vec<String>,
 }
 
-/// The data of a card.
+/// The training data on a card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct DataCard {
@@ -63,7 +63,7 @@ pub struct KnownAnswer {
     pub seed: u64,
     /// Scale of the starts.
     pub start_scale: f64,
-    /// Space → energies, one for each chain.
+    /// Space → energies, one per chain.
     pub energies: BTreeMap<String, Vec<f32>>,
     /// Largest relative difference that a device may show.
     pub tolerance: f64,
@@ -77,7 +77,7 @@ pub struct SelfTest {
     pub passed: bool,
     /// Largest |E − E_card| / max(1, |E_card|).
     pub max_relative_error: f64,
-    /// What was allowed.
+    /// Largest accepted error.
     pub tolerance: f64,
 }
 
@@ -85,7 +85,7 @@ impl Card {
     /// Parses a card.
     ///
     /// # Errors
-    /// [`Error::Model`] when it is no card of this format.
+    /// [`Error::Model`] when it is not a card of this format.
     pub fn parse(bytes: &[u8], model: &str) -> Result<Self> {
         let problem = |problem: String| {
             Error::model(
@@ -112,7 +112,7 @@ impl Card {
 }
 
 impl KnownAnswer {
-    /// Compares the energies that a device found with these: space → one energy for each chain.
+    /// Compares a device's energies with these: space → one energy per chain.
     pub fn compare(&self, found: &BTreeMap<String, Vec<f32>>) -> SelfTest {
         let mut worst = 0.0f64;
         for (space, expected) in &self.energies {

@@ -13,11 +13,11 @@ use crate::error::{Error, Result};
 
 const FILES: [&str; 2] = ["card.json", "weights.safetensors"];
 
-/// The reference scores that `eval` wrote, if it did.
+/// File of the reference scores, written by `eval`.
 pub const SCORES: &str = "scores.json";
 
-/// Writes a file so that a reader sees the old one or the new one, never a part: a temporary file
-/// beside it, flushed, then renamed.
+/// Writes a file atomically (a temporary file beside it, flushed, then renamed): readers see the old
+/// content or the new content, never a part.
 ///
 /// # Errors
 /// [`Error::Io`] with the path.
@@ -48,10 +48,10 @@ fn pretty(value: &impl Serialize) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// A model's folder, given as such or as a name under `models/`.
+/// A model's folder, from a path or a name under `models/`.
 ///
 /// # Errors
-/// [`Error::Model`] when there is none.
+/// [`Error::Model`] when there is no such model.
 pub fn find_model(name: &str) -> Result<PathBuf> {
     [PathBuf::from(name), Path::new("models").join(name)]
         .into_iter()
@@ -70,22 +70,22 @@ pub fn find_model(name: &str) -> Result<PathBuf> {
                 if known.is_empty() {
                     "run from the repository's root, or give the folder's path".into()
                 } else {
-                    format!("there are: {}", known.join(", "))
+                    format!("available models: {}", known.join(", "))
                 },
             )
         })
 }
 
-/// A model's card alone.
+/// Reads a model's card.
 ///
 /// # Errors
-/// [`Error::Model`] when there is no such folder or its card is none; [`Error::Io`].
+/// [`Error::Model`] when there is no such model or its card is invalid; [`Error::Io`].
 pub fn read_card(name: &str) -> Result<Card> {
     let path = find_model(name)?.join(FILES[0]);
     Card::parse(&fs::read(&path).map_err(Error::io("read", path))?, name)
 }
 
-/// A model's card and weights, as they are on the disk.
+/// Reads a model's card and its weights (bytes).
 ///
 /// # Errors
 /// As [`read_card`].
@@ -95,7 +95,7 @@ pub fn read_files(name: &str) -> Result<(Card, Vec<u8>)> {
     Ok((card, fs::read(&path).map_err(Error::io("read", path))?))
 }
 
-/// Writes a value beside a model's files, for people to read.
+/// Writes a value as pretty-printed JSON.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -111,7 +111,7 @@ pub struct Manifest {
     models: Vec<ManifestModel>,
 }
 
-/// A model of the manifest.
+/// A model in the manifest.
 #[derive(Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct ManifestModel {
@@ -119,7 +119,7 @@ pub struct ManifestModel {
     title: String,
     /// Name in the registry of systems.
     system: String,
-    /// Spaces that it can be sampled in: a room offers the models that have what it needs.
+    /// Spaces with recommended step sizes: each room offers the models that have the spaces it needs.
     spaces: Vec<String>,
     files: Vec<ManifestFile>,
 }
@@ -128,16 +128,16 @@ pub struct ManifestModel {
 #[derive(Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct ManifestFile {
-    /// Relative to `models/NAME/`.
+    /// Path relative to `models/NAME/`.
     path: String,
-    /// Its length.
+    /// Length in bytes.
     bytes: usize,
     /// SHA-256, 64 lower-case hex digits.
     sha256: String,
 }
 
-/// Systems in the order in which the manifest lists their models: the first model that fits is what a
-/// room of the page opens with.
+/// Systems in the order in which the manifest lists their models: a room of the page opens with the
+/// first suitable model.
 pub const SYSTEMS: [&str; 4] = ["flow-ebm", "clel", "latent-prior", "classifier"];
 
 /// Writes `models/manifest.json` from the model folders beside it.

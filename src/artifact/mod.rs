@@ -1,5 +1,5 @@
-//! Finished models as files: a folder with a card and weights, reference scores, and the manifest of
-//! all of them. Pure data: nothing here knows a system.
+//! Finished models as files: a folder with card, weights and reference scores, and a manifest of all
+//! models. Pure data: nothing here knows a system.
 //!
 //! `models/NAME/card.json` describes a model; `models/NAME/weights.safetensors` holds its tensors;
 //! `models/NAME/scores.json` holds the reference scores that `eval` measured; `models/manifest.json`

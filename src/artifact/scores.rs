@@ -1,4 +1,4 @@
-//! Reference scores of a model: how high data sets score, so that one image's score can be placed.
+//! Reference scores of a model: score quantiles of data sets, to compute the percentile of one image.
 //!
 //! `mixwell eval` writes them to `models/NAME/scores.json`; the Studio and `mixwell score` read them.
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Points of a quantile table: 0 %, 0.5 %, …, 100 %.
+/// Number of points of a quantile table: 0 %, 0.5 %, …, 100 %.
 pub const POINTS: usize = 201;
 
 /// Reference scores of one model.
@@ -16,11 +16,11 @@ pub struct Scores {
     pub format: u32,
     /// The model's name.
     pub model: String,
-    /// The model's own test set first.
+    /// Scored sets, the model's own test set first.
     pub sets: Vec<ScoredSet>,
-    /// Seed of the bootstrap and of synthetic sets.
+    /// Seed of the bootstrap and of the synthetic sets.
     pub seed: u64,
-    /// Commit of the program that measured.
+    /// Commit of the program that computed them.
     pub commit: String,
 }
 
@@ -29,17 +29,17 @@ pub struct Scores {
 pub struct ScoredSet {
     /// Short name.
     pub name: String,
-    /// Name for people.
+    /// Display name.
     pub title: String,
     /// Number of images.
     pub images: usize,
-    /// Quantiles of E, [`POINTS`] of them, rising.
+    /// [`POINTS`] quantiles of E, ascending.
     pub energy: Vec<f32>,
     /// Quantiles of the out-of-distribution score; none for a model without an encoder.
     pub ood: Option<Vec<f32>>,
-    /// Area under the ROC curve for telling this set from the model's own by the OOD score.
+    /// AUROC of this set against the model's own test set, by the OOD score.
     pub auroc: Option<Interval>,
-    /// The same by E alone.
+    /// AUROC by E alone.
     pub auroc_energy: Option<Interval>,
 }
 
@@ -55,36 +55,35 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Where a score stands in a set.
+/// Percentile of a score in a set.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Percentile {
-    /// Share of the set that scores below.
+    /// Share of the set with a lower score.
     pub below: f64,
     /// Lower end of its 95 % interval.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of its 95 % interval.
     pub high: f64,
 }
 
 impl Scores {
-    /// Reads what `eval` wrote.
+    /// Parses a table of scores written by `eval`.
     ///
     /// # Errors
-    /// [`Error::Model`] for another file, or one that is not whole.
+    /// [`Error::Model`] for another or an incomplete file.
     pub fn parse(text: &[u8], model: &str) -> Result<Self> {
-        let problem =
-            |problem: String| Error::model(model, problem, "measure again with `mixwell eval`");
+        let problem = |problem: String| Error::model(model, problem, "run `mixwell eval` again");
         let scores: Self = serde_json::from_slice(text)
-            .map_err(|e| problem(format!("scores.json is no table of scores: {e}")))?;
-        let whole =
+            .map_err(|e| problem(format!("scores.json is not a table of scores: {e}")))?;
+        let complete =
             |q: &[f32]| q.len() == POINTS && q.iter().all(|v| v.is_finite()) && q.is_sorted();
         let fits = |set: &ScoredSet| {
-            set.images > 0 && whole(&set.energy) && set.ood.as_deref().is_none_or(whole)
+            set.images > 0 && complete(&set.energy) && set.ood.as_deref().is_none_or(complete)
         };
         if scores.format != 1 || scores.sets.is_empty() || !scores.sets.iter().all(fits) {
             return Err(problem(format!(
-                "expected format 1 and sets with {POINTS} rising quantiles, found another table"
+                "expected format 1 and sets with {POINTS} ascending quantiles, found another table"
             )));
         }
         Ok(scores)
@@ -106,9 +105,9 @@ pub fn quantiles(values: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-/// Where `value` stands among `images` values with these quantiles, with Wilson's interval (1927) for
-/// the share. Between two quantiles the share is taken as linear; a value that several quantiles
-/// equal stands in their middle.
+/// Percentile of `value` among `images` values with these quantiles, with Wilson's interval (1927) for
+/// the share. The share is interpolated linearly between quantiles; if several quantiles equal the
+/// value, their middle is taken.
 pub fn percentile(quantiles: &[f32], images: usize, value: f64) -> Percentile {
     let steps = (quantiles.len() - 1) as f64;
     let below = quantiles.partition_point(|&q| f64::from(q) < value);
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_numpys() {
+    fn quantiles_match_numpy() {
         // numpy.quantile([3, 1, 2, 10], [0, 0.25, 0.5, 0.9, 1]) = [1, 1.75, 2.5, 7.9, 10]
         let q = quantiles(&[3.0, 1.0, 2.0, 10.0]);
         for (k, expected) in [(0, 1.0), (50, 1.75), (100, 2.5), (180, 7.9), (200, 10.0)] {
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_come_back_and_intervals_are_wilsons() {
+    fn shares_are_recovered_and_intervals_match_wilson() {
         let values: Vec<f32> = (0..1000).map(|i| i as f32).collect();
         let q = quantiles(&values);
         for value in [0.0, 1.0, 500.0, 998.5, 999.0] {
@@ -165,12 +164,12 @@ mod tests {
             (p.low - 0.133_367).abs() < 1e-5 && (p.high - 0.288_829).abs() < 1e-5,
             "{p:?}"
         );
-        // All values equal: in the middle, not at an end.
+        // All values equal: the percentile is the middle, not an end.
         assert_eq!(percentile(&[3.0; POINTS], 50, 3.0).below, 0.5);
     }
 
     #[test]
-    fn another_or_a_truncated_table_is_refused() {
+    fn truncated_tables_are_refused() {
         let good = Scores {
             format: 1,
             model: "m".into(),

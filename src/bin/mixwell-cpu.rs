@@ -1,4 +1,5 @@
-//! The page's CPU build, loaded only where WebGPU is not to be had: `www/engine.js` drives the exports of `mixwell::web`.
+//! The page's CPU build, loaded where WebGPU is unavailable. `www/engine/engine.js` calls the exports of
+//! `mixwell::web`.
 
 fn main() {
     #[cfg(target_family = "wasm")]

@@ -1,4 +1,4 @@
-//! The page's WebGPU build: `www/engine.js` drives the exports of `mixwell::web`.
+//! The page's WebGPU build. `www/engine/engine.js` calls the exports of `mixwell::web`.
 
 fn main() {
     #[cfg(target_family = "wasm")]

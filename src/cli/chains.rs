@@ -15,11 +15,11 @@ use crate::{
     image,
     rng::Rng,
     sampler::{Run, SamplerConfig, Trace},
-    session::race::{Race, RaceConfig, SideFrame},
+    session::race::{Race, RaceConfig, SideFrame, settings},
     system,
 };
 
-/// When chains count as converged.
+/// The convergence rule.
 #[derive(clap::Args)]
 pub struct RuleArgs {
     /// Largest R-hat accepted.
@@ -41,13 +41,13 @@ impl RuleArgs {
     }
 }
 
-/// Sample a model or a density: chains from over-dispersed starts, their diagnostics, and a picture
-/// of their ends.
+/// Sample a model or a density: run chains from over-dispersed starts, print diagnostics, and draw their
+/// last states.
 #[derive(clap::Args)]
 pub struct SampleArgs {
-    /// A model (a name under models/, or a folder), or a density that `mixwell targets` lists.
+    /// A model (a name under models/, or a folder), or a density listed by `mixwell targets`.
     model: String,
-    /// Space the chains walk in: latent or pixel. Densities have one only.
+    /// Space in which the chains run: latent or pixel. A density has only one.
     #[arg(long)]
     space: Option<String>,
     #[command(flatten)]
@@ -55,26 +55,26 @@ pub struct SampleArgs {
     /// Transitions after the warm-up.
     #[arg(long, default_value_t = 500)]
     steps: usize,
-    /// Chains.
+    /// Number of chains.
     #[arg(long, default_value_t = 16)]
     chains: usize,
     /// Seed of starts and noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Standard deviation of the starts in latent space; the model's own is 1. For densities, how
-    /// far the starts spread, as a multiple of their picture's middle.
+    /// Standard deviation of the starts in latent space (the latent prior's is 1). For a density: spread
+    /// of the starts, as a multiple of the middle part of its plotting window.
     #[arg(long, default_value_t = 1.2)]
     start_scale: f64,
-    /// Where to write the chains' last images, as a PNG grid.
+    /// PNG file for the grid of the chains' last images.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Replay the first so many transitions on the CPU and report how far the device drifts from it:
-    /// the largest |difference| of a coordinate, relative to max(1, |x|).
+    /// Replay the first TRANSITIONS on the CPU and report the device's drift: the largest |difference|
+    /// of a coordinate, relative to max(1, |x|).
     #[arg(long, value_name = "TRANSITIONS")]
     drift: Option<usize>,
     #[command(flatten)]
     rule: RuleArgs,
-    /// Where to compute.
+    /// Compute device.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
@@ -104,7 +104,7 @@ struct SampleReport {
     rule: Rule,
     converged: bool,
     ess_per_1000_gradients: Option<f64>,
-    /// By the wall clock, after the warm-up; the one number here that does not replay.
+    /// Wall-clock rate after the warm-up; the only number here that is not reproducible.
     ess_per_second: Option<f64>,
     summaries: Vec<Summary>,
 }
@@ -113,10 +113,10 @@ struct SampleReport {
 const CHUNK: usize = 10;
 
 impl SampleArgs {
-    /// Samples.
+    /// Samples and prints the diagnostics.
     ///
     /// # Errors
-    /// [`Error`] for a model, setting or device that cannot be used, or chains that left the numbers.
+    /// [`Error`] for a model, setting or device that cannot be used, or chains that became non-finite.
     pub fn run(self) -> Result<Outcome> {
         let rule = self.rule.rule()?;
         for (what, value, max) in [
@@ -134,9 +134,9 @@ impl SampleArgs {
             target,
             starts: x,
         } = self.subject(&rng, &mut config, &device)?;
-        // Before the work, not after it.
+        // Fail before the work, not after it.
         if self.out.is_some() && target.space().image.is_none() {
-            let fix = "leave it out";
+            let fix = "omit --out";
             return Err(Error::invalid("--out", "a model of images", &name, fix));
         }
         let drift = match self.drift {
@@ -157,7 +157,7 @@ impl SampleArgs {
             if done == config.warmup {
                 began = Instant::now();
             }
-            // A chunk ends with the warm-up, so that the clock can be started there.
+            // A chunk ends at the end of the warm-up, so that the clock starts there.
             let end = if done < config.warmup {
                 config.warmup
             } else {
@@ -177,8 +177,8 @@ impl SampleArgs {
                 Error::invalid(
                     "--out",
                     "a model of images",
-                    "a model without",
-                    "leave it out",
+                    "a model without images",
+                    "omit --out",
                 )
             })?;
             let [n, c, h, w] = images.dims();
@@ -229,7 +229,7 @@ impl SampleArgs {
     }
 }
 
-/// What is sampled.
+/// The target of the chains, and their starts.
 struct Subject {
     name: String,
     space: String,
@@ -238,8 +238,8 @@ struct Subject {
 }
 
 impl SampleArgs {
-    /// How far chains on a device are from the same chains on the CPU after some transitions, which
-    /// keep the given step size: adaptation would turn a rounding into another step.
+    /// Distance between chains on a device and the same chains on the CPU after `transitions`. The step
+    /// size is fixed: adaptation would amplify rounding differences.
     fn drift(&self, config: &SamplerConfig, transitions: usize, device: &Device) -> Result<f64> {
         let ends = |device: &Device| -> Result<Vec<f32>> {
             let rng = Rng::new(self.seed);
@@ -258,19 +258,19 @@ impl SampleArgs {
             .iter()
             .zip(&cpu)
             .map(|(a, b)| f64::from((a - b).abs()) / f64::from(b.abs()).max(1.0))
-            // Not f64::max, which would drop a NaN.
+            // f64::max would drop a NaN.
             .fold(0.0, |m, v| if v > m || v.is_nan() { v } else { m }))
     }
 
-    /// The model or density of the arguments; fills its recommended step size in.
+    /// The model or density named by the arguments; sets its recommended step size if none is given.
     fn subject(&self, rng: &Rng, config: &mut SamplerConfig, device: &Device) -> Result<Subject> {
         if let Some(density) = energy::REGISTRY.iter().find(|r| r.name == self.model) {
             if let Some(space) = &self.space {
                 return Err(Error::invalid(
                     "--space",
-                    "nothing for a density, which has one space only",
+                    "no value for a density, which has only one space",
                     space,
-                    "leave it out",
+                    "omit --space",
                 ));
             }
             config.step_size = config
@@ -288,14 +288,14 @@ impl SampleArgs {
             });
         }
         let (card, model) = system::read_model(&self.model, device)?;
-        // The latent space, where a model has one: that is where chains mix.
+        // Default to the latent space if the model has one: chains mix there.
         let spaces = model.spaces();
         let own = spaces.iter().find(|s| **s == "latent").or(spaces.first());
         let space = self
             .space
             .clone()
             .unwrap_or_else(|| own.copied().unwrap_or("latent").to_owned());
-        // A model without a recommendation for this sampler has one for its nearest relative.
+        // A model without a step size for this sampler has one for the sampler's nearest relative.
         let relative = config.registration()?.relative;
         config.step_size = config
             .step_size
@@ -376,8 +376,8 @@ impl SampleReport {
     }
 }
 
-/// Race pixel space against latent space at equal gradient evaluations: what the page's first room
-/// shows, in numbers.
+/// Compare chains in pixel space and latent space at equal gradient evaluations, as the page's Race
+/// does.
 #[derive(clap::Args)]
 pub struct RaceArgs {
     /// Model: a name under models/, or a folder.
@@ -389,24 +389,24 @@ pub struct RaceArgs {
     #[arg(long, default_value_t = 1000)]
     steps: usize,
     /// Warm-up transitions.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = settings::WARMUP.default_count())]
     warmup: usize,
-    /// Chains on each side.
-    #[arg(long, default_value_t = 16)]
+    /// Number of chains on each side.
+    #[arg(long, default_value_t = settings::CHAINS.default_count())]
     chains: usize,
-    /// Leapfrog steps of an HMC transition.
-    #[arg(long, default_value_t = 5)]
+    /// Leapfrog steps per HMC transition.
+    #[arg(long, default_value_t = settings::LEAPFROG_STEPS.default_count())]
     leapfrog_steps: usize,
     /// Seed of starts and noise.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = settings::SEED.default_count() as u64)]
     seed: u64,
-    /// Standard deviation of the starts in latent space; the model's own is 1.
-    #[arg(long, default_value_t = 1.2)]
+    /// Standard deviation of the starts in latent space (the latent prior's is 1).
+    #[arg(long, default_value_t = settings::START_SCALE.default_number())]
     start_scale: f64,
-    /// Write the report to MODELS/NAME/race-SAMPLER.json, where docs and page read it.
+    /// Write the report to models/NAME/race-SAMPLER.json, which the docs and the page read.
     #[arg(long)]
     save: bool,
-    /// Where to compute.
+    /// Compute device.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
@@ -434,7 +434,7 @@ struct SideReport {
     e_bfmi: Option<f64>,
     step_size: f64,
     temperature: f64,
-    /// Energy of each chain after the last transition: what other devices are compared with.
+    /// Energy of each chain after the last transition, for comparison across devices.
     last_energy: Vec<f32>,
     summaries: Vec<Summary>,
 }
@@ -462,7 +462,7 @@ impl From<SideFrame> for SideReport {
 }
 
 impl RaceArgs {
-    /// Races.
+    /// Runs both sides and prints their diagnostics.
     ///
     /// # Errors
     /// [`Error`] for a model, setting or device that cannot be used.
@@ -489,7 +489,7 @@ impl RaceArgs {
         let mut done = 0;
         let mut frame = pollster::block_on(race.advance(0))?;
         while done < total {
-            // Statistics are wanted at the end only; a frame in between drives the bar.
+            // Only the last frame's statistics are used; the others drive the progress bar.
             let n = 50.min(total - done);
             frame = pollster::block_on(race.advance(n))?;
             done += n;
@@ -510,7 +510,12 @@ impl RaceArgs {
             let name = format!("race-{}.json", self.sampler);
             let path = PathBuf::from("models").join(&card.name).join(name);
             let mut text = serde_json::to_vec_pretty(&report).map_err(|e| {
-                Error::invalid("report", "numbers that JSON has", e, "report this as a bug")
+                Error::invalid(
+                    "report",
+                    "values that JSON can hold",
+                    e,
+                    "report this as a bug",
+                )
             })?;
             text.push(b'\n');
             artifact::write_atomically(&path, &text)?;
@@ -547,10 +552,10 @@ pub struct SamplersArgs {
 }
 
 impl SamplersArgs {
-    /// Lists.
+    /// Prints the list.
     ///
     /// # Errors
-    /// None that can be mended.
+    /// Only if the JSON cannot be written, which is a bug.
     pub fn run(self) -> Result<Outcome> {
         if self.json {
             let all: Vec<_> = crate::sampler::REGISTRY
@@ -582,10 +587,10 @@ pub struct TargetsArgs {
 }
 
 impl TargetsArgs {
-    /// Lists.
+    /// Prints the list.
     ///
     /// # Errors
-    /// None that can be mended.
+    /// Only if the JSON cannot be written, which is a bug.
     pub fn run(self) -> Result<Outcome> {
         if self.json {
             let all: Vec<_> = energy::REGISTRY

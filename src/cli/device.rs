@@ -1,4 +1,4 @@
-//! Where to compute.
+//! Compute devices on the command line.
 
 use std::str::FromStr;
 
@@ -11,8 +11,7 @@ use crate::error::{Error, Result};
 pub enum DeviceName {
     /// The processor (burn's flex backend).
     Cpu,
-    /// A graphics processor (wgpu: Vulkan, Metal or DirectX 12): the default one, or a discrete one by
-    /// number.
+    /// A GPU (wgpu: Vulkan, Metal or DirectX 12): the default one, or the N-th discrete one.
     Gpu(Option<usize>),
     /// An NVIDIA GPU through CUDA (feature "cuda").
     #[cfg(feature = "cuda")]
@@ -35,17 +34,17 @@ impl FromStr for DeviceName {
                 "device",
                 "cpu, gpu, or gpu:N for the N-th discrete GPU",
                 format!("{s:?}"),
-                "`mixwell doctor` says what there is",
+                "run `mixwell doctor` to list the devices",
             )),
         }
     }
 }
 
 impl DeviceName {
-    /// Opens the device; returns it with a name for people.
+    /// Opens the device; returns it with its display name.
     ///
     /// # Errors
-    /// [`Error::Device`] when there is no graphics adapter.
+    /// [`Error::Device`] when no graphics adapter can be opened.
     pub fn open(self) -> Result<(Device, String)> {
         match self {
             Self::Cpu => {

@@ -1,4 +1,4 @@
-//! `mixwell doctor`: what this machine can do.
+//! `mixwell doctor`: devices, limits and speed of this machine.
 
 use std::time::Instant;
 
@@ -16,7 +16,8 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// Look at the machine: devices, driver, limits, speed, and whether the GPU computes what the CPU does.
+/// Inspect the machine: devices, driver, limits, speed, and whether GPU and CPU compute the same
+/// energies.
 #[derive(clap::Args)]
 pub struct DoctorArgs {
     /// Print JSON.
@@ -29,7 +30,7 @@ struct Report {
     version: &'static str,
     threads: usize,
     gpu: Option<Adapter>,
-    /// Why there is none.
+    /// Why no GPU could be opened.
     gpu_problem: Option<String>,
     speeds: Vec<Speed>,
 }
@@ -40,11 +41,11 @@ struct Adapter {
     backend: String,
     driver: String,
     kind: String,
-    /// A processor that poses as one.
+    /// Whether the adapter is a software renderer on the CPU.
     software: bool,
     max_buffer_bytes: u64,
     max_workgroup: u32,
-    /// Largest difference of an energy from the CPU's, relative to the largest.
+    /// Largest difference of an energy from the CPU's, relative to the largest CPU energy.
     difference_from_cpu: f64,
     agrees: bool,
 }
@@ -52,16 +53,16 @@ struct Adapter {
 #[derive(Serialize)]
 struct Speed {
     device: &'static str,
-    /// Of a product of two 512 × 512 matrices.
+    /// Product of two 512 × 512 matrices.
     matrix_gflops: f64,
-    /// Of a 3×3 convolution, 32 → 32 channels, 32 images of 28×28.
+    /// 3×3 convolution, 32 → 32 channels, 32 images of 28×28.
     convolution_gflops: f64,
-    /// One transition's gradient of a small energy, 32 images of 28×28, in milliseconds.
+    /// Gradient of a small energy for 32 images of 28×28, in milliseconds.
     gradient_ms: f64,
-    /// The gradient of CLEL's energy by what its trunks compute in, in milliseconds; `None` where the
-    /// device does not. Where one of 16 bits takes less than that of 32 bits, `--set clel.precision`
-    /// pays. On a CPU the `cpu` preset's network and batch, on a GPU the preset `small`'s: a network as
-    /// small as the former would be a measure of its launches alone.
+    /// Gradient of CLEL's energy in milliseconds, for each precision of its trunks; `None` where the
+    /// device does not support it. If a 16-bit precision is faster than 32 bits, set `clel.precision`
+    /// to it. A CPU is measured with the network and batch of the preset `cpu`, a GPU with those of
+    /// `small`: on the smaller network, kernel launches would dominate.
     clel_gradient_ms: Precisions,
 }
 
@@ -72,14 +73,15 @@ struct Precisions {
     bf16: Option<f64>,
 }
 
-/// What a difference from the CPU may be.
+/// Largest accepted relative difference from the CPU.
 const TOLERANCE: f64 = 1e-4;
 
 impl DoctorArgs {
-    /// Looks and prints.
+    /// Measures and prints.
     ///
     /// # Errors
-    /// [`Error::Device`] when a device cannot be read; a machine without a GPU is none.
+    /// [`Error::Device`] when a device cannot be read, or when the GPU's energies differ from the CPU's.
+    /// A missing GPU is not an error.
     pub fn run(self) -> Result<Outcome> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let opened = Device::wgpu_options()
@@ -146,7 +148,7 @@ fn print(report: &Report) {
                 gpu.backend,
                 gpu.kind,
                 if gpu.software {
-                    ": a processor that poses as one, slower than --device cpu"
+                    ": a software renderer, slower than --device cpu"
                 } else {
                     ""
                 }
@@ -164,12 +166,12 @@ fn print(report: &Report) {
             );
         }
         (None, problem) => println!(
-            "GPU        none ({}): everything runs on the CPU; Vulkan, Metal or DirectX 12 would be faster",
+            "GPU        none ({}): everything runs on the CPU; Vulkan, Metal or DirectX 12 is faster",
             problem.as_deref().unwrap_or("no adapter")
         ),
     }
     println!(
-        "\nspeed, a first impression   matrix product   3×3 convolution   gradient of a small energy"
+        "\nspeed (rough)               matrix product   3×3 convolution   gradient of a small energy"
     );
     for s in &report.speeds {
         println!(
@@ -178,13 +180,13 @@ fn print(report: &Report) {
         );
     }
     println!(
-        "\nCLEL's gradient, by --set clel.precision            f32             f16            bf16"
+        "\nCLEL gradient, for each clel.precision              f32             f16            bf16"
     );
     for s in &report.speeds {
         let Precisions { f32, f16, bf16 } = &s.clel_gradient_ms;
         let [a, b, c] = [f32, f16, bf16].map(|ms| match ms {
             Some(ms) => format!("{ms:.1} ms"),
-            None => "not there".into(),
+            None => "unsupported".into(),
         });
         println!("{:<40}{a:>15} {b:>15} {c:>15}", s.device);
     }
@@ -212,7 +214,7 @@ fn difference(device: &Device) -> Result<f64> {
         .zip(&expected)
         .map(|(a, b)| (a - b).abs() / scale)
         .fold(0.0, f64::max);
-    // A value that is no number agrees with nothing.
+    // f64::max drops NaN, so check for it here.
     Ok(if found.iter().all(|v| v.is_finite()) {
         worst
     } else {
@@ -220,7 +222,7 @@ fn difference(device: &Device) -> Result<f64> {
     })
 }
 
-/// Seconds of one call, the fastest of a few: reading one value back waits for all of it.
+/// Seconds of the fastest of four calls. Reading one value back waits for the whole computation.
 fn seconds(mut call: impl FnMut() -> Tensor<1>) -> Result<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..4 {

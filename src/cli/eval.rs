@@ -7,72 +7,71 @@ use crate::{
     artifact,
     data::{DataRef, Source, folder},
     error::{Error, Result},
-    eval::report::{Plan, Setting, card_from_report, evaluate},
+    eval::{Setting, card_from_report, evaluate, report::Plan},
     image, pixels,
-    session::studio::{ConditionConfig, InpaintConfig, Of, Studio, StudioModel},
+    session::studio::{ConditionConfig, ConditionSource, InpaintConfig, Studio, StudioModel},
     system::{classifier::verdict, clel::compose::Role},
 };
 
-/// Measure a model: distance of its samples from the data, energies, out-of-distribution detection,
+/// Evaluate a model: distance of its samples from the data, energies, out-of-distribution detection,
 /// nearest training images. Writes eval.json, scores.json and pictures beside the model, and the main
 /// numbers onto its card.
 #[derive(clap::Args)]
 pub struct EvalArgs {
     /// Model: a name under models/, or a folder.
     model: String,
-    /// Samples N; distances fall with N, so compare at one N only.
+    /// Number of samples N. Distances fall with N: compare at equal N only.
     #[arg(long, default_value_t = 1000)]
     samples: usize,
-    /// Seed of samples, synthetic sets and bootstrap.
+    /// Seed of the samples, the synthetic sets and the bootstrap.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Rounds of augmentation and steps [default: the model's own, 10 for CLEL].
     #[arg(long)]
     rounds: Option<usize>,
-    /// Steps of a round [default: those of the training's chains].
+    /// Steps per round [default: those of the training chains].
     #[arg(long)]
     steps: Option<usize>,
-    /// Images of each scored set, at most.
+    /// Largest number of images per scored set.
     #[arg(long, default_value_t = 2000)]
     images: usize,
-    /// Another set to be told from the model's own: a data set's name, or a folder of images. May be
-    /// given again.
+    /// Out-of-distribution set: a data set's name, or a folder of images. May be repeated.
     #[arg(long, value_name = "NAME_OR_FOLDER")]
     ood: Vec<String>,
-    /// Resamples of each bootstrap interval.
+    /// Bootstrap resamples per interval.
     #[arg(long, default_value_t = 1000)]
     resamples: usize,
-    /// Samples whose nearest training image is looked up.
+    /// Number of samples whose nearest training image is searched.
     #[arg(long, default_value_t = 32)]
     neighbours: usize,
-    /// Training images that FID is measured to, the first so many [default: all].
+    /// Use only the first N training images as FID reference [default: all].
     #[arg(long)]
     reference: Option<usize>,
-    /// A baseline that was measured with the same options: its main numbers go onto this card, too.
+    /// Baseline model evaluated with the same options: its main numbers are added to this card.
     #[arg(long, value_name = "MODEL")]
     against: Option<String>,
-    /// The FID network (PyTorch's pt_inception-2015-12-05-6726825d.pth, or safetensors under the same
-    /// names). Without it no FID is given.
+    /// FID network (PyTorch's pt_inception-2015-12-05-6726825d.pth, or safetensors with the same
+    /// names). Without it, FID is not computed.
     #[arg(long, value_name = "FILE")]
     inception: Option<PathBuf>,
-    /// Where the samples are kept (safetensors): taken from there if the same options made them, sampled
-    /// and written otherwise.
+    /// File for the samples (safetensors): reused if made with the same options, otherwise sampled and
+    /// written.
     #[arg(long, value_name = "FILE")]
     keep_samples: Option<PathBuf>,
-    /// A classifier, for the feature distance that is not called FID [default:
-    /// models/classifier-DATA, where there is one].
+    /// Classifier for the feature distance (which is not FID) [default: models/classifier-DATA, if
+    /// present].
     #[arg(long)]
     classifier: Option<String>,
-    /// The data set that the model learned from, where it is a folder of your own.
+    /// The model's training data, if it is your own folder.
     #[arg(long, value_name = "FOLDER")]
     data: Option<DataRef>,
-    /// Measure nothing: write the card again from eval.json (with --against, its baseline).
+    /// Evaluate nothing; rewrite the card from eval.json (and from the baseline's with --against).
     #[arg(long)]
     card_only: bool,
-    /// Folder with the data sets' files, instead of the download.
+    /// Folder with the data sets' files; nothing is downloaded.
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Where to compute.
+    /// Compute device.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print the whole report as JSON.
@@ -80,8 +79,8 @@ pub struct EvalArgs {
     json: bool,
 }
 
-/// The classifier that stands beside a model, if there is one.
-fn judge_of(model: &str) -> Result<Option<String>> {
+/// The classifier in the folder beside a model's, if present.
+fn classifier_beside(model: &str) -> Result<Option<String>> {
     let folder = artifact::find_model(model)?;
     let card = artifact::read_card(model)?;
     let beside = folder
@@ -93,7 +92,7 @@ fn judge_of(model: &str) -> Result<Option<String>> {
 }
 
 impl EvalArgs {
-    /// Measures, writes, prints.
+    /// Evaluates, writes the report, prints it.
     ///
     /// # Errors
     /// Whatever loading, computing or writing reports.
@@ -116,7 +115,7 @@ impl EvalArgs {
         };
         let classifier = match self.classifier {
             Some(name) => Some(name),
-            None => judge_of(&self.model)?,
+            None => classifier_beside(&self.model)?,
         };
         let source = Source {
             data_dir: self.data_dir,
@@ -149,11 +148,11 @@ impl EvalArgs {
                 "FID {:.2} (test images: {:.2}), {} samples against {} training images",
                 d.value, d.floor, d.samples, d.images
             ),
-            None => println!("no FID: give the network with --inception FILE"),
+            None => println!("no FID: name the network's file with --inception FILE"),
         }
         if let Some(d) = &report.classifier_feature_distance {
             println!(
-                "feature distance by our {} {:.2} (test images: {:.2}); not FID",
+                "feature distance of our {}: {:.2} (test images: {:.2}); not FID",
                 d.network, d.value, d.floor
             );
         }
@@ -164,7 +163,7 @@ impl EvalArgs {
                 h.mean, h.sd, h.images
             );
         }
-        println!("\nAUROC against the test set, 95 % intervals (0.5: no difference)");
+        println!("\nAUROC against the test set, 95 % intervals (0.5: indistinguishable)");
         println!("  {:<16}{:<26}OOD score", "", "energy");
         for (name, a) in &report.auroc {
             let text = |i: &crate::artifact::scores::Interval| {
@@ -177,18 +176,18 @@ impl EvalArgs {
             );
         }
         println!(
-            "\nnearest training image: samples {:.4}, test images {:.4} (rms a pixel, {} each)",
+            "\nnearest training image: samples {:.4}, test images {:.4} (RMS per pixel, {} each)",
             report.neighbours.samples, report.neighbours.test, report.neighbours.images
         );
         Ok(Outcome::Done)
     }
 }
 
-/// A Studio with a model, its judge and its reference scores.
+/// A Studio with a model, its classifier and its reference scores.
 fn open(model: &str, device: DeviceName) -> Result<(Studio, StudioModel)> {
     let (device, _) = device.open()?;
     let (card, weights) = artifact::read_files(model)?;
-    let judge = judge_of(model)?
+    let classifier = classifier_beside(model)?
         .map(|name| artifact::read_files(&name))
         .transpose()?;
     let scores = artifact::find_model(model)?.join(artifact::SCORES);
@@ -197,20 +196,20 @@ fn open(model: &str, device: DeviceName) -> Result<(Studio, StudioModel)> {
         false => None,
     };
     let mut studio = Studio::new(device);
-    let judge = judge.as_ref().map(|(card, w)| (card.clone(), &w[..]));
-    let info = pollster::block_on(studio.load(card, &weights, judge, scores.as_deref()))?;
+    let classifier = classifier.as_ref().map(|(card, w)| (card.clone(), &w[..]));
+    let info = pollster::block_on(studio.load(card, &weights, classifier, scores.as_deref()))?;
     Ok((studio, info))
 }
 
-/// Score images: energy, out-of-distribution score, and where both stand among known sets.
+/// Score images: energy, out-of-distribution score, and the percentile of both among known sets.
 #[derive(clap::Args)]
 pub struct ScoreArgs {
     /// Model: a name under models/, or a folder.
     model: String,
-    /// Images; cut to the middle square and scaled to the model's size.
+    /// Images; each is centre-cropped to a square and scaled to the model's size.
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// Where to compute.
+    /// Compute device.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
@@ -222,7 +221,7 @@ impl ScoreArgs {
     /// Scores and prints.
     ///
     /// # Errors
-    /// [`Error::Data`] for a file that is no usable image; whatever loading reports.
+    /// [`Error::Data`] for a file that is not a usable image; whatever loading reports.
     pub fn run(self) -> Result<Outcome> {
         let (mut studio, info) = open(&self.model, self.device)?;
         let mut all = Vec::new();
@@ -263,21 +262,21 @@ impl ScoreArgs {
     }
 }
 
-/// Generate images, under conditions or around kept pixels, and write them as a PNG grid.
+/// Generate images, optionally under conditions or by inpainting, and write them as a PNG grid.
 #[derive(clap::Args)]
 pub struct GenerateArgs {
     /// Model: a name under models/, or a folder.
     model: String,
-    /// Where to write the grid.
+    /// PNG file for the grid.
     #[arg(long)]
     out: PathBuf,
-    /// Images.
+    /// Number of images.
     #[arg(long, default_value_t = 36)]
     count: usize,
     /// Seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Steps of a round [default: the model's own].
+    /// Steps per round [default: the model's own].
     #[arg(long)]
     steps: Option<usize>,
     /// Rounds of augmentation and steps [default: the model's own].
@@ -286,28 +285,28 @@ pub struct GenerateArgs {
     /// Multiple of the model's own temperature.
     #[arg(long, default_value_t = 1.0)]
     temperature: f64,
-    /// Scale of the start noise.
+    /// Scale of the initial noise.
     #[arg(long, default_value_t = 1.0)]
     truncation: f64,
     /// Strength β of the conditions.
     #[arg(long)]
     beta: Option<f64>,
-    /// A condition that must hold: a class's name, or an image file. May be given again: AND.
+    /// AND: a condition that must hold; a class name or an image file. May be repeated.
     #[arg(long, value_name = "CLASS_OR_IMAGE")]
     all: Vec<String>,
-    /// One of these must hold: OR.
+    /// OR: at least one of these conditions must hold. May be repeated.
     #[arg(long, value_name = "CLASS_OR_IMAGE")]
     any: Vec<String>,
-    /// This must not hold: NOT.
+    /// NOT: a condition that must not hold. May be repeated.
     #[arg(long, value_name = "CLASS_OR_IMAGE")]
     none: Vec<String>,
-    /// Keep part of this image and let the chains fill the rest.
+    /// Inpainting: keep part of this image and let the chains fill the rest.
     #[arg(long, value_name = "IMAGE")]
     keep: Option<PathBuf>,
-    /// Which part of it.
+    /// The half that is kept.
     #[arg(long, value_enum, default_value = "top")]
     part: Part,
-    /// Where to compute.
+    /// Compute device.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print the last frame, without the images, as JSON.
@@ -328,17 +327,20 @@ impl GenerateArgs {
     /// Generates, writes, prints.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a class that there is not and other settings out of their domain;
-    /// whatever loading and writing reports.
+    /// [`Error::Invalid`] for an unknown class or a setting outside its domain; whatever loading and
+    /// writing reports.
     pub fn run(self) -> Result<Outcome> {
         let (mut studio, info) = open(&self.model, self.device)?;
         let shape @ [_, h, w] = info.shape;
-        let of = |text: &String| -> Result<Of> {
+        let of = |text: &String| -> Result<ConditionSource> {
             if let Some(k) = info.classes.iter().position(|c| c == text) {
-                return Ok(Of::Class(k));
+                return Ok(ConditionSource::Class(k));
             }
             if std::path::Path::new(text).is_file() {
-                return Ok(Of::Image(folder::decode(text.as_ref(), shape)?));
+                return Ok(ConditionSource::Image(folder::decode(
+                    text.as_ref(),
+                    shape,
+                )?));
             }
             Err(Error::invalid(
                 "condition",

@@ -9,12 +9,12 @@ use crate::{
     system,
 };
 
-/// Show a model's card, and test that this device computes its energies.
+/// Show a model's card, and check that the device reproduces the energies stored on it.
 #[derive(clap::Args)]
 pub struct InfoArgs {
     /// Model: a name under models/, or a folder.
     model: String,
-    /// Where to compute the self-test.
+    /// Device for the self-test.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON: the card and the self-test.
@@ -23,10 +23,10 @@ pub struct InfoArgs {
 }
 
 impl InfoArgs {
-    /// Prints.
+    /// Runs the self-test and prints the card.
     ///
     /// # Errors
-    /// [`Error`] for a model or device that cannot be used, or that fails the self-test.
+    /// [`Error`] for a model or device that cannot be used, or when the self-test fails.
     pub fn run(self) -> Result<Outcome> {
         let (device, device_name) = self.device.open()?;
         let (card, model) = system::read_model(&self.model, &device)?;
@@ -77,7 +77,7 @@ impl InfoArgs {
         } else {
             Err(Error::Device {
                 problem: format!(
-                    "energies on {device_name} are off by {:.1e}, allowed is {:.1e}",
+                    "energies on {device_name} differ by {:.1e} from the card's, allowed is {:.1e}",
                     test.max_relative_error, test.tolerance
                 ),
                 fix: "use --device cpu, or update the graphics driver".into(),
@@ -86,7 +86,7 @@ impl InfoArgs {
     }
 }
 
-/// Write models/manifest.json: every model's files with length and SHA-256, for the page.
+/// Write models/manifest.json, which lists every model's files with length and SHA-256 for the page.
 #[derive(clap::Args)]
 pub struct ManifestArgs {
     /// Folder of finished models.
@@ -95,7 +95,7 @@ pub struct ManifestArgs {
 }
 
 impl ManifestArgs {
-    /// Writes.
+    /// Writes the manifest.
     ///
     /// # Errors
     /// [`Error`] when a folder cannot be read or written.

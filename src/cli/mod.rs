@@ -28,14 +28,14 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 error; 2 ran, but the chains did not converge by the \
-rule (R-hat ≤ 1.01 and bulk and tail ESS ≥ 100 per chain, unless --max-rhat and --min-ess say otherwise).";
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 error; 2 the command ran, but the chains did not \
+converge (rule: R-hat ≤ 1.01, bulk and tail ESS ≥ 100 per chain; --max-rhat and --min-ess change it).";
 
 #[derive(Subcommand)]
 enum Command {
     /// Train a system on a data set and export the model.
     Train(train::Args),
-    /// Run chains on a model and judge them.
+    /// Run chains on a model and report convergence diagnostics.
     Sample(chains::SampleArgs),
     /// List the samplers.
     Samplers(chains::SamplersArgs),
@@ -43,36 +43,36 @@ enum Command {
     Targets(chains::TargetsArgs),
     /// Race pixel space against latent space at equal gradient evaluations.
     Race(chains::RaceArgs),
-    /// Generate images: from noise, under conditions, around kept pixels.
+    /// Generate images: from noise, under conditions, or by inpainting.
     Generate(eval::GenerateArgs),
-    /// Score images of your own.
+    /// Score your own images.
     Score(eval::ScoreArgs),
-    /// Measure a model: FID, energies, AUROC, neighbours.
+    /// Evaluate a model: FID, energies, AUROC, nearest neighbours.
     Eval(eval::EvalArgs),
     /// Sample every stage of a latent prior.
     Stages(prior::StagesArgs),
-    /// Learn priors of toys whose divergence is known: one ratio against several.
+    /// Compare one density ratio with several on toy data with known divergences.
     Toys(prior::ToysArgs),
-    /// Held-out-digit anomaly detection by latent priors.
+    /// Detect held-out digits as anomalies with latent priors.
     Anomaly(prior::AnomalyArgs),
-    /// Show a model's card and test it on a device.
+    /// Show a model's card and test the model on a device.
     Info(info::InfoArgs),
-    /// Export a run's last checkpoint to a model folder, while it trains or after.
+    /// Export a run's last checkpoint to a model folder, during or after training.
     Export(train::ExportArgs),
     /// List training runs, or compare some.
     Runs(runs::RunsArgs),
     /// Watch a run from another terminal.
     Watch(runs::WatchArgs),
-    /// Look at the machine: devices, driver, limits, speed.
+    /// Inspect the machine: devices, driver, limits, speed.
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Rewrite models/manifest.json from the model folders.
     Manifest(info::ManifestArgs),
-    /// Write the page's contract: types and settings.
+    /// Write the page's contract (types and settings).
     #[command(hide = true)]
     Contract {
-        /// Where to.
+        /// Output folder.
         #[arg(default_value = crate::contract::FOLDER)]
         folder: std::path::PathBuf,
     },
@@ -92,7 +92,7 @@ struct CompletionsArgs {
 
 impl CompletionsArgs {
     fn run(self) -> Result<Outcome> {
-        // Into memory first: a closed pipe is no reason to panic.
+        // Generate into memory: clap_complete panics on a closed pipe.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "mixwell", &mut script);
         let mut out = std::io::stdout().lock();
@@ -105,11 +105,11 @@ impl CompletionsArgs {
     }
 }
 
-/// What a command that ran has to say.
+/// Result of a command that ran without an error; sets the exit code.
 pub enum Outcome {
-    /// All is well.
+    /// Success.
     Done,
-    /// Chains ran but did not converge by the rule.
+    /// The chains ran but did not meet the convergence rule.
     NotConverged,
 }
 

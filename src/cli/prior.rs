@@ -25,7 +25,7 @@ use crate::{
     train::{commit, override_config},
 };
 
-/// Sample every stage of a latent prior: what each ratio brought.
+/// Sample every stage of a latent prior, to show what each density ratio adds.
 #[derive(clap::Args)]
 pub struct StagesArgs {
     /// Model: a name under models/, or a folder.
@@ -33,7 +33,7 @@ pub struct StagesArgs {
     /// Sampler: ula, mala, hmc, or sir (sampling-importance-resampling).
     #[arg(long, default_value = "mala")]
     sampler: String,
-    /// Chains.
+    /// Number of chains.
     #[arg(long, default_value_t = 64)]
     chains: usize,
     /// Transitions after the warm-up.
@@ -42,19 +42,19 @@ pub struct StagesArgs {
     /// Transitions that adapt the step size.
     #[arg(long, default_value_t = 100)]
     warmup: usize,
-    /// Scale of the starts.
+    /// Standard deviation of the starts.
     #[arg(long, default_value_t = 1.2)]
     start_scale: f64,
     /// Seed of starts and noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Proposals of sir.
+    /// Number of proposals for sir.
     #[arg(long, default_value_t = 10_000)]
     proposals: usize,
-    /// Where to write the stages' samples, one PNG grid each: OUT/stage-K.png.
+    /// Folder for the samples, one PNG grid per stage: OUT/stage-K.png.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Where to compute.
+    /// Compute device.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
@@ -63,7 +63,7 @@ pub struct StagesArgs {
 }
 
 impl StagesArgs {
-    /// Samples and prints.
+    /// Samples every stage and prints its diagnostics.
     ///
     /// # Errors
     /// Whatever loading, sampling or writing reports.
@@ -101,7 +101,7 @@ impl StagesArgs {
             }
             frames.push(frame);
         }
-        let all = self.sampler == "sir" || frames.iter().all(|f| f.converged);
+        let converged = self.sampler == "sir" || frames.iter().all(|f| f.converged);
         if self.json {
             let lines: Vec<_> = frames
                 .iter()
@@ -148,7 +148,7 @@ impl StagesArgs {
                 );
             }
         }
-        Ok(if all {
+        Ok(if converged {
             Outcome::Done
         } else {
             Outcome::NotConverged
@@ -156,10 +156,10 @@ impl StagesArgs {
     }
 }
 
-/// How far can one ratio reach? A ring of eight modes at 5, 10 and 20 nats from N(0, I), learned in one
-/// shot, over fixed bridges, and in adaptive stages; divergences exact on a grid.
+/// Measure how far one density ratio can reach: a ring of eight modes at 5, 10 and 20 nats from N(0, I),
+/// learned in one shot, over fixed bridges, and in adaptive stages. Divergences are computed on a grid.
 ///
-/// Finished runs are kept in --out: killed, the same command goes on where it was.
+/// Finished runs are kept in --out: after a kill, the same command continues.
 #[derive(clap::Args)]
 pub struct ToysArgs {
     /// Distances KL(q ‖ N(0, I)) in nats.
@@ -168,7 +168,7 @@ pub struct ToysArgs {
     /// Iterations of every arm.
     #[arg(long, default_value_t = 3000)]
     iterations: u64,
-    /// Draws an iteration.
+    /// Batch size.
     #[arg(long, default_value_t = 512)]
     batch: usize,
     /// Seeds.
@@ -181,13 +181,13 @@ pub struct ToysArgs {
         default_value = "nce,adaptive,bridges,lebm"
     )]
     arms: Vec<Arm>,
-    /// Override a setting of the prior's learning, e.g. --set chains=4096.
+    /// Override a training setting of the prior, e.g. --set chains=4096.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Folder for toys.json and toys.png (the first seed's densities).
+    /// Folder for toys.json and toys.png (the densities of the first seed).
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Where to compute.
+    /// Compute device.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
     /// Print JSON.
@@ -195,7 +195,7 @@ pub struct ToysArgs {
     json: bool,
 }
 
-/// Arms of the toys: the columns of the table and the picture.
+/// Columns of the table and the picture: arm, number of stages, title.
 const TOYS: [(Arm, usize, &str); 6] = [
     (Arm::Nce, 1, "one shot"),
     (Arm::Adaptive, 2, "2 stages"),
@@ -212,10 +212,10 @@ struct Toys {
     runs: Vec<ToyResult>,
 }
 
-/// A finished run, for a table that goes on where it was.
+/// A finished run, stored so that an interrupted table can be continued.
 #[derive(Serialize, Deserialize)]
 struct ToyLine {
-    /// Another program may compute something else.
+    /// SHA-256 of the program: another build may compute different values.
     program: String,
     device: String,
     result: ToyResult,
@@ -223,7 +223,7 @@ struct ToyLine {
 }
 
 impl ToysArgs {
-    /// Learns what is not finished, prints, writes.
+    /// Learns the unfinished runs, prints the table, writes the results.
     ///
     /// # Errors
     /// Whatever learning or writing reports.
@@ -233,7 +233,7 @@ impl ToysArgs {
                 "--arms",
                 "nce, adaptive, bridges, lebm",
                 arm.name(),
-                "N(0, I) itself is --nats away, without learning: leave it out",
+                "omit it: N(0, I) needs no learning, and its divergence is --nats",
             ));
         }
         let (device, device_name) = self.device.open()?;
@@ -248,7 +248,7 @@ impl ToysArgs {
             Some(path) => read_lines(path)?,
             None => Vec::new(),
         };
-        // Asked at the beginning: the checkout may move on while this runs.
+        // Read at the start: the checkout may change during the run.
         let (commit, program) = (commit(), program()?);
         let mut runs = Vec::new();
         let mut pictures: Vec<f32> = Vec::new();
@@ -331,7 +331,7 @@ impl ToysArgs {
         }
         if let Some(path) = unfinished.filter(|p| p.exists()) {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-            // What another command has not finished stays.
+            // Keep the lines of other, unfinished commands.
             lines.iter().try_for_each(|line| append(&path, line))?;
         }
         if self.json {
@@ -341,16 +341,16 @@ impl ToysArgs {
     }
 }
 
-/// Held-out-digit anomaly detection: every arm re-run by us on one split, base rates printed, the mean of
-/// the last ten judgements, none picked by its test score.
+/// Held-out-digit anomaly detection: runs every arm on the same split and prints base rates and the mean
+/// of the last ten evaluations. No evaluation is selected by its test score.
 ///
-/// Finished runs are kept in --out, one line each: a killed benchmark goes on where it was.
+/// Finished runs are kept in --out, one line each: after a kill, the same command continues.
 #[derive(clap::Args)]
 pub struct AnomalyArgs {
     /// Data set.
     #[arg(long, default_value = "mnist")]
     data: DatasetName,
-    /// Digits that are held out in turn.
+    /// Digits to hold out, one after the other.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 5, 7, 9])]
     digits: Vec<u8>,
     /// Arms: gaussian, lebm, nce, bridges, adaptive.
@@ -363,39 +363,39 @@ pub struct AnomalyArgs {
     /// Seeds.
     #[arg(long, value_delimiter = ',', default_values_t = [1])]
     seeds: Vec<u64>,
-    /// Epochs of every run.
+    /// Epochs per run.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(10..))]
     epochs: u64,
-    /// Iterations of every run instead; judged at ten moments of the second half.
+    /// Iterations per run, instead of epochs; evaluated ten times in the second half.
     #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(20..))]
     iterations: Option<u64>,
-    /// Seconds of learning of every run instead, whatever each arm makes of them: equal wall-clock.
+    /// Seconds of learning per run, instead of epochs: equal wall-clock time for every arm.
     #[arg(long)]
     seconds: Option<f64>,
     /// Recipe.
     #[arg(long, default_value = "cpu")]
     preset: String,
-    /// Override a setting of the recipe [default: eight latents, as published].
+    /// Override a setting of the recipe [default: eight latent dimensions, as published].
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Gradient steps of a score.
+    /// Gradient steps per anomaly score.
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    /// Judge every so many-th image of the test set only.
+    /// Use only every KEEP-th test image.
     #[arg(long, default_value_t = 1)]
     keep: usize,
     /// File of finished runs (JSON lines).
     #[arg(long, default_value = "runs/anomaly.jsonl")]
     out: PathBuf,
-    /// Folder with the data set's files, instead of the download.
+    /// Folder with the data set's files; nothing is downloaded.
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Where to compute.
+    /// Compute device.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
 }
 
-/// A finished run with all that it depends on: another recipe is another run.
+/// A finished run with everything its result depends on.
 #[derive(Serialize, Deserialize)]
 struct Line {
     data: String,
@@ -406,7 +406,7 @@ struct Line {
 }
 
 impl AnomalyArgs {
-    /// Runs what is not finished, prints all.
+    /// Runs what is not finished and prints the table.
     ///
     /// # Errors
     /// Whatever reading, learning or writing reports.
@@ -450,7 +450,7 @@ impl AnomalyArgs {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
         let mut lines: Vec<Line> = read_lines(&self.out)?;
-        // Lines of other recipes stay in the file, and out of the table.
+        // Lines of other recipes stay in the file but not in the table.
         lines.retain(|line| {
             let mut recipe = recipe.clone();
             recipe.latent.prior.arm = line.recipe.latent.prior.arm;
@@ -477,10 +477,10 @@ impl AnomalyArgs {
                     }
                     eprintln!("digit {digit}, {}, seed {seed}", arm.name());
                     let stage = &recipe.latent;
-                    let mut told =
+                    let mut report =
                         |prc: f64, roc: f64| eprintln!("  AUPRC {prc:.3}, AUROC {roc:.3}");
                     let (auprc, auroc, training, seconds) =
-                        run(stage, seed, &pool, budget, self.steps, &device, &mut told)?;
+                        run(stage, seed, &pool, budget, self.steps, &device, &mut report)?;
                     let line = Line {
                         data: self.data.to_string(),
                         steps: self.steps,
@@ -511,10 +511,10 @@ impl AnomalyArgs {
         Ok(Outcome::Done)
     }
 
-    /// The table of what was asked for.
+    /// Prints the requested digits and arms as a table.
     fn print(&self, lines: &[Line], budget: Budget) {
         println!(
-            "AUPRC (AUROC), mean of ten judgements; ± spread over seeds; base rate = AUPRC of chance"
+            "AUPRC (AUROC), mean of ten evaluations; ± sd over seeds; base rate = AUPRC of chance"
         );
         print!("{:<7}{:<11}", "digit", "base rate");
         self.arms.iter().for_each(|a| print!("{:<24}", a.name()));
@@ -567,7 +567,8 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
         return Ok(Vec::new());
     }
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    // A line that a kill cut short is a run that was not finished; so is one of an older recipe.
+    // Skip lines that were cut short by a kill or have an older recipe's fields: those runs are
+    // repeated.
     Ok(text
         .lines()
         .filter_map(|l| serde_json::from_str(l).ok())
@@ -582,6 +583,6 @@ fn append(path: &Path, line: &impl Serialize) -> Result<()> {
         .append(true)
         .open(path)
         .map_err(Error::io("open", path))?;
-    // A new line first: the last one may have been cut short.
+    // Begin with a newline: the previous line may have been cut short.
     writeln!(file, "\n{text}").map_err(Error::io("write", path))
 }

@@ -1,4 +1,4 @@
-//! `mixwell runs` and `mixwell watch`: what was trained, how far, what differed, and how it goes.
+//! `mixwell runs` and `mixwell watch`: training runs, their progress, settings and metrics.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
 /// List training runs, or compare some: their last metrics and the settings that differ.
 #[derive(clap::Args)]
 pub struct RunsArgs {
-    /// Runs to compare, by name; all are listed if none is named.
+    /// Runs to compare; without names, all runs are listed.
     names: Vec<String>,
     /// Folder of all runs.
     #[arg(long, default_value = "runs")]
@@ -29,26 +29,26 @@ pub struct RunsArgs {
     json: bool,
 }
 
-/// A run as its folder shows it.
+/// A run as read from its folder.
 #[derive(Serialize)]
 struct Found {
     name: String,
     /// Settings by dotted key.
     config: BTreeMap<String, String>,
-    /// Of the last checkpoint; none before the first.
+    /// State at the last checkpoint; none before the first.
     state: Option<State>,
-    /// The last line of metrics: phase, iteration, values.
+    /// Latest metrics: phase, iteration, newest value of each.
     last: Option<(String, u64, BTreeMap<String, f64>)>,
-    /// Divergences, and what was done about them.
+    /// Divergences, and the action taken after each.
     incidents: Vec<Incident>,
 }
 
 impl RunsArgs {
-    /// Lists or compares.
+    /// Lists the runs, or compares those named.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a run that there is not; [`Error::Io`] or [`Error::Data`] for a folder
-    /// that cannot be read.
+    /// [`Error::Invalid`] for an unknown run; [`Error::Io`] or [`Error::Data`] for a folder that cannot
+    /// be read.
     pub fn run(self) -> Result<Outcome> {
         let names = if self.names.is_empty() {
             list(&self.runs)?
@@ -93,14 +93,14 @@ fn read(runs: &Path, name: &str) -> Result<Found> {
             "run",
             format!("one of: {known}"),
             name,
-            "choose one of these, or name their folder with --runs",
+            "choose one of these, or give another folder with --runs",
         ));
     }
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     let table = text.parse::<toml::Table>().map_err(|e| Error::Data {
         path: path.clone(),
         problem: e.to_string(),
-        fix: "start the run anew".into(),
+        fix: "start the run again".into(),
     })?;
     let mut config = BTreeMap::new();
     flatten("", &toml::Value::Table(table), &mut config);
@@ -131,8 +131,8 @@ fn read(runs: &Path, name: &str) -> Result<Found> {
     })
 }
 
-/// The lines of a run's metrics: phase, iteration, values. One that a kill cut short, or that is being
-/// written, is none.
+/// The lines of a run's metrics: phase, iteration, values. Incomplete lines (cut short by a kill, or
+/// still being written) are skipped.
 fn metrics(folder: &Path) -> Vec<(String, u64, BTreeMap<String, f64>)> {
     let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
     text.lines()
@@ -148,7 +148,7 @@ fn metrics(folder: &Path) -> Vec<(String, u64, BTreeMap<String, f64>)> {
         .collect()
 }
 
-/// Leaves of a table under dotted keys.
+/// Writes the leaves of a table under dotted keys.
 fn flatten(prefix: &str, value: &toml::Value, to: &mut BTreeMap<String, String>) {
     match value {
         toml::Value::Table(table) => {
@@ -196,7 +196,7 @@ fn table(found: &[Found], runs: &Path) {
             println!("{:width$}  {}", "", text.join("  "));
         }
         if !run.incidents.is_empty() {
-            println!("{:width$}  healed {} time(s)", "", run.incidents.len());
+            println!("{:width$}  {} divergence(s)", "", run.incidents.len());
         }
     }
 }
@@ -249,26 +249,26 @@ fn compare(found: &[Found]) {
     }
 }
 
-/// Watch a run from another terminal: its metrics as they come, each with its course and its range.
+/// Watch a run from another terminal: each metric's latest value, history and range.
 #[derive(clap::Args)]
 pub struct WatchArgs {
-    /// The run.
+    /// Name of the run.
     name: String,
     /// Folder of all runs.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
-    /// Seconds between two looks.
+    /// Seconds between updates.
     #[arg(long, default_value_t = 2.0)]
     every: f64,
-    /// Look once.
+    /// Print once and exit.
     #[arg(long)]
     once: bool,
 }
 
 /// One metric over a run.
-type Course = Vec<(u64, f64)>;
+type History = Vec<(u64, f64)>;
 
-/// Points of a course in a terminal.
+/// Characters per sparkline in a terminal.
 const COLUMNS: usize = 48;
 
 impl WatchArgs {
@@ -285,10 +285,10 @@ impl WatchArgs {
         let mut shown = String::new();
         loop {
             let found = read(&self.runs, &self.name)?;
-            let text = dashboard(&found, &courses(&self.runs.join(&self.name)), &self.runs);
+            let text = dashboard(&found, &histories(&self.runs.join(&self.name)), &self.runs);
             if text != shown {
                 if terminal && !self.once {
-                    // Clear, and begin at the top.
+                    // Clear the screen and move the cursor to the top left.
                     print!("\x1b[2J\x1b[H");
                 }
                 println!("{text}");
@@ -305,19 +305,23 @@ impl WatchArgs {
     }
 }
 
-/// Every metric of a run's file, by phase and name.
-fn courses(folder: &Path) -> BTreeMap<(String, String), Course> {
-    let mut courses: BTreeMap<(String, String), Course> = BTreeMap::new();
+/// The history of every metric in a run's file, by phase and name.
+fn histories(folder: &Path) -> BTreeMap<(String, String), History> {
+    let mut histories: BTreeMap<(String, String), History> = BTreeMap::new();
     for (phase, iteration, values) in metrics(folder) {
         for (name, value) in values {
-            let course = courses.entry((phase.clone(), name)).or_default();
-            course.push((iteration, value));
+            let history = histories.entry((phase.clone(), name)).or_default();
+            history.push((iteration, value));
         }
     }
-    courses
+    histories
 }
 
-fn dashboard(found: &Found, courses: &BTreeMap<(String, String), Course>, runs: &Path) -> String {
+fn dashboard(
+    found: &Found,
+    histories: &BTreeMap<(String, String), History>,
+    runs: &Path,
+) -> String {
     let mut lines = Vec::new();
     match &found.state {
         Some(s) => lines.push(format!(
@@ -334,15 +338,15 @@ fn dashboard(found: &Found, courses: &BTreeMap<(String, String), Course>, runs: 
     for incident in &found.incidents {
         lines.push(incident.to_string());
     }
-    let width = courses.keys().map(|(_, n)| n.len()).max().unwrap_or(0);
+    let width = histories.keys().map(|(_, n)| n.len()).max().unwrap_or(0);
     let mut phase = "";
-    for ((of, name), course) in courses {
+    for ((of, name), history) in histories {
         if of != phase {
-            let last = course.last().map_or(0, |p| p.0);
+            let last = history.last().map_or(0, |p| p.0);
             lines.push(format!("\n{of}, iteration {last}"));
             phase = of;
         }
-        let values: Vec<f64> = course.iter().map(|p| p.1).collect();
+        let values: Vec<f64> = history.iter().map(|p| p.1).collect();
         let (low, high) = range(&values);
         let last = values.last().copied().unwrap_or(f64::NAN);
         lines.push(format!(
@@ -367,7 +371,7 @@ fn newest_picture(folder: &Path) -> Option<PathBuf> {
         .max_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok())
 }
 
-/// A picture as coloured half blocks, two pixels a character; nothing where it cannot be read (it may be
+/// A picture as coloured half blocks, two pixels per character; empty if it cannot be read (it may be
 /// half written).
 fn in_blocks(path: &Path, most: u32) -> String {
     let Ok(picture) = image::open(path) else {
@@ -395,7 +399,7 @@ fn in_blocks(path: &Path, most: u32) -> String {
     text
 }
 
-/// Four digits that tell something: a temperature of 5e-9 is not 0.
+/// Four decimals, or scientific notation for small and large values: a temperature of 5e-9 is not 0.
 fn number(v: f64) -> String {
     match v.abs() {
         0.0 => "0".into(),
@@ -411,8 +415,8 @@ fn range(values: &[f64]) -> (f64, f64) {
     })
 }
 
-/// Means over as many equal parts as there are columns, as bars of eight heights; what is no number is
-/// marked.
+/// Means over equal parts of the history, one per column, as bars of eight heights; `!` marks a mean
+/// that is not finite.
 fn sparkline(values: &[f64]) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let columns = COLUMNS.min(values.len());
@@ -439,7 +443,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_keep_what_they_tell() {
+    fn small_and_large_numbers_are_shown_in_scientific_notation() {
         let shown = [0.0, 5e-9, -0.25, 12.0, 3.5e7, f64::NAN].map(number);
         assert_eq!(
             shown,
@@ -465,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn sparklines_show_rise_fall_and_what_is_no_number() {
+    fn sparklines_show_trends_and_mark_non_finite_values() {
         let rising: Vec<f64> = (0..480).map(f64::from).collect();
         let line: Vec<char> = sparkline(&rising).chars().collect();
         assert_eq!((line.len(), line[0], line[47]), (48, '▁', '█'));

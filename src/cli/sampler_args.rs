@@ -1,4 +1,4 @@
-//! A sampler's settings as command-line options, made from the settings that the samplers declare.
+//! Command-line options for sampler settings, generated from the settings that the samplers declare.
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
@@ -10,11 +10,11 @@ use crate::{
     setting::{Kind, Setting, Value},
 };
 
-/// `--sampler NAME` and an option for every setting.
+/// `--sampler NAME` and one option per setting.
 #[derive(Debug, Clone)]
 pub struct SamplerArgs(pub SamplerConfig);
 
-/// The settings in the order of the help.
+/// The settings in the order in which `--help` lists them.
 fn settings() -> Vec<&'static Setting> {
     let first = [&STEP_SIZE, &TEMPERATURE];
     let last = [&ADAPT_MASS, &WARMUP, &NO_ADAPT, &TARGET_ACCEPT, &GROUPS];
@@ -44,7 +44,7 @@ fn option(setting: &'static Setting) -> Arg {
     }
 }
 
-/// The value that was given, or the default.
+/// The given value, or the default.
 fn value(matches: &ArgMatches, setting: &Setting) -> Option<Value> {
     match setting.kind {
         Kind::Flag => Some(Value::Flag(matches.get_flag(setting.name))),

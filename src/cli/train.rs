@@ -23,38 +23,38 @@ Examples:
   mixwell train flow-ebm --data mnist                      about an hour on two cores
   mixwell train clel --data cifar-10 --preset base --device gpu
   mixwell train latent-prior --data ./my-photos --set latent.iterations=2000
-  mixwell train clel --data fashion-mnist --resume         goes on where it was
+  mixwell train clel --data fashion-mnist --resume         continues from the last checkpoint
 
 A run's folder, RUNS/NAME, holds config.toml, metrics.jsonl, grids, log.txt, incidents.jsonl, checkpoints,
-and event files: tensorboard --logdir RUNS. Ctrl-C writes a checkpoint and ends; a second one ends at once.
-A training that diverges goes back to a kept checkpoint by itself, with other random numbers and smaller
-steps ([guard] in config.toml).";
+and event files: tensorboard --logdir RUNS. Ctrl-C writes a checkpoint and stops; a second Ctrl-C stops at
+once. If training diverges, it restarts from a kept checkpoint with new random numbers and smaller steps
+([guard] in config.toml).";
 
-/// Train a system; the finished model goes to MODELS/NAME with its card.
+/// Train a system; write the finished model and its card to MODELS/NAME.
 #[derive(clap::Args)]
 #[command(after_help = TRAIN_HELP)]
 pub struct Args {
-    /// What to train.
+    /// System to train.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(system::REGISTRY.iter().map(|r| r.name)))]
     system: String,
-    /// What to learn: mnist, fashion-mnist, cifar-10, or a folder of your own with images (folders in it
-    /// are classes; `train` and `test` are splits) or with parquet files as Hugging Face has them.
+    /// Data: mnist, fashion-mnist, cifar-10, or your own folder with images (its subfolders are classes;
+    /// `train` and `test` are splits) or with parquet files in Hugging Face's layout.
     #[arg(long)]
     data: DataRef,
-    /// Recipe: "smoke" (seconds, a test), "cpu" (about an hour on 2 cores), and the large ones: flow-ebm
+    /// Recipe: "smoke" (seconds, for tests), "cpu" (about an hour on 2 cores), or a large one: flow-ebm
     /// "gpu"; clel "small", "base", "large" (CIFAR-10); latent-prior "gpu", "cifar10".
     #[arg(long, default_value = "cpu")]
     preset: String,
     /// Override a setting of the recipe, e.g. --set tilt.iterations=500.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Go on with a run that was stopped or killed.
+    /// Continue a run that was stopped or killed.
     #[arg(long)]
     resume: bool,
     /// Name of the run's folder [default: the model's name].
     #[arg(long)]
     name: Option<String>,
-    /// Folder with the data set's files, instead of the download.
+    /// Folder with the data set's files; nothing is downloaded.
     #[arg(long)]
     data_dir: Option<PathBuf>,
     /// Folder of all runs.
@@ -63,7 +63,7 @@ pub struct Args {
     /// Folder of finished models.
     #[arg(long, default_value = "models")]
     models: PathBuf,
-    /// Where to compute. Several, as in gpu:0,gpu:1, share the work of flow-ebm, clel and latent-prior.
+    /// Compute device. Several, as in gpu:0,gpu:1, share the work of flow-ebm, clel and latent-prior.
     #[arg(
         long,
         default_value = "cpu",
@@ -76,16 +76,15 @@ pub struct Args {
     json: bool,
 }
 
-/// Export a run's last checkpoint to a model folder, with its card: while it trains, or after it was
-/// stopped.
+/// Export a run's last checkpoint, with a card, to a model folder. The run may still be training.
 #[derive(clap::Args)]
 pub struct ExportArgs {
-    /// The run.
+    /// Name of the run.
     run: String,
-    /// The data, where it is no longer where the run was begun with it.
+    /// The data, if it has moved since the run began.
     #[arg(long)]
     data: Option<DataRef>,
-    /// Folder with the data set's files [default: as the run was begun].
+    /// Folder with the data set's files [default: the run's own].
     #[arg(long)]
     data_dir: Option<PathBuf>,
     /// Folder of all runs.
@@ -94,12 +93,12 @@ pub struct ExportArgs {
     /// Folder of finished models.
     #[arg(long, default_value = "models")]
     models: PathBuf,
-    /// Where to compute.
+    /// Compute device.
     #[arg(long, default_value = "cpu", value_name = "cpu|gpu|gpu:N")]
     device: DeviceName,
 }
 
-/// `run.json`: what a run was begun with, beside its recipe.
+/// `run.json`: what a run was started with, besides its recipe.
 #[derive(Serialize, Deserialize)]
 struct About {
     system: String,
@@ -140,15 +139,15 @@ impl Args {
         on_ctrl_c()?;
         let mut devices = Vec::new();
         let mut names = Vec::new();
-        // A processor may be named twice: that is how it is tried without several GPUs.
-        let twice = |(k, device): (usize, &DeviceName)| {
+        // The CPU may be repeated, so that sharding can be tested without several GPUs.
+        let repeated = |(k, device): (usize, &DeviceName)| {
             *device != DeviceName::Cpu && self.device[..k].contains(device)
         };
-        if self.device.iter().enumerate().any(twice) {
+        if self.device.iter().enumerate().any(repeated) {
             return Err(Error::invalid(
                 "--device",
-                "different devices",
-                "one twice",
+                "distinct devices",
+                "one device twice",
                 "number discrete GPUs from 0, as in gpu:0,gpu:1",
             ));
         }
@@ -184,15 +183,15 @@ impl Args {
         let name = request.run_name(&self.system);
         let mut about = About {
             system: self.system.clone(),
-            data: request.data.whole(),
-            data_dir: request.source.data_dir.as_ref().map(whole),
+            data: request.data.absolute(),
+            data_dir: request.source.data_dir.as_ref().map(absolute),
             preset: request.preset.clone(),
             set: request.set.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             commit: commit(),
         };
         if self.resume
-            && let Some(begun) = agree(&request.runs.join(&name), &about)?
+            && let Some(begun) = begun_with(&request.runs.join(&name), &about)?
         {
             request.preset.clone_from(&begun.preset);
             request.begun.clone_from(&begun.set);
@@ -220,8 +219,8 @@ impl Args {
     }
 }
 
-/// A path that is right from anywhere.
-fn whole(path: &PathBuf) -> PathBuf {
+/// An absolute path, valid from any working directory.
+fn absolute(path: &PathBuf) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.clone())
 }
 
@@ -231,8 +230,9 @@ fn write_about(folder: &Path, about: &About) -> Result<()> {
     write_atomically(&folder.join("run.json"), &text)
 }
 
-/// A run is gone on with as it was begun: with another system or other data it would be another run.
-fn agree(folder: &Path, now: &About) -> Result<Option<About>> {
+/// What the run in `folder` was started with, if recorded. A run resumes with its own system and data:
+/// others are an error.
+fn begun_with(folder: &Path, now: &About) -> Result<Option<About>> {
     let path = folder.join("run.json");
     if !path.is_file() {
         return Ok(None);
@@ -243,17 +243,17 @@ fn agree(folder: &Path, now: &About) -> Result<Option<About>> {
     }
     Err(Error::invalid(
         "run",
-        format!("{} on {}, as it was begun", begun.system, begun.data),
+        format!("{} on {}, as it was started", begun.system, begun.data),
         format!("{} on {}", now.system, now.data),
-        "give these to --resume, or begin another run under another --name",
+        "give these with --resume, or start a new run under another --name",
     ))
 }
 
 impl ExportArgs {
-    /// Exports.
+    /// Exports the run.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a run that there is not or that has no checkpoint; whatever the recipe
+    /// [`Error::Invalid`] for a run that does not exist or has no checkpoint; whatever the recipe
     /// reports.
     pub fn run(self) -> Result<Outcome> {
         let folder = self.runs.join(&self.run);
@@ -263,8 +263,8 @@ impl ExportArgs {
                 "run",
                 format!("{}, which `mixwell train` writes", path.display()),
                 "none",
-                "`mixwell runs` lists the runs; one that is older than this file is exported by \
-                 `mixwell train SYSTEM --resume --set …iterations=N` with the N it has",
+                "`mixwell runs` lists the runs; export a run that predates run.json with \
+                 `mixwell train SYSTEM --resume --set …iterations=N`, where N is its last iteration",
             ));
         }
         let about: About = read_json(&path)?;
@@ -323,7 +323,7 @@ impl Bars {
             } => {
                 if self.bar.as_ref().is_none_or(|(p, _)| p != phase) {
                     let bar = ProgressBar::new(*total);
-                    // The template is a constant: a mistake in it shows in the first run.
+                    // The template is constant: a mistake shows in the first run.
                     if let Ok(style) = ProgressStyle::with_template(
                         "{prefix} {wide_bar} {pos}/{len} [{elapsed} < {eta}] {msg}",
                     ) {
@@ -348,7 +348,7 @@ impl Bars {
                 let text = text.join("  ");
                 if let Some((_, bar)) = &self.bar {
                     bar.set_message(text.clone());
-                    // Where the bar is hidden (a log file), a line a minute tells how it goes.
+                    // Where the bar is hidden (a log file), print one line a minute.
                     let due = self
                         .printed
                         .is_none_or(|t| t.elapsed() >= Duration::from_secs(60));

@@ -1,8 +1,8 @@
 //! A folder of images as a data set.
 //!
-//! Every PNG, JPEG, GIF, WebP or BMP below the folder, in the order of their paths, cut to its middle
-//! square and scaled to the wanted size; transparent parts on black; colour to grey by luma where one
-//! channel is wanted. There are no labels.
+//! Reads every PNG, JPEG, GIF, WebP or BMP below the folder, sorted by path. Each image is
+//! centre-cropped to a square and scaled to the requested size, with transparent parts on black; if one
+//! channel is requested, colour is converted to grey by luma. There are no labels.
 
 use std::{
     io::Cursor,
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::{Dataset, Split};
 use crate::error::{Error, Result};
 
-/// Images of more pixels than this are refused before they are decoded: 40 megapixels.
+/// Images with more pixels than this (40 megapixels) are refused before decoding.
 pub const MOST_PIXELS: u64 = 40_000_000;
 
 const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "gif", "webp", "bmp"];
@@ -23,8 +23,8 @@ const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "gif", "webp", "bmp"];
 /// Reads up to `most` images of a folder as `[channels, height, width]`.
 ///
 /// # Errors
-/// [`Error::Io`] for a folder that cannot be listed; [`Error::Data`] for one without images, and for
-/// a file that is no image, is truncated, or has more than [`MOST_PIXELS`].
+/// [`Error::Io`] for a folder that cannot be listed; [`Error::Data`] for one without images, and for a
+/// file that is not an image, is truncated, or has more than [`MOST_PIXELS`].
 pub fn load(folder: &Path, shape: [usize; 3], most: usize) -> Result<Dataset> {
     let mut files = Vec::new();
     list(folder, &mut files)?;
@@ -61,7 +61,7 @@ pub fn load(folder: &Path, shape: [usize; 3], most: usize) -> Result<Dataset> {
     })
 }
 
-/// Image files below a folder, in no order.
+/// Lists the image files below a folder, in no particular order.
 pub(super) fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let path = entry.map_err(Error::io("list", folder))?.path();
@@ -78,7 +78,7 @@ pub(super) fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// One image file as bytes `[channels, height, width]`.
+/// Decodes one image file to bytes `[channels, height, width]`.
 ///
 /// # Errors
 /// As [`load`].
@@ -87,7 +87,7 @@ pub fn decode(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>> {
     decode_bytes(&bytes, path, shape)
 }
 
-/// The same of a file's bytes; `path` is told where they are wrong.
+/// Decodes a file's bytes; `path` is used in errors only.
 ///
 /// # Errors
 /// As [`load`].
@@ -99,14 +99,14 @@ pub fn decode_bytes(
     let bad = |problem: String| Error::Data {
         path: path.into(),
         problem,
-        fix: "bring a PNG, JPEG, GIF, WebP or BMP of at most 40 megapixels".into(),
+        fix: "give a PNG, JPEG, GIF, WebP or BMP of at most 40 megapixels".into(),
     };
     let open = || {
         ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()
             .map_err(Error::io("read", path))
     };
-    // The header first: what is too large is never decoded.
+    // Read the header first: images that are too large are never decoded.
     let (w, h) = open()?
         .into_dimensions()
         .map_err(|e| bad(format!("expected an image, found none ({e})")))?;
@@ -117,9 +117,11 @@ pub fn decode_bytes(
     }
     let mut reader = open()?;
     reader.limits(Limits::default());
-    let image = reader
-        .decode()
-        .map_err(|e| bad(format!("expected a whole image, found a broken one ({e})")))?;
+    let image = reader.decode().map_err(|e| {
+        bad(format!(
+            "expected a complete image, found a broken one ({e})"
+        ))
+    })?;
     let side = w.min(h);
     let mut rgba = image.to_rgba8();
     for pixel in rgba.pixels_mut() {
@@ -129,7 +131,7 @@ pub fn decode_bytes(
     }
     let square =
         DynamicImage::ImageRgba8(rgba).crop_imm((w - side) / 2, (h - side) / 2, side, side);
-    // Averages over areas on the way down, as the page does it.
+    // Area averaging when scaling down, as the page does.
     let (w, h) = (width as u32, height as u32);
     let small = if side >= w.max(h) {
         square.thumbnail_exact(w, h)

@@ -1,7 +1,7 @@
-//! A strict reader of the idx format of the MNIST family, raw or gzip-compressed.
+//! A strict reader for the idx format of the MNIST family, raw or gzip-compressed.
 //!
 //! An idx file is `00 00 08 N` (unsigned bytes, `N` dimensions), `N` big-endian `u32` sizes, and
-//! then exactly as many bytes as the sizes multiply to. Anything else is an error.
+//! exactly as many bytes as the product of the sizes. Anything else is an error.
 
 use std::{borrow::Cow, io::Read, path::Path};
 
@@ -9,14 +9,14 @@ use flate2::bufread::GzDecoder;
 
 use crate::error::{Error, Result};
 
-/// The most a gzip stream may decompress to in [`parse_images`] and [`parse_labels`]: 256 MiB,
-/// five times the largest MNIST file, so that a decompression bomb ends in an error.
+/// Largest decompressed size accepted by [`parse_images`] and [`parse_labels`]: 256 MiB, five times the
+/// largest MNIST file. A decompression bomb is an error.
 pub const MAX_BYTES: usize = 1 << 28;
 
 /// Grey images: `count` × `rows` × `cols` bytes, row by row from the top left, all sizes ≥ 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdxImages {
-    /// How many images.
+    /// Number of images.
     pub count: usize,
     /// Height of each, in pixels.
     pub rows: usize,
@@ -26,7 +26,7 @@ pub struct IdxImages {
     pub pixels: Vec<u8>,
 }
 
-/// Parses an idx3 file of unsigned bytes, raw or gzip; `origin` only names it in errors.
+/// Parses an idx3 file of unsigned bytes, raw or gzip; `origin` is used in errors only.
 ///
 /// # Errors
 /// [`Error::Data`] for a broken gzip stream, one larger than [`MAX_BYTES`], a wrong magic number,
@@ -45,7 +45,7 @@ pub fn parse_images(bytes: &[u8], origin: &Path) -> Result<IdxImages> {
     parsed.map_err(|problem| bad_file(origin, problem))
 }
 
-/// Parses an idx1 file of unsigned bytes, raw or gzip, to one class per item.
+/// Parses an idx1 file of unsigned bytes, raw or gzip: one class per item.
 ///
 /// # Errors
 /// As [`parse_images`].
@@ -55,14 +55,14 @@ pub fn parse_labels(bytes: &[u8], origin: &Path) -> Result<Vec<u8>> {
         .map_err(|problem| bad_file(origin, problem))
 }
 
-/// A result whose error says what was expected and found, but not yet in which file.
+/// A result whose error says what was expected and found, but not in which file.
 pub(super) type Checked<T> = std::result::Result<T, String>;
 
 fn bad_file(path: &Path, problem: String) -> Error {
     Error::Data {
         path: path.to_owned(),
         problem,
-        fix: "bring the original idx file, raw or as .gz".into(),
+        fix: "give the original idx file, raw or as .gz".into(),
     }
 }
 
@@ -71,16 +71,16 @@ pub(super) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b])
 }
 
-/// The bytes themselves, or what their single gzip stream holds, up to `cap` bytes of it.
+/// The bytes themselves, or the content of their single gzip stream, of at most `cap` bytes.
 pub(super) fn inflate(bytes: &[u8], cap: usize) -> Checked<Cow<'_, [u8]>> {
     if !is_gzip(bytes) {
         return Ok(Cow::Borrowed(bytes));
     }
     let mut decoder = GzDecoder::new(bytes);
     let mut raw = Vec::new();
-    // One byte past the cap tells "exactly full" from "more than allowed".
+    // Read one byte past the cap, to distinguish "exactly full" from "too large".
     let read = decoder.by_ref().take(cap as u64 + 1).read_to_end(&mut raw);
-    read.map_err(|e| format!("expected a whole gzip stream, found a broken one ({e})"))?;
+    read.map_err(|e| format!("expected a complete gzip stream, found a broken one ({e})"))?;
     if raw.len() > cap {
         return Err(format!(
             "expected at most {cap} bytes when decompressed, found more"
@@ -94,7 +94,7 @@ pub(super) fn inflate(bytes: &[u8], cap: usize) -> Checked<Cow<'_, [u8]>> {
     }
 }
 
-/// The `N` sizes and the elements they announce. Nothing is allocated from the sizes' word.
+/// The `N` sizes and the elements. Nothing is allocated according to the (untrusted) sizes.
 fn elements<const N: usize>(raw: &[u8]) -> Checked<([usize; N], &[u8])> {
     let header = 4 + 4 * N;
     let too_short = || {

@@ -1,7 +1,7 @@
 //! Data sets: read from a folder, from the cache, or downloaded once and verified.
 //!
-//! Nothing unverified is ever used: every file, wherever it comes from, must have the length and
-//! SHA-256 its [`FileSpec`] gives.
+//! No unverified file is ever used: every file, from any source, must have the length and SHA-256 of its
+//! [`FileSpec`].
 
 pub mod folder;
 pub mod idx;
@@ -19,13 +19,13 @@ pub use own::DataRef;
 pub use registry::{ArchiveSpec, DatasetName, DatasetSpec, FileSpec, Files, GzSpec, SplitSpec};
 pub use source::{DownloadProgress, Source};
 
-/// Which part of a data set.
+/// Part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
-    /// What a model is fitted to.
+    /// Training data.
     Train,
-    /// What it is judged on.
+    /// Test data.
     Test,
 }
 
@@ -43,12 +43,11 @@ impl fmt::Display for Split {
 pub struct Dataset {
     /// The data set's name, as [`DatasetName`] displays it.
     pub name: String,
-    /// Its name for people.
+    /// Display name.
     pub title: String,
     /// Names of its classes, by label.
     pub classes: Vec<String>,
-    /// What was done to the images before they became bytes; empty for sets that are published as they
-    /// are.
+    /// Preprocessing of the user's own images; empty for published sets.
     pub preprocessing: String,
     /// Which split this is.
     pub split: Split,
@@ -85,8 +84,7 @@ impl Dataset {
         }
     }
 
-    /// What is done to its images before a model sees them, for the card: `bits` bits are kept of each
-    /// value.
+    /// The complete preprocessing, in words, for the card; `bits` bits of each value are kept.
     pub fn preparation(&self, bits: u32) -> String {
         let first = match self.preprocessing.as_str() {
             "" => String::new(),
@@ -105,8 +103,8 @@ impl Dataset {
     }
 }
 
-/// Images as models see them when nothing is random: (v + ½)/256, the mean of what dequantisation
-/// makes of v. `[n, D]`, flattened `[C, H, W]`.
+/// Images as model inputs without randomness: (v + ½)/256, the mean of the dequantised values of v.
+/// `[n, D]`, flattened `[C, H, W]`.
 pub fn images(data: &Dataset, indices: &[usize], device: &Device) -> Tensor<2> {
     let dim = data.shape().iter().product();
     let values: Vec<f32> = indices
@@ -117,7 +115,7 @@ pub fn images(data: &Dataset, indices: &[usize], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [indices.len(), dim]), device)
 }
 
-/// Loads one split of a known data set, silently; see [`load_with`].
+/// Loads one split of a known data set, without progress reports; see [`load_with`].
 ///
 /// # Errors
 /// As [`load_with`].
@@ -125,11 +123,11 @@ pub fn load(name: DatasetName, split: Split, source: &Source) -> Result<Dataset>
     load_with(name.spec(), split, source, &mut |_| {})
 }
 
-/// Loads one split of the data set that `spec` describes, telling `progress` of every download.
+/// Loads one split of the data set described by `spec`; `progress` receives every download's progress.
 ///
 /// # Errors
 /// [`Error::Data`] for a file in the data folder that is missing or not the published one,
-/// [`Error::Network`] if no mirror gave the published file or `source` is offline without one,
+/// [`Error::Network`] if no mirror served the published file or `source` is offline without one,
 /// [`Error::Io`] if a folder cannot be read or written.
 pub fn load_with(
     spec: &DatasetSpec,
@@ -166,7 +164,7 @@ pub fn load_with(
         }
     };
 
-    // The files are the published ones by now: what is left to catch is a wrong table.
+    // The files are verified by now: a mismatch means a wrong entry in the table.
     let found = [sizes[0], sizes[1], sizes[2], labels.len()];
     let expected = [files.count, spec.height, spec.width, files.count];
     let beyond = labels

@@ -1,9 +1,9 @@
-//! Data sets of the user's own: a folder of images, or parquet files as Hugging Face keeps them.
+//! The user's own data sets: a folder of images, or parquet files in Hugging Face's layout.
 //!
-//! Folders named `train` and `test` (or `val`, `valid`, `validation`) are the splits, and so are parquet
-//! files whose names begin so; where there are none, a tenth of the images is held out, chosen by a
-//! checksum of their names, so that adding images moves none of the others. Folders below are classes;
-//! in parquet files the column `label` is, with the names that the file's metadata gives.
+//! Folders named `train` and `test` (or `val`, `valid`, `validation`) are the splits, as are parquet
+//! files whose names start with these words. Without them, a tenth of the images is held out, selected
+//! by a checksum of their names, so that adding images moves none of the others. Subfolders are
+//! classes; in parquet files the class is the column `label`, with names from the file's metadata.
 
 use std::{
     fmt,
@@ -22,10 +22,10 @@ use sha2::{Digest as _, Sha256};
 use super::{Dataset, DatasetName, Source, Split, folder, load};
 use crate::error::{Error, Result};
 
-/// Training data as the command line names it.
+/// Training data as given on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataRef {
-    /// A data set that mixwell knows.
+    /// A built-in data set.
     Known(DatasetName),
     /// A folder of images, a folder of parquet files, or one such file.
     Own(PathBuf),
@@ -51,7 +51,7 @@ impl FromStr for DataRef {
     }
 }
 
-/// As it was given.
+/// The reference as given.
 impl fmt::Display for DataRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -88,7 +88,7 @@ impl DataRef {
     }
 
     /// As it was given, with a path made whole: what another process finds from anywhere.
-    pub fn whole(&self) -> String {
+    pub fn absolute(&self) -> String {
         match self {
             Self::Known(name) => name.to_string(),
             Self::Own(path) => fs::canonicalize(path)
@@ -98,12 +98,12 @@ impl DataRef {
         }
     }
 
-    /// One split, as `[channels, height, width]`: a known set has to have that shape, images of one's own
-    /// are cut and scaled to it.
+    /// Loads one split with images `[channels, height, width]`: a known set must have that shape; the
+    /// user's own images are cropped and scaled to it.
     ///
     /// # Errors
     /// As [`load`]; [`Error::Invalid`] for a known set of another shape; [`Error::Data`] for files that
-    /// are no images or no parquet.
+    /// are not images or parquet.
     pub fn load(&self, split: Split, source: &Source, shape: [usize; 3]) -> Result<Dataset> {
         match self {
             Self::Known(name) => {
@@ -115,7 +115,7 @@ impl DataRef {
                     "data set",
                     format!("images of the recipe's shape {shape:?}"),
                     format!("{:?}", data.shape()),
-                    "choose a preset for this data set, or set the shape of the recipe's networks",
+                    "choose a preset for this data set, or set the shapes in the recipe",
                 ))
             }
             Self::Own(path) => own(path, &self.slug(), split, shape),
@@ -130,17 +130,17 @@ struct Raw {
     classes: Vec<String>,
 }
 
-/// One of them.
+/// One image before decoding.
 struct Item {
-    /// Its file, or where in a file it came from.
+    /// Its file, or its file and row.
     name: PathBuf,
-    /// A number of a class; beyond them, where it is of none.
+    /// Index of its class; out of range if its class is unknown.
     label: usize,
-    /// Its bytes, where it has no file of its own.
+    /// Its bytes, if it has no file of its own.
     bytes: Option<Vec<u8>>,
 }
 
-/// What other tools call the part that is not trained on.
+/// Names that other tools use for held-out splits.
 const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
 
 fn split_of(name: &str) -> Option<Split> {
@@ -154,7 +154,7 @@ fn split_of(name: &str) -> Option<Split> {
 
 fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Dataset> {
     let files = parquet_files(path)?;
-    // Classes are those of the training images in either split: a label is one number.
+    // Both splits use the classes of the training images, so that labels mean the same.
     let (mut raw, divided) = if files.is_empty() {
         let folders = split_folders(path)?;
         let divided = folders.is_some();
@@ -194,7 +194,7 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
                 "expected at most {MOST_CLASSES} classes, found {}",
                 raw.classes.len()
             ),
-            "put images of one kind into one folder",
+            "put images of one class into one folder",
         ));
     }
     if let Some(item) = raw.items.iter().find(|i| i.label >= raw.classes.len()) {
@@ -207,8 +207,7 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
             "give every class training images",
         ));
     }
-    // In an order that has nothing to do with their names: whoever takes the first or the last so many
-    // takes some of every class.
+    // Sort by a checksum of the names, so that the first or last N images contain every class.
     let digest = |item: &Item| -> [u8; 32] {
         let name = item.name.strip_prefix(path).unwrap_or(&item.name);
         Sha256::digest(name.to_string_lossy().as_bytes()).into()
@@ -217,8 +216,8 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
     if !divided {
         if raw.items.len() < 2 {
             return Err(bad(
-                "expected two images at least, one of them to be held out, found one".into(),
-                "bring more images",
+                "expected at least two images, one of them to be held out, found one".into(),
+                "give more images",
             ));
         }
         hold_out(&mut raw.items, digest, split);
@@ -237,8 +236,8 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
         title: name.replace('-', " "),
         classes: raw.classes,
         preprocessing: format!(
-            "cut to the middle square, scaled to {height} × {width} by averages over areas, transparent \
-             parts on black, {colour}"
+            "centre-cropped to a square, scaled to {height} × {width} by area averaging, transparent parts \
+             on black, {colour}"
         ),
         images: pixels.concat(),
         labels: raw.items.iter().map(|i| i.label as u8).collect(),
@@ -253,7 +252,7 @@ fn own(path: &Path, name: &str, split: Split, shape: [usize; 3]) -> Result<Datas
 /// A label is a byte.
 const MOST_CLASSES: usize = 256;
 
-/// The folders of the training and the test split, where the data set has both.
+/// The folders of the training and the test split, if the data set has both.
 fn split_folders(path: &Path) -> Result<Option<[PathBuf; 2]>> {
     if !path.is_dir() {
         return Ok(None);
@@ -277,8 +276,8 @@ fn split_folders(path: &Path) -> Result<Option<[PathBuf; 2]>> {
         .map(|(a, b)| [a.clone(), b.clone()]))
 }
 
-/// Image files below a folder; the first folder of each path is its class, a number among `known` ones
-/// if there are any, and beyond them if it is none of them.
+/// Image files below a folder; the first folder of each relative path is the class. With `known`
+/// classes, labels are indices into them, and an unknown class gets an index out of range.
 fn images(path: &Path, known: &[String]) -> Result<Raw> {
     let mut names = Vec::new();
     if path.is_dir() {
@@ -309,7 +308,8 @@ fn images(path: &Path, known: &[String]) -> Result<Raw> {
     Ok(Raw { items, classes })
 }
 
-/// Keeps nine tenths for training, or the others, one at least; by the digests of their names.
+/// Keeps nine tenths for training, or the other tenth (at least one) for testing, by digests of the
+/// names.
 fn hold_out(items: &mut Vec<Item>, digest: impl Fn(&Item) -> [u8; 32], split: Split) {
     let sums: Vec<u16> = items
         .iter()
@@ -319,7 +319,7 @@ fn hold_out(items: &mut Vec<Item>, digest: impl Fn(&Item) -> [u8; 32], split: Sp
         })
         .collect();
     let mut held_out: Vec<bool> = sums.iter().map(|sum| sum % 10 == 0).collect();
-    // Of a few images none may be, or all.
+    // With few images, none or all may be selected: then hold out exactly one.
     if held_out.iter().all(|h| *h == held_out[0]) {
         let first = (0..sums.len()).min_by_key(|&i| sums[i]);
         held_out = (0..sums.len()).map(|i| Some(i) == first).collect();
@@ -328,7 +328,7 @@ fn hold_out(items: &mut Vec<Item>, digest: impl Fn(&Item) -> [u8; 32], split: Sp
     items.retain(|_| held_out.next() == Some(split == Split::Test));
 }
 
-/// The parquet files of a path: itself, or those in it or in its folder `data`.
+/// The parquet files of a path: the file itself, or those in the folder or in its subfolder `data`.
 fn parquet_files(path: &Path) -> Result<Vec<PathBuf>> {
     let is = |p: &Path| p.is_file() && p.extension().is_some_and(|e| e == "parquet");
     if is(path) {
@@ -354,7 +354,7 @@ fn parquet(files: &[PathBuf]) -> Result<Raw> {
         let bad = |problem: String| Error::Data {
             path: path.clone(),
             problem,
-            fix: "give parquet files with a column of encoded images, as Hugging Face has them"
+            fix: "give parquet files with a column of encoded images, in Hugging Face's layout"
                 .into(),
         };
         let file = File::open(path).map_err(Error::io("read", path))?;
@@ -376,7 +376,7 @@ fn parquet(files: &[PathBuf]) -> Result<Raw> {
             let bytes = image_of(&row).ok_or_else(|| {
                 let columns: Vec<&String> = row.get_column_iter().map(|(name, _)| name).collect();
                 bad(format!(
-                    "expected a column with images' bytes, found {columns:?}"
+                    "expected a column with encoded images, found {columns:?}"
                 ))
             })?;
             let label = match label_of(&row) {
@@ -424,7 +424,7 @@ fn image_of(row: &Row) -> Option<Vec<u8>> {
     })
 }
 
-/// The column of a row's label, if there is one, and the label, if it is a number from 0 on.
+/// The label column of a row, if there is one, and its value, if that is a non-negative integer.
 fn label_of(row: &Row) -> Option<(&String, Option<usize>)> {
     let known = |name: &String| ["label", "labels", "fine_label", "class"].contains(&name.as_str());
     let (name, value) = row.get_column_iter().find(|(name, _)| known(name))?;
@@ -442,7 +442,7 @@ fn label_of(row: &Row) -> Option<(&String, Option<usize>)> {
     Some((name, usize::try_from(number).ok()))
 }
 
-/// Names of the classes in Hugging Face's metadata: `info.features.COLUMN.names`.
+/// Class names from Hugging Face's metadata: `info.features.COLUMN.names`.
 fn class_names(metadata: &str, column: &str) -> Vec<String> {
     let value: serde_json::Value = serde_json::from_str(metadata).unwrap_or_default();
     let names = value["info"]["features"][column]["names"].as_array();

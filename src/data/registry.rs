@@ -1,4 +1,4 @@
-//! The table of known data sets: another one is a variant, an entry of `ALL`, and a [`DatasetSpec`].
+//! The table of known data sets. To add one: a variant, an entry in `ALL`, and a [`DatasetSpec`].
 
 use std::{fmt, str::FromStr};
 
@@ -23,7 +23,7 @@ impl DatasetName {
     /// Every known data set.
     pub const ALL: [Self; 3] = [Self::Mnist, Self::FashionMnist, Self::Cifar10];
 
-    /// The entry of the table: files, checksums, addresses, shape.
+    /// The table entry: files, checksums, addresses, shape.
     pub fn spec(self) -> &'static DatasetSpec {
         match self {
             Self::Mnist => &MNIST,
@@ -54,18 +54,18 @@ impl FromStr for DatasetName {
     }
 }
 
-/// What is known of a data set before any of its files is seen.
+/// Description of a data set: names, shape, files and checksums.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetSpec {
-    /// Its name, also that of its folder in a cache or data folder.
+    /// Its name, and the name of its folder in a cache or data folder.
     pub name: &'static str,
-    /// Its name for people.
+    /// Display name.
     pub title: &'static str,
     /// Names of its classes, by label.
     pub class_names: &'static [&'static str],
-    /// Base addresses, asked in this order for `<base>/<file>.gz`, or for the archive.
+    /// Base addresses, tried in this order for `<base>/<file>.gz` or the archive.
     pub mirrors: &'static [&'static str],
-    /// The archive that holds all files, where they are not published one by one.
+    /// The archive with all files, if they are not published separately.
     pub archive: Option<ArchiveSpec>,
     /// Values per pixel; 1 for grey.
     pub channels: usize,
@@ -84,14 +84,14 @@ pub struct DatasetSpec {
 pub struct SplitSpec {
     /// Number of labelled images.
     pub count: usize,
-    /// What they are in.
+    /// Their files.
     pub files: Files,
 }
 
 /// The files of a split, by format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Files {
-    /// Two idx files that go together.
+    /// A pair of idx files.
     Idx {
         /// The idx3 file, `count × height × width`.
         images: FileSpec,
@@ -104,7 +104,7 @@ pub enum Files {
 }
 
 impl Files {
-    /// All of them.
+    /// All files of the split.
     pub fn all(&self) -> Vec<&FileSpec> {
         match self {
             Self::Idx { images, labels } => vec![images, labels],
@@ -120,13 +120,13 @@ pub struct ArchiveSpec {
     pub name: &'static str,
     /// Length in bytes.
     pub bytes: usize,
-    /// MD5 in lower-case hex, as the publishers give it.
+    /// Published MD5 in lower-case hex.
     pub md5: &'static str,
-    /// The folder in it, which a data folder may have, too.
+    /// The folder inside it, which may also be in a data folder.
     pub folder: &'static str,
 }
 
-/// One file, told apart from any other by the length and SHA-256 of its uncompressed content.
+/// One file, identified by the length and SHA-256 of its uncompressed content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSpec {
     /// File name without `.gz`.
@@ -135,7 +135,7 @@ pub struct FileSpec {
     pub bytes: usize,
     /// SHA-256 of the file itself, in lower-case hex.
     pub sha256: &'static str,
-    /// The published `.gz`; `None` for a file of an archive.
+    /// The published `.gz`; `None` for a file from an archive.
     pub gz: Option<GzSpec>,
 }
 
@@ -144,12 +144,12 @@ pub struct FileSpec {
 pub struct GzSpec {
     /// Length in bytes.
     pub bytes: usize,
-    /// MD5 in lower-case hex, as the publishers and torchvision give it.
+    /// MD5 in lower-case hex, as given by the publishers and torchvision.
     pub md5: &'static str,
 }
 
-// The SHA-256 sums are of files whose MD5 sums equal the published ones of the uncompressed files
-// (MNIST 6bbc9ace…, a25bea73…, 2646ac64…, 27ae3e4e…; Fashion-MNIST f4a8712d…, 9018921c…,
+// The SHA-256 sums were taken from files whose MD5 sums equal the published ones of the uncompressed
+// files (MNIST 6bbc9ace…, a25bea73…, 2646ac64…, 27ae3e4e…; Fashion-MNIST f4a8712d…, 9018921c…,
 // 8181f547…, 15d48437…).
 
 static MNIST: DatasetSpec = DatasetSpec {
@@ -284,8 +284,8 @@ static FASHION_MNIST: DatasetSpec = DatasetSpec {
     },
 };
 
-/// One of CIFAR-10's files: 10,000 records of a label and 3 × 32 × 32 bytes. The SHA-256 sums are of
-/// files whose MD5 sums equal those that torchvision and the publishers' archive give.
+/// One of CIFAR-10's files: 10,000 records of a label and 3 × 32 × 32 bytes. The SHA-256 sums were taken
+/// from files whose MD5 sums equal those of torchvision and of the published archive.
 const fn record(name: &'static str, sha256: &'static str) -> FileSpec {
     FileSpec {
         name,

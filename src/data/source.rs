@@ -1,4 +1,4 @@
-//! Where files come from: a folder of the user's, the cache, or a mirror, always verified.
+//! Sources of data files: the user's folder, the cache, or a mirror; always verified.
 
 use std::{
     fs,
@@ -18,21 +18,21 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// The longest one mirror may take for one file, however steadily it drips.
+/// Longest time for one file from one mirror, even with steady progress.
 const MAX_DOWNLOAD: Duration = Duration::from_secs(30 * 60);
 
 /// Where to look for the files of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// A folder with the files, raw or `.gz`, in `<data_dir>/<data set>/` or in `<data_dir>`. If
-    /// given, nothing else is looked at: no cache, no network.
+    /// A folder with the files, raw or `.gz`, in `<data_dir>/<data set>/` or in `<data_dir>`. If given,
+    /// neither the cache nor the network is used.
     pub data_dir: Option<PathBuf>,
-    /// Where downloads are kept, as `<cache_dir>/<data set>/<file>`, uncompressed. `None` is the
+    /// Folder for downloads, stored uncompressed as `<cache_dir>/<data set>/<file>`. `None` is the
     /// folder `datasets` in the user's cache folder for `mixwell`.
     pub cache_dir: Option<PathBuf>,
     /// Never use the network.
     pub offline: bool,
-    /// How long a mirror may stay silent before the next one is asked.
+    /// How long a mirror may be silent before the next one is tried.
     pub timeout: Duration,
 }
 
@@ -47,14 +47,14 @@ impl Default for Source {
     }
 }
 
-/// How far a download is. It starts again from 0 for the next file and for the next mirror.
+/// Progress of a download. It restarts at 0 for each file and each mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DownloadProgress<'a> {
-    /// The address asked.
+    /// The requested address.
     pub url: &'a str,
     /// Bytes received.
     pub received: u64,
-    /// Bytes of the whole published file.
+    /// Length of the published file in bytes.
     pub total: u64,
 }
 
@@ -72,7 +72,7 @@ impl Source {
         }
     }
 
-    /// The cached file, fetched first if it is missing or corrupt.
+    /// The cached file; downloaded first if it is missing or corrupt.
     fn cached(
         &self,
         spec: &DatasetSpec,
@@ -94,9 +94,9 @@ impl Source {
                 fix: format!("run once without --offline, or {}", bring(spec)),
             }));
         }
-        // Before the download, so that a folder that cannot be is told without the wait.
+        // Before the download, so that a folder that cannot be created fails early.
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        // A corrupt cached file stays until a verified one takes its place.
+        // A corrupt cached file stays until a verified one replaces it.
         let Some(archive) = &spec.archive else {
             let gz = file.gz.as_ref().map_or(0, |gz| gz.bytes);
             let limits = (gz, file.bytes.max(gz));
@@ -131,12 +131,12 @@ impl Source {
             Some(dirs.cache_dir().join("datasets"))
         };
         self.cache_dir.clone().or_else(default).ok_or_else(|| {
-            let expected = "a home folder to keep downloads in";
+            let expected = "a home folder for downloads";
             Error::invalid("cache folder", expected, "none", "pass --data-dir DIR")
         })
     }
 
-    /// Asks the mirrors in turn, each once, for a file of a published and a largest length.
+    /// Tries each mirror once, in order. `limits`: published and largest accepted length.
     fn download<T>(
         &self,
         spec: &DatasetSpec,
@@ -161,8 +161,8 @@ impl Source {
         })
     }
 
-    /// The body of one answer, unverified. It is kept in memory (at most 170 MB, CIFAR-10's), so
-    /// that a download that is interrupted has nothing on the disk to clean up.
+    /// The unverified body of one response. It is kept in memory (at most 170 MB, for CIFAR-10), so
+    /// that an interrupted download leaves nothing on disk.
     fn get(
         &self,
         url: &str,
@@ -180,8 +180,8 @@ impl Source {
             .into();
         let response = agent.get(url).call().map_err(|e| e.to_string())?;
         let total = published as u64;
-        // A server may label the .gz as an encoding, and then it arrives decompressed: hence the
-        // larger limit. One byte past it is enough to see that the file is a wrong one.
+        // A server may declare the .gz as an encoding, so that it arrives decompressed: hence the larger
+        // limit. Reading one byte past it is enough to detect a wrong file.
         let limit = largest as u64 + 1;
         let mut reader = response.into_body().into_reader().take(limit);
         let (mut body, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
@@ -202,7 +202,7 @@ impl Source {
     }
 }
 
-/// The end of every "fix": what works without the network.
+/// The end of every "fix": how to use local files without the network.
 fn bring(spec: &DatasetSpec) -> String {
     let splits = [&spec.train, &spec.test];
     let files = splits.iter().flat_map(|s| s.files.all());
@@ -211,7 +211,7 @@ fn bring(spec: &DatasetSpec) -> String {
 }
 
 fn from_data_dir(dir: &Path, spec: &DatasetSpec, file: &FileSpec) -> Result<Vec<u8>> {
-    // The data sets share file names, so the folder that names the data set goes first.
+    // The data sets share file names, so look in the data set's own folder first.
     let nested = dir.join(spec.name);
     let unpacked = spec.archive.as_ref().map(|a| dir.join(a.folder));
     for folder in [Some(nested.as_path()), unpacked.as_deref(), Some(dir)]
@@ -219,7 +219,7 @@ fn from_data_dir(dir: &Path, spec: &DatasetSpec, file: &FileSpec) -> Result<Vec<
         .flatten()
     {
         for name in [file.name.to_owned(), format!("{}.gz", file.name)] {
-            let fix = format!("replace it by the file of {}, as published", spec.name);
+            let fix = format!("replace it with the published file of {}", spec.name);
             if let Some(content) = read_verified(&folder.join(name), file, &fix)? {
                 return Ok(content);
             }
@@ -250,7 +250,7 @@ fn read_verified(path: &Path, file: &FileSpec, fix: &str) -> Result<Option<Vec<u
         let problem = "expected a regular file, found a folder or a device";
         return Err(data_error(problem.into()));
     }
-    // Refused before it is read; the slack is for what gzip adds to incompressible bytes.
+    // Refuse before reading; the slack allows for gzip's overhead on incompressible bytes.
     let (bytes, found) = (file.bytes, meta.len());
     if found > (bytes + bytes / 100 + 4096) as u64 {
         let problem = format!("expected {bytes} bytes or a .gz of them, found {found} bytes");
@@ -260,7 +260,7 @@ fn read_verified(path: &Path, file: &FileSpec, fix: &str) -> Result<Option<Vec<u
     verify(&read, file).map(Some).map_err(data_error)
 }
 
-/// The content of a download, if the download is the published one.
+/// The content of a download, if it is the published file.
 fn verify_download(body: &[u8], file: &FileSpec) -> Checked<Vec<u8>> {
     if let Some(gz) = file.gz.as_ref().filter(|_| idx::is_gzip(body)) {
         same_length(gz.bytes, body.len())?;
@@ -269,7 +269,7 @@ fn verify_download(body: &[u8], file: &FileSpec) -> Checked<Vec<u8>> {
     verify(body, file)
 }
 
-/// The known files of an archive, if it is the published one and they are in it.
+/// The known files in an archive, if it is the published one and complete.
 fn unpack<'a>(
     body: &[u8],
     spec: &'a DatasetSpec,
@@ -303,7 +303,7 @@ fn unpack<'a>(
     }
 }
 
-/// The uncompressed content of `bytes` (raw or gzip), if it is that of `file`.
+/// The uncompressed content of `bytes` (raw or gzip), if it matches `file`.
 fn verify(bytes: &[u8], file: &FileSpec) -> Checked<Vec<u8>> {
     let raw = idx::inflate(bytes, file.bytes)?;
     same_length(file.bytes, raw.len())?;
@@ -322,9 +322,9 @@ fn same_sum(kind: &str, expected: &str, found: &str) -> Checked<()> {
     (expected == found).then_some(()).ok_or_else(problem)
 }
 
-/// Puts verified `content` at `path` in one step: readers see the old file or the whole new one.
+/// Writes verified `content` to `path` atomically: readers see the old file or the complete new one.
 fn publish(path: &Path, content: &[u8]) -> Result<()> {
-    /// Deletes the temporary file on every way out; after the rename there is none to delete.
+    /// Deletes the temporary file on every exit; after the rename there is none.
     struct Temp(PathBuf);
     impl Drop for Temp {
         fn drop(&mut self) {
@@ -333,8 +333,8 @@ fn publish(path: &Path, content: &[u8]) -> Result<()> {
     }
     static SERIAL: AtomicU64 = AtomicU64::new(0);
 
-    // In the same folder, since a rename is atomic within one file system only; named so that
-    // neither another thread nor another process writes to the same one.
+    // In the same folder, since a rename is atomic only within one file system; with a name that no
+    // other thread or process uses.
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let temp = Temp(path.with_extension(format!("{}-{serial}.part", process::id())));
     let mut out = fs::File::create(&temp.0).map_err(Error::io("create", &temp.0))?;

@@ -1,4 +1,4 @@
-//! The little that the rest of the crate may ask about the device that a tensor lives on.
+//! Reading tensors back from a device, and the few device properties that the rest of the crate needs.
 
 pub mod shards;
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// All values of a tensor, read without blocking.
 ///
 /// # Errors
-/// [`Error::Device`] when the device does not answer.
+/// [`Error::Device`] when the read fails.
 pub(crate) async fn read<const D: usize, T: burn::tensor::Element>(
     tensor: Tensor<D>,
 ) -> Result<Vec<T>> {
@@ -20,7 +20,7 @@ pub(crate) async fn read<const D: usize, T: burn::tensor::Element>(
     Ok(data.iter::<T>().collect())
 }
 
-/// All words of an integer tensor.
+/// All words of an integer tensor, read without blocking.
 ///
 /// # Errors
 /// As [`read`].
@@ -33,8 +33,7 @@ pub(crate) async fn read_int(tensor: Tensor<2, burn::tensor::Int>) -> Result<Vec
     Ok(data.iter::<u32>().collect())
 }
 
-/// The graphics adapter that unit tests try beside the CPU; `None` on a machine that says by
-/// MIXWELL_NO_GPU=1 that it has none.
+/// The GPU that unit tests use besides the CPU; `None` if MIXWELL_NO_GPU is set.
 #[cfg(all(test, feature = "native"))]
 pub(crate) fn tests_gpu() -> Option<Device> {
     std::env::var_os("MIXWELL_NO_GPU")
@@ -42,7 +41,7 @@ pub(crate) fn tests_gpu() -> Option<Device> {
         .then(|| Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))
 }
 
-/// The one value of a tensor.
+/// The first value of a tensor; NaN if it is empty.
 ///
 /// # Errors
 /// As [`read`].
@@ -65,13 +64,13 @@ fn reads_are_free(_: &Device) -> bool {
     false
 }
 
-/// Whether no element is true, on devices where that can be known without waiting; elsewhere false.
-/// For loops that may end early but must not stall a GPU.
+/// Whether no element is true, on devices where reading is free; elsewhere false. For loops that may end
+/// early but must not stall a GPU.
 pub(crate) fn all_false_if_free(mask: &Tensor<1, Bool>) -> bool {
     if !reads_are_free(&mask.device()) {
         return false;
     }
-    // On the CPU the future is ready at the first poll. The synchronous read would panic on wasm.
+    // On the CPU the future is ready at the first poll. A synchronous read would panic on wasm.
     let mut read = std::pin::pin!(mask.clone().any().into_data_async());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match read.as_mut().poll(&mut context) {

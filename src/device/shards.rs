@@ -1,8 +1,8 @@
-//! One batch on several devices (data parallelism, synchronous): every device takes its rows, and what
-//! comes of them is brought together on the first, so that several devices learn what one does.
+//! One batch on several devices (synchronous data parallelism): each device processes its rows, and the
+//! results are combined on the first, so that training on several devices matches training on one.
 //!
-//! Built from burn's own pieces (`fork`, `GradientsParams::to_device`, `GradientsAccumulator`). burn's
-//! all-reduce is not used: in 0.22 only its CUDA backend implements it.
+//! Built from burn's `fork`, `GradientsParams::to_device` and `GradientsAccumulator`. burn's all-reduce
+//! is not used: in 0.22 only its CUDA backend implements it.
 
 #[cfg(feature = "native")]
 use std::{
@@ -23,16 +23,17 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{device::read, error::Result};
 
-/// What `work` makes of the rows of a batch, device by device: `rows` are tensors `[B, …]` of the same B,
-/// with one row each for every element of the batch, on the first device, and `work` gets the number of
-/// its first row, and its rows on its own device. `others` are further devices, with as many rows each as
-/// the first, which takes what is left over too. A batch with hardly a row for each stays on the first.
+/// Applies `work` to the rows of a batch, split over devices; returns the results in row order. `rows`
+/// are tensors `[B, …]` with the same B, on the first device. `work` receives the index of its first
+/// row, and its rows on its own device. `others` are the additional devices; all devices get equally
+/// many rows, and the first also gets the remainder. A batch with fewer rows than devices stays on the
+/// first.
 pub async fn map<R: Send>(
     rows: Vec<Tensor<2>>,
     others: &[Device],
     work: impl AsyncFn(usize, Vec<Tensor<2>>) -> R + Sync,
 ) -> Vec<R> {
-    // A page has one device, and no threads to drive others.
+    // The page has one device and no threads for others.
     #[cfg(feature = "native")]
     if !others.is_empty()
         && rows[0].dims()[0] > others.len()
@@ -76,15 +77,15 @@ fn spread<R: Send>(
         }
         pollster::block_on(work(0, part(0, left)))
     })];
-    // A panic of any of them has gone on above.
+    // A panic in any of them has propagated above.
     all.extend(away.into_iter().flatten());
     all
 }
 
-/// The threads that drive further devices. They live as long as the process: cubecl keeps a stream with
-/// memory of its own for every thread that ever used a device. One a device, and for processors as many
-/// as would be theirs of all cores, since what they compute is shared within this crew. `None` where the
-/// system gives no threads: the first device then does it all.
+/// The threads for the additional devices. They live as long as the process, because cubecl keeps a
+/// stream with its own memory for every thread that ever used a device. One thread per GPU; a CPU
+/// device gets its share of the cores, since its computation is parallelised within this pool. `None`
+/// if no threads can be started: the first device then does all the work.
 #[cfg(feature = "native")]
 fn crew(others: &[Device]) -> Option<Arc<ThreadPool>> {
     static CREWS: Mutex<BTreeMap<usize, Arc<ThreadPool>>> = Mutex::new(BTreeMap::new());
@@ -103,7 +104,7 @@ fn crew(others: &[Device]) -> Option<Arc<ThreadPool>> {
     Some(crew)
 }
 
-/// Parts of a batch, in order, as one `[B, …]`.
+/// Concatenates the parts of a batch, in order, to `[B, …]`.
 pub fn together(mut parts: Vec<Tensor<2>>) -> Tensor<2> {
     match parts.len() {
         1 => parts.remove(0),
@@ -111,13 +112,13 @@ pub fn together(mut parts: Vec<Tensor<2>>) -> Tensor<2> {
     }
 }
 
-/// What an objective makes of rows.
+/// Value of an objective on some rows.
 pub struct Part {
-    /// What is minimised, a mean over the rows, `[1]`.
+    /// The loss, a mean over the rows, `[1]`.
     pub loss: Tensor<1>,
-    /// Further means over the rows, `[1]` each, without autodiff.
+    /// Additional means over the rows, `[1]` each, without autodiff.
     pub means: Vec<Tensor<1>>,
-    /// What else is wanted of every row, without autodiff.
+    /// Additional outputs per row, without autodiff.
     pub rows: Vec<Tensor<2>>,
 }
 
@@ -131,20 +132,20 @@ impl From<Tensor<1>> for Part {
     }
 }
 
-/// What an objective made of a whole batch.
+/// Value and gradient of an objective on a whole batch.
 pub struct Whole {
-    /// Mean of the loss.
+    /// Mean loss.
     pub loss: f64,
-    /// The further means.
+    /// The additional means.
     pub means: Vec<f64>,
-    /// The rows, on the first device.
+    /// The additional outputs, on the first device.
     pub rows: Vec<Tensor<2>>,
     /// The loss's gradient, on the module's own device.
     pub gradients: GradientsParams,
 }
 
-/// The mean of an objective over the rows of a batch (see [`map`]; on a device without autodiff), and
-/// its gradient.
+/// The mean of an objective over the rows of a batch, and its gradient. `rows` and `others` as for
+/// [`map`], on devices without autodiff.
 ///
 /// # Errors
 /// [`Error::Device`](crate::Error::Device) when a device cannot be read.
@@ -163,7 +164,7 @@ pub async fn gradient<M: Module + Send + Sync>(
             let copy = (first > 0).then(|| module.clone().fork(&device.autodiff()));
             let module = copy.as_ref().unwrap_or(module);
             let part = objective(module, &rows);
-            // Its share of the mean, so that parts of unequal size add up.
+            // Weight by the part's size, so that parts of unequal size sum to the mean.
             let weight = count as f64 / batch as f64;
             let loss = part.loss * weight;
             let mut values = vec![loss.clone().inner()];
@@ -248,7 +249,7 @@ mod tests {
         )
     }
 
-    /// Of x and what is aimed at; the outputs are wanted too.
+    /// Squared error of x against its target, with the outputs.
     fn loss(net: &Tilt, rows: &[Tensor<2>]) -> Part {
         let [n, _] = rows[1].dims();
         let u = net.forward(rows[0].clone());
@@ -261,8 +262,8 @@ mod tests {
         }
     }
 
-    /// Five steps on a batch of 22 rows, which three devices do not share evenly: losses, norms of the
-    /// gradients, means of the outputs, and the last outputs.
+    /// Five steps on a batch of 22 rows, which three devices cannot split evenly. Returns losses,
+    /// gradient norms, means of the outputs, and the last outputs.
     fn train(others: &[Device]) -> [Vec<f64>; 4] {
         let device = Device::flex();
         let (mut net, mut optimiser) = (net(), AdamConfig::new().init());
@@ -270,8 +271,8 @@ mod tests {
         for step in 0..5 {
             let rng = Rng::new(1);
             let x = rng.normal_tensor(Purpose::Data, step, 22, 5, &device);
-            let aim = rng.normal_tensor(Purpose::Choice, step, 22, 1, &device);
-            let whole = pollster::block_on(gradient(&net, vec![x, aim], others, loss)).unwrap();
+            let y = rng.normal_tensor(Purpose::Choice, step, 22, 1, &device);
+            let whole = pollster::block_on(gradient(&net, vec![x, y], others, loss)).unwrap();
             norms.push(pollster::block_on(gradient_norm(&net, &whole.gradients)).unwrap());
             losses.push(whole.loss);
             means.extend(whole.means);
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn several_devices_learn_what_one_does() {
+    fn training_on_several_devices_matches_one() {
         let alone = train(&[]);
         assert!(alone[1].iter().all(|n| *n > 1e-3) && alone[3].len() == 22);
         for others in [1, 2].map(|n| vec![Device::flex(); n]) {
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_back_in_order_and_know_their_number() {
+    fn rows_keep_their_order_and_index() {
         let device = Device::flex();
         let x = Rng::new(2).normal_tensor(Purpose::Data, 0, 11, 2, &device);
         let numbered = async |first: usize, rows: Vec<Tensor<2>>| {
@@ -322,14 +323,14 @@ mod tests {
         };
         let (one, alone) = run(0);
         assert_eq!((one, run(3)), (1, (4, alone.clone())));
-        // Fewer rows than devices: not worth sharing.
+        // Fewer rows than devices: not split.
         assert_eq!(run(11), (1, alone));
     }
 
-    /// A GPU that is lost panics; its thread must not keep that to itself.
+    /// A lost GPU panics; the panic must propagate from its thread.
     #[test]
     #[should_panic(expected = "lost")]
-    fn a_panic_on_any_device_is_told() {
+    fn panic_on_any_device_propagates() {
         let device = Device::flex();
         let x = Tensor::<2>::zeros([6, 1], &device);
         let lost = async |first: usize, _: Vec<Tensor<2>>| assert!(first == 0, "lost");

@@ -9,7 +9,7 @@ use super::{Draws, Range, mean_of};
 
 /// The autocovariance of one chain at the lags 0, 1, …, n − 1, in squared units of the draws.
 ///
-/// With divisor n at every lag, which is biased but keeps the sequence positive definite, as Geyer's
+/// The divisor is n at every lag: biased, but it keeps the sequence positive definite, as Geyer's
 /// truncation needs (ArviZ and posterior do the same). Lag 0 is thus the variance with divisor n.
 /// All 0 for a constant chain, all NaN when a draw is not finite, empty for an empty chain.
 pub fn autocovariance(chain: &[f64]) -> Vec<f64> {
@@ -49,7 +49,7 @@ pub(super) struct Autocovariance {
     scratch: Vec<Complex<f64>>,
 }
 
-/// What the ESS needs to know of some sequences.
+/// Moments of sequences, as the ESS needs them.
 pub(super) struct Moments {
     /// The mean of every sequence.
     pub(super) means: Vec<f64>,
@@ -81,15 +81,15 @@ impl Autocovariance {
 
     /// The moments of `map` of the draws; the sequences must have the planned length.
     ///
-    /// `map` lets an indicator or a square be taken while the transform's buffer is filled, without
-    /// a copy of all draws.
+    /// `map` computes an indicator or a square while the transform's buffer is filled, without copying
+    /// all draws.
     pub(super) fn mean(&mut self, sequences: &Draws, map: impl Fn(f64) -> f64) -> Moments {
         let mut range = Range::default();
         let mut means = Vec::with_capacity(sequences.chains());
         let mut ok = true;
         self.power.fill(0.0);
         for sequence in sequences.iter() {
-            // The transform leaves rubbish behind, so the padding is cleared every time.
+            // The transform overwrites the padding, so clear it every time.
             let (signal, padding) = self.signal.split_at_mut(self.draws);
             padding.fill(0.0);
             for (out, &x) in signal.iter_mut().zip(sequence) {
@@ -115,8 +115,8 @@ impl Autocovariance {
             .inverse
             .process_with_scratch(&mut self.spectrum, &mut self.signal, &mut self.scratch)
             .is_ok();
-        // realfft leaves the inverse unnormalised. It refuses only buffers of a wrong length, which
-        // these are not; should it ever, the result is undefined rather than wrong.
+        // realfft leaves the inverse unnormalised. It fails only for buffers of the wrong length, which
+        // cannot happen here; if it did, the result would be NaN rather than wrong.
         let scale = if ok {
             1.0 / (self.signal.len() as f64 * self.draws as f64 * means.len() as f64)
         } else {
@@ -134,7 +134,7 @@ impl Autocovariance {
     }
 }
 
-/// The next length that an FFT handles fast, with room for no lag to wrap around onto another.
+/// The next fast FFT length of at least 2n, so that no lag wraps around onto another.
 fn padded_length(draws: usize) -> usize {
     let smooth = |mut length: usize| {
         for prime in [2, 3, 5] {

@@ -4,11 +4,11 @@ use super::{Draws, variance_of};
 
 /// The estimated Bayesian fraction of missing information, one per chain (Betancourt 2016).
 ///
-/// Chains × draws of the energy (the Hamiltonian, kinetic part included, after each transition) in;
-/// per chain the mean squared change of the energy over its variance (divisor n − 1) out, without
-/// unit. Small values mean that the momentum refresh reaches only a sliver of the energies that the
-/// distribution spans; below 0.3 the chain is commonly held suspect. Independent energies give 2.
-/// NaN for a chain that is constant, holds fewer than 2 draws, or a draw that is not finite.
+/// Takes chains × draws of the energy (the Hamiltonian, including its kinetic part, after each
+/// transition). Returns, per chain, the mean squared change of the energy divided by its variance
+/// (divisor n − 1), dimensionless. Small values mean that the momentum refresh covers only a small part
+/// of the energies of the distribution; values below 0.3 are commonly considered a warning. Independent
+/// energies give 2. NaN for a chain that is constant, has fewer than 2 draws, or a non-finite draw.
 pub fn e_bfmi(energies: &Draws) -> Vec<f64> {
     energies.iter().map(fraction).collect()
 }

@@ -1,11 +1,11 @@
-//! The effective sample size: how many independent draws would estimate as well?
+//! The effective sample size: the number of independent draws with the same precision.
 
 use super::autocorr::Autocovariance;
 use super::rank::Order;
 use super::rhat::Ranked;
 use super::{Draws, MIN_DRAWS, MIN_SEQUENCE, variance_of};
 
-/// The probabilities whose quantiles [`ess_tail`] looks at.
+/// The probabilities of the quantiles used by [`ess_tail`].
 pub const TAIL: [f64; 2] = [0.05, 0.95];
 
 /// ESS of whole chains, without splitting or ranks; kept for comparison with other tools.
@@ -21,8 +21,8 @@ pub fn ess_identity(draws: &Draws) -> f64 {
 
 /// ESS for the mean, of the split chains (Vehtari et al. 2021; Geyer 1992).
 ///
-/// In draws: S / τ, with τ the integrated autocorrelation time. Antithetic chains are worth more
-/// than their S draws, up to S log₁₀ S. NaN when a draw is not finite, for fewer than [`MIN_DRAWS`]
+/// In draws: S / τ, with τ the integrated autocorrelation time. Antithetic chains can exceed their S
+/// draws, up to S log₁₀ S. NaN when a draw is not finite, for fewer than [`MIN_DRAWS`]
 /// draws per chain, or when all draws are equal.
 pub fn ess_mean(draws: &Draws) -> f64 {
     ess_of(draws, |x| x)
@@ -37,8 +37,7 @@ pub fn ess_sd(draws: &Draws) -> f64 {
     ess_of(draws, |x| (x - mean).powi(2))
 }
 
-/// ESS of the rank-normalised split chains: the resolution of the bulk of the distribution
-/// (Vehtari et al. 2021).
+/// ESS of the rank-normalised split chains, for the bulk of the distribution (Vehtari et al. 2021).
 ///
 /// Defined even where the mean or variance of the distribution is not. Units and undefined cases as
 /// [`ess_mean`].
@@ -69,8 +68,8 @@ pub fn ess_median(draws: &Draws) -> f64 {
     ess_quantile(draws, 0.5)
 }
 
-/// The smaller ESS of the 5 % and the 95 % quantile: the resolution of the tails
-/// (Vehtari et al. 2021).
+/// The smaller ESS of the 5 % and the 95 % quantile, for the tails of the distribution (Vehtari et al.
+/// 2021).
 ///
 /// Units and undefined cases as [`ess_quantile`].
 pub fn ess_tail(draws: &Draws) -> f64 {
@@ -78,7 +77,7 @@ pub fn ess_tail(draws: &Draws) -> f64 {
     low.min(high)
 }
 
-/// The ESS of several quantiles, for one sort and one plan.
+/// The ESS of several quantiles, with one sort and one FFT plan.
 fn ess_quantiles<const N: usize>(draws: &Draws, p: [f64; N]) -> [f64; N] {
     let probabilities = p.iter().all(|p| (0.0..=1.0).contains(p));
     if !probabilities || !draws.supports(MIN_DRAWS) {
@@ -110,7 +109,7 @@ pub(super) fn effective_below(
     effective(transform, sequences, |x| f64::from(u8::from(x <= limit)))
 }
 
-/// The ESS of `map` of the draws, taking each sequence as a chain of its own.
+/// The ESS of `map` of the draws, with each sequence as a separate chain.
 ///
 /// The sequences must be finite and have at least [`MIN_SEQUENCE`] draws.
 pub(super) fn effective(
@@ -121,7 +120,7 @@ pub(super) fn effective(
     let size = sequences.size() as f64;
     let moments = transform.mean(sequences, map);
     if moments.constant {
-        // The draws vary but what is asked of them does not: nothing is lost to autocorrelation.
+        // The draws vary but `map` of them does not: nothing is lost to autocorrelation.
         return size;
     }
     let n = sequences.draws() as f64;
@@ -139,18 +138,18 @@ pub(super) fn effective(
     if time.is_nan() {
         return f64::NAN;
     }
-    // Of strongly antithetic chains the sum is mostly noise and may even be negative; the bound
+    // For strongly antithetic chains the sum is mostly noise and may even be negative; the bound
     // keeps the estimate within S log₁₀ S (Vehtari et al. 2021).
     size / time.max(1.0 / size.log10())
 }
 
 /// The integrated autocorrelation time −1 + 2 Σ ρ, cut off where noise takes over.
 ///
-/// Geyer (1992): of a reversible chain the sums of ρ over pairs of lags (0, 1), (2, 3), … are
-/// positive and fall, so the first sum that is not positive marks the end, and any that rises above
-/// its predecessor is lowered to it. The details are those of Stan, posterior and ArviZ.
+/// Geyer (1992): for a reversible chain the sums of ρ over pairs of lags (0, 1), (2, 3), … are positive
+/// and decreasing. The sum therefore ends at the first non-positive pair, and a pair above its
+/// predecessor is lowered to it. The details follow Stan, posterior and ArviZ.
 fn correlation_time(draws: usize, correlation: impl Fn(usize) -> f64) -> f64 {
-    // The very first correlation is 1 by definition; the estimate would be a little less.
+    // The correlation at lag 0 is 1 by definition; the estimate would be slightly less.
     let mut pair = (1.0, correlation(1));
     let (mut sum, mut lowest) = (0.0, f64::INFINITY);
     let mut lag = 2;
@@ -163,9 +162,9 @@ fn correlation_time(draws: usize, correlation: impl Fn(usize) -> f64) -> f64 {
     if (pair.0 + pair.1).is_nan() {
         return f64::NAN;
     }
-    // Of the pair that ended the sequence, the even lag counts once if it is positive, which makes
-    // the estimate better for antithetic chains. When the draws ran out instead, the pair is a
-    // proper one and its even lag counts whatever its sign.
+    // Of the pair that ended the sequence, the even lag counts once if it is positive, which improves
+    // the estimate for antithetic chains. If the draws ran out instead, the pair is valid and its even
+    // lag counts regardless of sign.
     let even = if pair.0 > 0.0 || pair.0 + pair.1 >= 0.0 {
         pair.0
     } else {

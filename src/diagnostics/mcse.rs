@@ -1,6 +1,4 @@
-//! The Monte Carlo standard error: how far off are the estimates themselves?
-//!
-//! All in the unit of the draws.
+//! Monte Carlo standard errors of estimates, in the unit of the draws.
 
 use statrs::distribution::{Beta, ContinuousCDF};
 
@@ -22,14 +20,14 @@ pub fn mcse_mean(draws: &Draws) -> f64 {
 
 /// MCSE of the standard deviation, by the delta method from that of the variance.
 ///
-/// As R's posterior has it, with the ESS of the squared deviations; ArviZ 0.8 takes the ESS of the
-/// draws instead, which is the wrong one. Undefined (NaN) as [`mcse_mean`].
+/// As in R's posterior, with the ESS of the squared deviations; ArviZ 0.8 uses the ESS of the draws,
+/// which is wrong. Undefined (NaN) as [`mcse_mean`].
 pub fn mcse_sd(draws: &Draws) -> f64 {
     let mean = draws.mean();
     let square = |x: f64| (x - mean).powi(2);
     let size = draws.size() as f64;
     let variance = draws.values().map(square).sum::<f64>() / size;
-    // Not the difference of two moments, which would cancel when the squares hardly vary.
+    // The difference of two moments would cancel when the squares barely vary.
     let spread = draws
         .values()
         .map(|x| (square(x) - variance).powi(2))
@@ -38,10 +36,10 @@ pub fn mcse_sd(draws: &Draws) -> f64 {
     (spread / ess_of(draws, square) / variance / 4.0).sqrt()
 }
 
-/// MCSE of the quantile at probability `p`: half the distance of the order statistics one standard
-/// error apart from it, by the Beta distribution of its probability (Vehtari et al. 2021).
+/// MCSE of the quantile at probability `p`: half the distance between the order statistics one standard
+/// error below and above it, by the Beta distribution of its probability (Vehtari et al. 2021).
 ///
-/// 0 where ties make both order statistics the same. Undefined (NaN) as [`mcse_mean`], and for `p`
+/// 0 if ties make both order statistics equal. Undefined (NaN) as [`mcse_mean`], and for `p`
 /// outside [0, 1].
 pub fn mcse_quantile(draws: &Draws, p: f64) -> f64 {
     if !(0.0..=1.0).contains(&p) || !draws.supports(MIN_DRAWS) {
@@ -67,11 +65,11 @@ pub fn mcse_median(draws: &Draws) -> f64 {
 
 /// The quantile of a Beta distribution, by bisection.
 ///
-/// Not statrs' `inverse_cdf`: its Newton iteration has no limit, and for an ESS of millions and a
-/// quantile far in the tail it was seen not to end (0.18.0). The distribution function is sound.
+/// statrs' `inverse_cdf` is not used: its Newton iteration has no limit, and for an ESS of millions and
+/// a quantile far in the tail it did not terminate (0.18.0). Its distribution function is sound.
 fn quantile(beta: &Beta, p: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
-    // As many halvings as resolve 1e-19, far less than one draw in any run.
+    // 64 halvings resolve 1e-19, far less than one draw in any run.
     for _ in 0..64 {
         let middle = 0.5 * (low + high);
         if beta.cdf(middle) < p {
@@ -89,7 +87,7 @@ mod tests {
 
     #[test]
     fn beta_quantiles_agree_with_scipy() {
-        // On the last two statrs' own iteration does not end.
+        // statrs' own iteration does not terminate on the last two.
         let cases = [
             (0.158_655_3, 3.0, 12.0, 0.100_086_150_009_824_29),
             (

@@ -1,9 +1,9 @@
-//! Has a set of chains mixed, and how much is it worth? Convergence diagnostics of MCMC draws.
+//! Convergence diagnostics of MCMC draws: whether the chains have mixed, and how precise they are.
 //!
-//! Every function takes a [`Draws`] view, chains × draws of one scalar quantity (an energy, a
-//! pixel, a summary of an image), and works in `f64` on the host, without threads, so the command
-//! line and the browser report the same numbers. [`summarise`] computes in one pass what a table or
-//! a page shows; the other functions give one statistic each.
+//! Every function takes a [`Draws`] view, chains × draws of one scalar quantity (an energy, a pixel, a
+//! summary of an image), and works in `f64` on the host, without threads, so that the command line and
+//! the browser report the same numbers. [`summarise`] computes all statistics of a table in one pass;
+//! the other functions compute one statistic each.
 //!
 //! # Sources
 //!
@@ -15,7 +15,7 @@
 //! * E-BFMI: Betancourt (2016), "Diagnosing suboptimal cotangent disintegrations in Hamiltonian
 //!   Monte Carlo", arXiv:1604.00695.
 //!
-//! # Conventions, where the well-known implementations disagree
+//! # Conventions where well-known implementations disagree
 //!
 //! | Case | Here | Like |
 //! |---|---|---|
@@ -27,9 +27,10 @@
 //! | Any draw NaN or ±∞ | every statistic is NaN | posterior, Stan |
 //! | Fewer than 4 draws per sequence | every statistic is NaN | stricter than both |
 //!
-//! A *sequence* is what a statistic treats as one run: half a chain where chains are split, hence
-//! [`MIN_DRAWS`] draws per chain, and a whole chain for [`rhat_identity`] and [`ess_identity`],
-//! hence [`MIN_SEQUENCE`]. NaN thus always means "undefined", never "bad"; [`Status`] says why.
+//! A *sequence* is a run of draws that a statistic treats as one chain: half a chain for split
+//! statistics, which need [`MIN_DRAWS`] draws per chain, and a whole chain for [`rhat_identity`] and
+//! [`ess_identity`], which need [`MIN_SEQUENCE`]. NaN always means "undefined", never "bad"; [`Status`]
+//! gives the reason.
 
 mod autocorr;
 mod energy;
@@ -53,13 +54,13 @@ pub use summary::{Rule, Status, Summary, largest_rhat, smallest_ess, summarise};
 
 use crate::error::{Error, Result};
 
-/// The fewest draws a sequence may hold.
+/// The smallest number of draws of a sequence.
 ///
-/// Geyer's sum starts with pairs of lags, so with fewer there is nothing to sum and an "ESS" would
-/// be a constant of the shape alone.
+/// Geyer's sum starts with pairs of lags: with fewer draws there is nothing to sum, and the "ESS" would
+/// depend on the shape alone.
 pub const MIN_SEQUENCE: usize = 4;
 
-/// The fewest draws per chain for the statistics that split chains in halves.
+/// The smallest number of draws per chain for statistics that split chains in halves.
 pub const MIN_DRAWS: usize = 2 * MIN_SEQUENCE;
 
 /// Draws of one scalar quantity: one or more chains of equal length, borrowed.
@@ -82,9 +83,9 @@ pub struct Draws<'a> {
 }
 
 impl<'a> Draws<'a> {
-    /// Views chains held apart, such as `&[Vec<f64>]` or `&[&[f64]]`.
+    /// Views separate chains, such as `&[Vec<f64>]` or `&[&[f64]]`.
     ///
-    /// Chains without a single draw are accepted: a run that has just begun is too short, not wrong.
+    /// Chains without draws are accepted: a run that has just started is too short, not wrong.
     ///
     /// # Errors
     ///
@@ -104,13 +105,13 @@ impl<'a> Draws<'a> {
                 "MCMC draws",
                 format_args!("{draws} draws in every chain, as in chain 0"),
                 format_args!("{} in chain {ragged}", chains[ragged].len()),
-                "cut all chains to the same draws",
+                "truncate all chains to the same length",
             ));
         }
         Ok(Self { chains, draws })
     }
 
-    /// Views one buffer that holds `chains` chains one after another.
+    /// Views one buffer that holds `chains` chains, one after another.
     ///
     /// # Errors
     ///
@@ -121,7 +122,7 @@ impl<'a> Draws<'a> {
                 "MCMC draws",
                 "one or more chains of equal length",
                 format_args!("{} values for {chains} chains", values.len()),
-                "pass the number of chains that the buffer holds",
+                "pass the number of chains in the buffer",
             ));
         }
         Ok(Self::contiguous(values, chains))
@@ -147,10 +148,9 @@ impl<'a> Draws<'a> {
         self.chains.iter().copied()
     }
 
-    /// The halves of every chain, as twice as many chains; of an odd number of draws the middle one
-    /// is left out.
+    /// The halves of every chain, as twice as many chains; the middle draw of an odd number is left out.
     ///
-    /// Splitting makes a drift within a chain show up as a difference between chains.
+    /// After splitting, a drift within a chain shows as a difference between chains.
     pub fn split(&self) -> Self {
         let half = self.draws / 2;
         let halves = self
@@ -162,7 +162,7 @@ impl<'a> Draws<'a> {
         }
     }
 
-    /// As [`Draws::from_flat`], for a shape known to fit; a remainder would be ignored.
+    /// As [`Draws::from_flat`], for a shape known to match; a remainder would be ignored.
     fn contiguous(values: &'a [f64], chains: usize) -> Self {
         let draws = values.len() / chains;
         let chains = (0..chains)
@@ -193,7 +193,7 @@ impl<'a> Draws<'a> {
         range.is_point()
     }
 
-    /// Whether the statistics that need `min_draws` draws per chain are defined.
+    /// Whether statistics that need `min_draws` draws per chain are defined.
     fn supports(&self, min_draws: usize) -> bool {
         self.draws >= min_draws && self.first_non_finite().is_none() && !self.is_constant()
     }
@@ -203,7 +203,7 @@ impl<'a> Draws<'a> {
         mean(self.iter().map(mean_of), self.chains())
     }
 
-    /// The standard deviation of all draws, with divisor `size − 1`; NaN of fewer than two.
+    /// The standard deviation of all draws, with divisor `size − 1`; NaN for fewer than two.
     fn sd(&self) -> f64 {
         if self.size() < 2 {
             return f64::NAN;
@@ -237,7 +237,7 @@ impl Range {
 
     /// Whether the values differ by no more than rounding.
     ///
-    /// Relative to their size, unlike ArviZ's absolute 1e-15, so that the answer does not depend on
+    /// The tolerance is relative, unlike ArviZ's absolute 1e-15, so that the answer does not depend on
     /// the unit. Exact equality would miss the squared deviations of draws that take two values.
     fn is_point(&self) -> bool {
         let size = self.min.abs().max(self.max.abs());
@@ -246,22 +246,22 @@ impl Range {
     }
 }
 
-/// The mean of `count` values; NaN of none.
+/// The mean of `count` values; NaN if there are none.
 fn mean(mut values: impl Iterator<Item = f64>, count: usize) -> f64 {
-    // Relative to the first value, so that equal values have exactly that mean. Otherwise rounding
-    // would give stuck chains a tiny variance, and R̂ some huge number in place of ∞.
+    // Relative to the first value, so that equal values have exactly that mean. Otherwise rounding would
+    // give stuck chains a tiny variance, and R̂ a huge number instead of ∞.
     let Some(first) = values.next() else {
         return f64::NAN;
     };
     first + values.map(|x| x - first).sum::<f64>() / count as f64
 }
 
-/// The mean of a slice; NaN of an empty one.
+/// The mean of a slice; NaN for an empty one.
 fn mean_of(values: &[f64]) -> f64 {
     mean(values.iter().copied(), values.len())
 }
 
-/// The variance of a slice with divisor `len − 1`; NaN of fewer than two values.
+/// The variance of a slice with divisor `len − 1`; NaN for fewer than two values.
 fn variance_of(values: &[f64]) -> f64 {
     if values.len() < 2 {
         return f64::NAN;

@@ -6,13 +6,13 @@ use crate::error::{Error, Result};
 /// Nested R̂ (Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari and Gelman 2024, "Nested R̂:
 /// assessing the convergence of Markov chain Monte Carlo when running many short chains", eqs. 5–9).
 ///
-/// The chains, in order, form `superchains` groups of equal size; all chains of a group started at
-/// one point. √(1 + B/W) with B the variance of the groups' means (divisor K − 1) and W the mean over
-/// groups of the variance within them: between the group's chains (divisor M − 1; 0 for M = 1) plus
-/// the mean of the variances within its chains (divisor N − 1; 0 for N = 1). One draw of each chain is
-/// enough: what a group forgot of its start shows between its chains. NaN when a draw is not finite,
-/// when there is nothing within (one draw of one chain a group), or when nothing ever moved; ∞ when the
-/// groups differ and nothing within them does.
+/// The chains, in order, form `superchains` groups of equal size; all chains of a group start at the
+/// same point. The value is √(1 + B/W), with B the variance of the groups' means (divisor K − 1) and W
+/// the mean over groups of the variance within a group: between its chains (divisor M − 1; 0 for M = 1)
+/// plus the mean of the variances within its chains (divisor N − 1; 0 for N = 1). One draw per chain is
+/// enough: the spread between a group's chains shows how far they have forgotten their start. NaN when
+/// a draw is not finite, when groups have no inner variance (one draw of one chain per group), or when
+/// all draws are equal; ∞ when the groups differ but the draws within each group do not.
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ pub fn nested_rhat(draws: &Draws, superchains: usize) -> Result<f64> {
             "superchains",
             format_args!("a divisor of the {chains} chains, at least 2"),
             superchains,
-            "choose the groups so that they are of equal size",
+            "choose groups of equal size",
         ));
     }
     let size = chains / superchains;

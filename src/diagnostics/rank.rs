@@ -6,14 +6,14 @@ use super::{Draws, MIN_SEQUENCE};
 
 /// Replaces every draw by the normal score of its rank among all draws of all chains.
 ///
-/// Chains × draws in, the same shape out, chain after chain in one buffer. The score of rank `r` of
-/// `S` is Φ⁻¹((r − 3/8) / (S + 1/4)) (Blom 1958); tied draws share their average rank. No splitting:
-/// pass [`Draws::split`] for what [`rhat_bulk`](super::rhat_bulk) and
-/// [`ess_bulk`](super::ess_bulk) see. All NaN when a draw is not finite, draws are fewer than
-/// [`MIN_SEQUENCE`] per chain, or all are equal.
+/// Takes chains × draws and returns the same shape, chain after chain in one buffer. The score of rank
+/// `r` of `S` is Φ⁻¹((r − 3/8) / (S + 1/4)) (Blom 1958); tied draws share their average rank. The
+/// chains are not split: pass [`Draws::split`] to get the input of [`rhat_bulk`](super::rhat_bulk) and
+/// [`ess_bulk`](super::ess_bulk). All NaN when a draw is not finite, when there are fewer than
+/// [`MIN_SEQUENCE`] draws per chain, or when all are equal.
 ///
-/// Scores do not change under an increasing transformation of the draws and always have a finite
-/// variance, which is why diagnostics built on them hold for heavy tails too (Vehtari et al. 2021).
+/// Scores are invariant under increasing transformations of the draws and always have a finite variance,
+/// so diagnostics based on them also work for heavy tails (Vehtari et al. 2021).
 pub fn rank_normalise(draws: &Draws) -> Vec<f64> {
     if !draws.supports(MIN_SEQUENCE) {
         return vec![f64::NAN; draws.size()];
@@ -22,8 +22,8 @@ pub fn rank_normalise(draws: &Draws) -> Vec<f64> {
 }
 
 /// Histogram of the ranks of each chain's draws among all draws of all chains: chains × `bins` counts,
-/// the data of a rank plot (Vehtari et al. 2021, §4.3). Chains that agree have about draws/bins in
-/// every bin. Tied draws share their average rank. All zero when a draw is not finite.
+/// the data of a rank plot (Vehtari et al. 2021, §4.3). If the chains agree, every bin has about
+/// draws/bins counts. Tied draws share their average rank. All zero when a draw is not finite.
 pub fn rank_counts(draws: &Draws, bins: usize) -> Vec<Vec<u32>> {
     let mut counts = vec![vec![0; bins]; draws.chains()];
     if bins == 0 || draws.size() == 0 || draws.first_non_finite().is_some() {
@@ -54,10 +54,10 @@ impl Order {
         Self(sorted)
     }
 
-    /// The order of the split chains, out of the order of whole chains of `draws` draws.
+    /// The order of the split chains, from the order of whole chains of `draws` draws.
     pub(super) fn into_split(self, draws: usize) -> Self {
         if draws.is_multiple_of(2) {
-            // The halves of a chain lie where the chain lay.
+            // The halves of a chain keep its places.
             return self;
         }
         let half = draws / 2;
@@ -70,8 +70,7 @@ impl Order {
 
     /// The order of the distances from the median.
     ///
-    /// Below and above the median the distances are sorted already, so a merge does what a second
-    /// sort would.
+    /// Below and above the median the distances are already sorted, so a merge replaces a second sort.
     pub(super) fn folded(&self) -> Self {
         let median = self.median();
         let (below, above) = self
@@ -130,7 +129,7 @@ impl Order {
     fn median(&self) -> f64 {
         let size = self.0.len();
         if size.is_multiple_of(2) {
-            // Halved first, as the sum of the two may overflow.
+            // Halve first: the sum of the two may overflow.
             0.5 * self.value(size / 2 - 1) + 0.5 * self.value(size / 2)
         } else {
             self.value(size / 2)
@@ -141,7 +140,7 @@ impl Order {
 /// The normal scores of the ranks of a sample, computed once for draws and folded draws.
 pub(super) struct NormalScores {
     normal: Normal,
-    /// Of the ranks 1, 2, …, size.
+    /// Scores of the ranks 1, 2, …, size.
     at_rank: Vec<f64>,
 }
 
@@ -160,7 +159,7 @@ impl NormalScores {
         scores
     }
 
-    /// The score of a rank that, being an average, may end in one half; hence twice the rank.
+    /// The score of a rank, given as twice the rank, since an average rank may be a half-integer.
     fn at_twice(&self, rank: usize) -> f64 {
         if rank.is_multiple_of(2) {
             self.at_rank[rank / 2 - 1]

@@ -1,4 +1,4 @@
-//! R̂, the potential scale reduction factor: do the chains agree with each other?
+//! R̂, the potential scale reduction factor: whether the chains agree with each other.
 
 use super::rank::{NormalScores, Order};
 use super::{Draws, MIN_DRAWS, MIN_SEQUENCE, mean_of, variance_of};
@@ -50,9 +50,9 @@ pub fn rhat_folded(draws: &Draws) -> f64 {
 
 /// The recommended R̂: the larger of [`rhat_bulk`] and [`rhat_folded`] (Vehtari et al. 2021).
 ///
-/// Near 1 when chains agree; above 1.01 they should not be pooled. Undefined (NaN) and infinite as
-/// [`rhat_bulk`]: where only the folded one is undefined, as for draws that take two values, there
-/// is no scale to disagree about.
+/// Near 1 when the chains agree; above 1.01 they should not be pooled. Undefined (NaN) and infinite as
+/// [`rhat_bulk`]: if only the folded one is undefined, as for draws that take two values, there is no
+/// scale to compare.
 pub fn rhat_rank(draws: &Draws) -> f64 {
     if !draws.supports(MIN_DRAWS) {
         return f64::NAN;
@@ -70,7 +70,7 @@ pub(super) struct Ranked {
 }
 
 impl Ranked {
-    /// From draws and their own order.
+    /// From draws and their order.
     pub(super) fn new(draws: &Draws, order: Order) -> Self {
         let sequences = 2 * draws.chains();
         let order = order.into_split(draws.draws());

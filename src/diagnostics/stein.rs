@@ -1,19 +1,19 @@
-//! Kernelised Stein discrepancy: how well do draws fit a density of which only the score is known?
+//! Kernel Stein discrepancy: how well draws fit a density whose score is known.
 
 use crate::error::{Error, Result};
 
-/// Kernelised Stein discrepancy with the inverse multiquadric kernel k(x, y) = (1 + ‖x − y‖²/h²)^{−½}
+/// Kernel Stein discrepancy with the inverse multiquadric kernel k(x, y) = (1 + ‖x − y‖²/h²)^{−½}
 /// (Liu, Lee & Jordan 2016; Gorham & Mackey 2017, who show that this kernel detects non-convergence
 /// where a Gaussian one does not). The V-statistic √(Σᵢⱼ k₀(xᵢ, xⱼ))/n, never negative.
 ///
-/// `x` and `score` hold n rows of `dim` values each, the draws and s(x) = ∇log p(x) = −∇E(x)/T there;
-/// `scale` is h, in the unit of the draws. The value has the unit of a score; compare it with that of
-/// as many exact draws. It needs no normaliser, and sees a missing mode only as far as the kernel and
-/// the score reach: a mode far from all draws goes unseen. O(n²·dim).
+/// `x` and `score` hold n rows of `dim` values each: the draws, and s(x) = ∇log p(x) = −∇E(x)/T at the
+/// draws. `scale` is h, in the unit of the draws. The value has the unit of a score; compare it with
+/// that of equally many exact draws. It needs no normalising constant. It cannot detect a missing mode
+/// far from all draws, beyond the reach of the kernel and the score. O(n²·dim).
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] when the sizes do not fit, there are fewer than two draws, or `scale` is not a
+/// [`Error::Invalid`] when the sizes do not match, there are fewer than two draws, or `scale` is not a
 /// positive number.
 pub fn ksd(x: &[f64], score: &[f64], dim: usize, scale: f64) -> Result<f64> {
     if dim == 0 || x.len() != score.len() || !x.len().is_multiple_of(dim) || x.len() < 2 * dim {
@@ -29,7 +29,7 @@ pub fn ksd(x: &[f64], score: &[f64], dim: usize, scale: f64) -> Result<f64> {
             "kernel scale",
             "a positive number",
             scale,
-            "pass about the distance that draws lie apart",
+            "pass about the typical distance between draws",
         ));
     }
     let n = x.len() / dim;
@@ -38,7 +38,7 @@ pub fn ksd(x: &[f64], score: &[f64], dim: usize, scale: f64) -> Result<f64> {
     let mut sum = 0.0;
     for i in 0..n {
         let (xi, si) = (row(x, i), row(score, i));
-        // The sum is symmetric: each pair once, doubled; the diagonal once.
+        // The sum is symmetric: count each pair once, doubled, and the diagonal once.
         for j in 0..=i {
             let (xj, sj) = (&x[j * dim..(j + 1) * dim], &score[j * dim..(j + 1) * dim]);
             let (mut square, mut scores, mut cross) = (0.0, 0.0, 0.0);
@@ -57,6 +57,6 @@ pub fn ksd(x: &[f64], score: &[f64], dim: usize, scale: f64) -> Result<f64> {
             sum += if i == j { stein } else { 2.0 * stein };
         }
     }
-    // Rounding alone could take the sum of a perfect fit below zero.
+    // Rounding could make the sum of a perfect fit negative.
     Ok(sum.max(0.0).sqrt() / n as f64)
 }

@@ -1,4 +1,4 @@
-//! One line per quantity, and the verdict on it.
+//! Summaries of quantities, and the convergence rule.
 
 use std::fmt;
 
@@ -11,17 +11,16 @@ use super::rhat::Ranked;
 use super::{Draws, MIN_DRAWS, TAIL};
 use crate::error::{Error, Result};
 
-/// When chains count as converged. This is the crate's one convergence rule.
+/// The crate's convergence rule.
 ///
-/// All of it must hold: rank-normalised split R̂ ≤ [`Rule::max_rhat`], and bulk and tail ESS each ≥
-/// [`Rule::min_ess_per_chain`] × number of chains. The default, 1.01 and 100, is the rule of Vehtari
-/// et al. (2021). A statistic that is undefined or infinite never passes.
+/// Chains count as converged if rank-normalised split R̂ ≤ [`Rule::max_rhat`], and bulk and tail ESS
+/// are each ≥ [`Rule::min_ess_per_chain`] × number of chains. The defaults, 1.01 and 100, are from
+/// Vehtari et al. (2021). An undefined or infinite statistic never passes.
 ///
-/// Only what the chains saw can be judged: no rule finds a mode that every chain missed, and with a
-/// single chain R̂ compares nothing but its halves. Vehtari et al. recommend at least four chains,
-/// from dispersed starts.
+/// No rule can detect a mode that every chain missed, and with a single chain R̂ compares only its
+/// halves. Vehtari et al. recommend at least four chains from dispersed starts.
 ///
-/// Read from a file, fields left out keep their defaults and unknown ones are refused.
+/// When read from a file, missing fields get their defaults and unknown fields are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
@@ -41,7 +40,7 @@ impl Default for Rule {
 }
 
 impl Rule {
-    /// Checks that the thresholds can be met and mean something.
+    /// Checks that the thresholds can be met and are meaningful.
     ///
     /// # Errors
     ///
@@ -56,14 +55,14 @@ impl Rule {
                 format_args!("convergence rule, {what}"),
                 format_args!("a number above {bound}"),
                 value,
-                "leave it out for the default",
+                "omit it for the default",
             ))
         };
         check("max_rhat", self.max_rhat, 1.0)?;
         check("min_ess_per_chain", self.min_ess_per_chain, 0.0)
     }
 
-    /// The bulk and tail ESS that so many chains need.
+    /// The bulk and tail ESS required for a number of chains.
     pub fn min_ess(&self, chains: usize) -> f64 {
         self.min_ess_per_chain * chains as f64
     }
@@ -74,11 +73,10 @@ impl Rule {
     }
 }
 
-/// What can be said of the chains.
+/// Convergence status of the chains.
 ///
-/// Only [`Status::Converged`] and [`Status::NotConverged`] are verdicts on mixing. The others say
-/// that there is nothing to judge, and why; of several reasons the first of `NonFinite`, `TooShort`,
-/// `Constant` is given.
+/// Only [`Status::Converged`] and [`Status::NotConverged`] are statements about mixing. The others say
+/// why there is none; of several reasons the first of `NonFinite`, `TooShort`, `Constant` is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
@@ -89,18 +87,18 @@ pub enum Status {
     NotConverged,
     /// Too few draws per chain for any statistic to be defined.
     TooShort {
-        /// Draws in each chain.
+        /// Draws per chain.
         draws: usize,
-        /// Draws that each chain needs, [`MIN_DRAWS`].
+        /// Required draws per chain, [`MIN_DRAWS`].
         needed: usize,
     },
     /// All draws of all chains are equal: either the quantity is fixed, or nothing ever moved.
     Constant,
     /// A draw is NaN or infinite; the first one, counted from 0.
     NonFinite {
-        /// The chain that holds it.
+        /// Its chain.
         chain: usize,
-        /// Its place in the chain.
+        /// Its index in the chain.
         draw: usize,
     },
 }
@@ -121,14 +119,14 @@ impl fmt::Display for Status {
     }
 }
 
-/// One quantity's estimates, their errors, and the verdict on the chains.
+/// Estimates of one quantity, their errors, and the status of the chains.
 ///
-/// `None` (JSON `null`) marks what is undefined or infinite. Of draws that are not finite nothing is
-/// defined; of chains that are too short or constant, the mean and the standard deviation are.
+/// `None` (JSON `null`) means undefined or infinite. For non-finite draws nothing is defined; for chains
+/// that are too short or constant, only the mean and the standard deviation are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Summary {
-    /// What the draws are of.
+    /// Name of the quantity.
     pub name: String,
     /// The number of chains.
     pub chains: usize,
@@ -148,13 +146,13 @@ pub struct Summary {
     pub ess_bulk: Option<f64>,
     /// The tail ESS in draws, see [`ess_tail`](super::ess_tail).
     pub ess_tail: Option<f64>,
-    /// The verdict, or why there is none.
+    /// Whether the chains converged, or why that is undefined.
     pub status: Status,
 }
 
-/// Summarises the draws of one quantity and judges them by `rule`.
+/// Summarises the draws of one quantity and applies the convergence rule.
 ///
-/// The statistics are those of the functions they are named after, for one sort and one FFT plan.
+/// The statistics equal those of the functions of the same name, with only one sort and one FFT plan.
 pub fn summarise(name: impl Into<String>, draws: &Draws, rule: &Rule) -> Summary {
     let degenerate = if let Some((chain, draw)) = draws.first_non_finite() {
         Some(Status::NonFinite { chain, draw })
@@ -212,12 +210,12 @@ pub fn summarise(name: impl Into<String>, draws: &Draws, rule: &Rule) -> Summary
     }
 }
 
-/// The largest R̂ of several quantities; `None` while one of them is undefined or infinite.
+/// The largest R̂ of several quantities; `None` if one of them is undefined or infinite.
 pub fn largest_rhat(summaries: &[Summary]) -> Option<f64> {
     worst(summaries, |s| s.rhat, f64::max)
 }
 
-/// The smallest bulk ESS of several quantities; `None` while one of them is undefined.
+/// The smallest bulk ESS of several quantities; `None` if one of them is undefined.
 pub fn smallest_ess(summaries: &[Summary]) -> Option<f64> {
     worst(summaries, |s| s.ess_bulk, f64::min)
 }

@@ -13,7 +13,7 @@ use crate::rng::{Purpose, Rng};
 pub const REGISTRATION: Registration = Registration {
     name: "banana",
     title: "Banana",
-    description: "A Gaussian bent along a parabola (Haario et al. 1999). One scale fits neither its arms nor its belly: curvature is what slows samplers here.",
+    description: "A Gaussian bent along a parabola (Haario et al. 1999). No single scale fits both its arms and its middle: curvature slows samplers here.",
     steps: &[
         ("rwm", 0.8),
         ("ula", 0.2),

@@ -12,7 +12,7 @@ use super::{
 pub const REGISTRATION: Registration = Registration {
     name: "checkerboard",
     title: "Checkerboard",
-    description: "Eight squares of a board, flat inside, with steep sides and corners that touch: the gradient says nothing where the mass is.",
+    description: "Eight squares of a board, flat inside, with steep sides and touching corners: the gradient vanishes where the mass is.",
     steps: &[
         ("rwm", 0.8),
         ("ula", 0.15),
@@ -31,7 +31,7 @@ struct Checkerboard;
 
 /// Height of the steps, in nats.
 const H: f64 = 7.0;
-/// Their steepness.
+/// Steepness of the steps.
 const K: f64 = 5.0;
 /// The wall around the board.
 const W: f64 = 20.0;

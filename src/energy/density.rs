@@ -1,8 +1,9 @@
-//! Densities whose law is known: the targets of the Playground and the oracles of the samplers.
+//! Densities with known exact distributions: the Playground's targets and the reference for sampler
+//! tests.
 //!
-//! A density gives its energy and gradient for a batch on the device, written out by hand, and the
-//! log density of its first two coordinates in f64 on the host. From the latter follow the picture of
-//! the plane, the exact marginals, exact draws and Kullback–Leibler divergences, by quadrature.
+//! A density gives its energy and hand-written gradient for a batch on the device, and the log density
+//! of its first two coordinates in f64 on the host. Quadrature of the latter gives the picture of the
+//! plane, exact marginals, exact draws and Kullback–Leibler divergences.
 
 use std::sync::OnceLock;
 
@@ -11,23 +12,23 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::{Conditionals, Energy, Evaluation, Point, Space};
 use crate::rng::{Purpose, Rng};
 
-/// A target with a known law.
+/// A target with a known exact distribution.
 pub trait Density: Energy {
-    /// Names of all coordinates; the first two are the plane that is drawn.
+    /// Names of all coordinates; the first two span the plotted plane.
     fn coordinates(&self) -> Vec<String>;
 
-    /// x0, x1, y0, y1 of the plane's picture. Outside lies hardly any mass, unless
-    /// [`marginals`](Self::marginals) says otherwise.
+    /// x0, x1, y0, y1 of the plotting window. It holds nearly all the mass, unless the density overrides
+    /// [`marginals`](Self::marginals).
     fn bounds(&self) -> [f64; 4];
 
     /// log density of the first two coordinates (marginal where there are more), in nats up to a
     /// constant.
     fn log_plane(&self, x: f64, y: f64) -> f64;
 
-    /// A state in one of the modes, where chains may start that have not seen the others.
+    /// A state in one of the modes, for chains that start in a single mode.
     fn mode(&self) -> Vec<f64>;
 
-    /// Over-dispersed start states, given points of the plane: everything else starts at 0.
+    /// Start states for points of the plane; all other coordinates are 0. `[B·D]`, row-major.
     fn lift(&self, plane: &[[f32; 2]]) -> Vec<f32> {
         let dim = self.space().dim;
         plane
@@ -36,25 +37,25 @@ pub trait Density: Energy {
             .collect()
     }
 
-    /// x0, x1, y0, y1 of the rectangle that over-dispersed starts are spread over: most of the
-    /// picture, unless a target forbids it.
+    /// x0, x1, y0, y1 of the rectangle of over-dispersed starts: the middle 80 % of the plotting window,
+    /// unless a target overrides it.
     fn start_bounds(&self) -> [f64; 4] {
         most_of(self.bounds())
     }
 
-    /// `chains` over-dispersed points of the plane, uniform over
-    /// [`start_bounds`](Self::start_bounds), which `scale` stretches about their middle.
+    /// `chains` over-dispersed points of the plane, uniform over [`start_bounds`](Self::start_bounds)
+    /// stretched by `scale` about their centre.
     fn dispersed(&self, rng: &Rng, chains: usize, scale: f64) -> Vec<[f32; 2]> {
         spread(self.start_bounds(), rng, chains, scale)
     }
 
-    /// The exact law of the coordinates that have a known one: the plane's, by quadrature.
+    /// Exact marginals of the coordinates for which they are known: those of the plane, by quadrature.
     fn marginals(&self) -> Vec<Marginal> {
         marginals_by_quadrature(self)
     }
 
-    /// `n` exact draws of the plane, number `step` of a seed: by the inverse of the cumulated grid,
-    /// uniform within its cells.
+    /// `n` exact draws of the plane, batch `step` of a seed: by inverting the cumulative distribution on
+    /// a grid, uniform within its cells.
     fn draws(&self, rng: &Rng, step: u32, n: usize) -> Vec<[f32; 2]> {
         grid_sampler(self).draws(rng, step, n)
     }
@@ -66,7 +67,7 @@ fn most_of([x0, x1, y0, y1]: [f64; 4]) -> [f64; 4] {
     [x0 + x, x1 - x, y0 + y, y1 - y]
 }
 
-/// The laws of the plane's two coordinates, from its density on a grid.
+/// The marginals of the plane's two coordinates, from its density on a grid.
 fn marginals_by_quadrature(density: &(impl Density + ?Sized)) -> Vec<Marginal> {
     let grid = Grid::over(density.bounds(), 400, |x, y| density.log_plane(x, y));
     let names = density.coordinates().into_iter().take(2);
@@ -76,12 +77,12 @@ fn marginals_by_quadrature(density: &(impl Density + ?Sized)) -> Vec<Marginal> {
         .collect()
 }
 
-/// What draws of the plane come from: its density on a grid.
+/// A sampler of the plane, from its density on a grid.
 fn grid_sampler(density: &(impl Density + ?Sized)) -> GridSampler {
     Grid::over(density.bounds(), 512, |x, y| density.log_plane(x, y)).sampler()
 }
 
-/// `n` points, uniform over a rectangle stretched about its middle.
+/// `n` points, uniform over a rectangle stretched by `scale` about its centre.
 pub(crate) fn spread([x0, x1, y0, y1]: [f64; 4], rng: &Rng, n: usize, scale: f64) -> Vec<[f32; 2]> {
     let place = |low: f64, high: f64, u: f32| {
         (0.5 * (low + high) + scale * (high - low) * (f64::from(u) - 0.5)) as f32
@@ -92,10 +93,10 @@ pub(crate) fn spread([x0, x1, y0, y1]: [f64; 4], rng: &Rng, n: usize, scale: f64
         .collect()
 }
 
-/// The exact law of one coordinate.
+/// The exact marginal of one coordinate.
 #[derive(Debug, Clone)]
 pub struct Marginal {
-    /// The coordinate.
+    /// Name of the coordinate.
     pub name: String,
     /// Values of the coordinate, evenly spaced.
     pub grid: Vec<f64>,
@@ -108,7 +109,7 @@ pub struct Marginal {
 }
 
 impl Marginal {
-    /// From values of an unnormalised density on an even grid.
+    /// From an unnormalised density on an evenly spaced grid.
     pub fn from_grid(name: String, grid: Vec<f64>, mut density: Vec<f64>) -> Self {
         let step = grid[1] - grid[0];
         let mass: f64 = density.iter().sum::<f64>() * step;
@@ -135,7 +136,7 @@ impl Marginal {
 pub struct Grid {
     bounds: [f64; 4],
     side: usize,
-    /// log density less its maximum.
+    /// Log density minus its maximum.
     log: Vec<f64>,
 }
 
@@ -156,7 +157,7 @@ impl Grid {
         this
     }
 
-    /// From log densities that were computed elsewhere, at [`points`](Self::points).
+    /// From log densities at [`points`](Self::points).
     pub fn from_values(bounds: [f64; 4], side: usize, log: Vec<f64>) -> Self {
         let mut this = Self { bounds, side, log };
         this.shift();
@@ -193,7 +194,7 @@ impl Grid {
         Tensor::from_data(TensorData::new(values, [side * side, 2]), device)
     }
 
-    /// Energies less their minimum: what is drawn.
+    /// Energies minus their minimum, for plotting.
     pub fn energies(&self) -> Vec<f32> {
         self.log.iter().map(|l| -l as f32).collect()
     }
@@ -204,7 +205,7 @@ impl Grid {
         self.log.iter().map(|l| l.exp() / total).collect()
     }
 
-    /// KL(self ‖ other) in nats, of the two laws restricted to the grid.
+    /// KL(self ‖ other) in nats, of the two distributions restricted to the grid.
     pub fn kl(&self, other: &Self) -> f64 {
         let normaliser = |g: &Self| g.log.iter().map(|l| l.exp()).sum::<f64>().ln();
         let (p, q) = (normaliser(self), normaliser(other));
@@ -228,7 +229,7 @@ impl Grid {
         Marginal::from_grid(name, grid, density)
     }
 
-    /// Draws from the grid.
+    /// A sampler of the grid's distribution.
     pub fn sampler(&self) -> GridSampler {
         let mut total = 0.0;
         let cumulated = self
@@ -247,7 +248,7 @@ impl Grid {
     }
 }
 
-/// Draws from a law on a grid: a cell by its probability, then a point of the cell.
+/// Draws from a distribution on a grid: a cell by its probability, then a uniform point in the cell.
 pub struct GridSampler {
     bounds: [f64; 4],
     side: usize,
@@ -255,13 +256,13 @@ pub struct GridSampler {
 }
 
 impl GridSampler {
-    /// `n` draws, number `step` of a seed.
+    /// `n` draws, batch `step` of a seed.
     pub fn draws(&self, rng: &Rng, step: u32, n: usize) -> Vec<[f32; 2]> {
         let u = rng.uniforms(Purpose::Data, step, n, 4);
         u.chunks(4)
             .map(|u| {
-                // One uniform has 23 bits above ½, and cells may hold less mass than that: a second
-                // one fills the gaps.
+                // One uniform has a resolution of 23 bits, and cells may hold less mass than that: a
+                // second uniform adds the lower bits.
                 let p = f64::from(u[0]) + (f64::from(u[3]) - 0.5) / 16_777_216.0;
                 let cell = self
                     .cumulated
@@ -278,13 +279,13 @@ impl GridSampler {
     }
 }
 
-/// A density over two coordinates, given by formulas: everything else follows.
+/// A density over two coordinates, given by formulas; [`On`] makes it a target.
 pub trait Plane: Send + Sync {
     /// E, ∂E/∂x and ∂E/∂y for columns x and y (`[B, 1]` each).
     fn energy(&self, x: Tensor<2>, y: Tensor<2>) -> [Tensor<2>; 3];
     /// See [`Density::bounds`].
     fn bounds(&self) -> [f64; 4];
-    /// See [`Density::start_bounds`]; `None`: most of the picture.
+    /// See [`Density::start_bounds`]; `None`: the middle 80 % of the plotting window.
     fn start_bounds(&self) -> Option<[f64; 4]> {
         None
     }
@@ -314,7 +315,7 @@ pub trait Plane: Send + Sync {
 /// A [`Plane`] as a target.
 pub(super) struct On<P> {
     plane: P,
-    /// What draws come from where there is no formula for them: 512² densities, computed once.
+    /// Grid sampler (512² cells, computed once) for planes without closed-form draws.
     sampler: OnceLock<GridSampler>,
 }
 

@@ -12,7 +12,7 @@ use super::{
 pub const REGISTRATION: Registration = Registration {
     name: "donut",
     title: "Donut",
-    description: "A narrow valley around a circle. Every point of the ring is as good as any other, but the way there is along the curve.",
+    description: "A narrow valley around a circle. All points of the ring are equally likely, but chains must follow the curve to reach them.",
     steps: &[
         ("rwm", 0.4),
         ("ula", 0.1),

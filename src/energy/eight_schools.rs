@@ -11,7 +11,7 @@ use crate::rng::{Purpose, Rng};
 pub const REGISTRATION: Registration = Registration {
     name: "eight-schools",
     title: "Eight schools",
-    description: "The posterior of a real hierarchical model: coaching effects in eight schools, non-centred, ten dimensions. The plane shows their mean and the log of their spread.",
+    description: "The posterior of a real hierarchical model: coaching effects in eight schools, non-centred, ten dimensions. The plane shows the mean of the effects and the log of their spread.",
     steps: &[
         ("rwm", 0.5),
         ("ula", 0.2),
@@ -55,7 +55,7 @@ impl EightSchools {
         }
     }
 
-    /// E and its gradient by μ, log τ and t.
+    /// E and its gradients with respect to μ, log τ and t.
     fn parts(&self, x: &Tensor<2>) -> [Tensor<2>; 4] {
         let column = |i| x.clone().narrow(1, i, 1);
         let (mu, log_tau, t) = (column(0), column(1), x.clone().narrow(1, 2, 8));
@@ -122,13 +122,13 @@ impl Density for EightSchools {
         [-14.0, 22.0, -7.0, 5.0]
     }
 
-    /// Curvature grows as τ²: from far up there a step that suits the rest is refused for ever, and
-    /// the chain stays. Twice the posterior's spread is over-dispersed and comes back.
+    /// Curvature grows as τ²: at large τ, a step size that suits the rest is always rejected and the
+    /// chain gets stuck. Twice the posterior's spread is over-dispersed but not stuck.
     fn start_bounds(&self) -> [f64; 4] {
         [-6.0, 14.0, -2.0, 2.5]
     }
 
-    /// The schools integrate out in closed form: yⱼ ~ N(μ, σⱼ² + τ²).
+    /// The tⱼ integrate out in closed form: yⱼ ~ N(μ, σⱼ² + τ²).
     fn log_plane(&self, mu: f64, log_tau: f64) -> f64 {
         let tau2 = (2.0 * log_tau).exp();
         let likelihood: f64 = Y
@@ -149,8 +149,8 @@ impl Density for EightSchools {
         state
     }
 
-    /// Starts the schools over-dispersed as well: a function of the point, so that chains that share
-    /// one share the whole start.
+    /// Over-dispersed starts for the tⱼ too, as a function of the point: chains with the same point have
+    /// the same start.
     fn lift(&self, plane: &[[f32; 2]]) -> Vec<f32> {
         plane
             .iter()

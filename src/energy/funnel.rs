@@ -13,7 +13,7 @@ use crate::rng::{Purpose, Rng};
 pub const REGISTRATION: Registration = Registration {
     name: "funnel",
     title: "Neal's funnel",
-    description: "The scale of x is a coordinate too (Neal 2003): v ~ N(0, 3²), x ~ N(0, eᵛ). No step size fits the neck and the mouth; hierarchical models look like this.",
+    description: "The scale of x is a coordinate too (Neal 2003): v ~ N(0, 3²), x ~ N(0, eᵛ). No step size fits both the neck and the mouth; hierarchical models look like this.",
     steps: &[
         ("rwm", 1.5),
         ("ula", 0.2),
@@ -52,9 +52,8 @@ impl Plane for Funnel {
         [-9.0, 9.0, -20.0, 20.0]
     }
 
-    /// Beside the neck the energy is exponentially steep: a chain that begins there is refused for
-    /// ever at any step that suits the rest, which says something of the start and nothing of the
-    /// sampler.
+    /// Beside the neck the energy is exponentially steep: a chain that starts there is always rejected
+    /// at any step size that suits the rest. That would test the start, not the sampler.
     fn start_bounds(&self) -> Option<[f64; 4]> {
         Some([-1.0, 7.0, -4.0, 4.0])
     }
@@ -67,8 +66,8 @@ impl Plane for Funnel {
         [3.0, 0.0]
     }
 
-    /// v in closed form. The mouth reaches far beyond the picture, so the law of x is integrated
-    /// over v for every x; its standard deviation is e^{9/4}.
+    /// v in closed form. The mouth reaches far beyond the plotting window, so the marginal of x is
+    /// integrated over v for every x; its standard deviation is e^{9/4}.
     fn closed_marginals(&self) -> Option<Vec<Marginal>> {
         let line = |low: f64, high: f64, n: usize| -> Vec<f64> {
             (0..n)

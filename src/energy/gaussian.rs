@@ -1,4 +1,5 @@
-//! Gaussians: with independent coordinates of any number, and an ill-conditioned one in the plane.
+//! Gaussians: one with independent coordinates in any dimension, and an ill-conditioned one in the
+//! plane.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub struct Gaussian {
 }
 
 impl Gaussian {
-    /// `mean` and `sd`, one value for each dimension (the shorter decides).
+    /// `mean` and `sd`, one value per dimension (the shorter slice sets the dimension).
     pub fn new(mean: &[f32], sd: &[f32], device: &Device) -> Self {
         let dim = mean.len().min(sd.len());
         let row = |values: &[f32]| {
@@ -73,7 +74,7 @@ impl Conditionals for Gaussian {
 pub const REGISTRATION: Registration = Registration {
     name: "gaussian",
     title: "Ill-conditioned Gaussian",
-    description: "Two standard deviations, 2 and 0.1, on axes turned by 45°. The narrow one bounds the step, the wide one sets the distance: the condition number is the price.",
+    description: "Two standard deviations, 2 and 0.1, on axes rotated by 45°. The narrow one limits the step size, the wide one sets the distance to travel: the cost grows with the condition number.",
     steps: &[
         ("rwm", 0.3),
         ("ula", 0.1),
@@ -92,13 +93,13 @@ struct Tilted;
 
 const WIDE: f64 = 2.0;
 const NARROW: f64 = 0.1;
-/// Precision matrix: DIAGONAL on, CROSS off the diagonal.
+/// Precision matrix: DIAGONAL on the diagonal, CROSS off it.
 const DIAGONAL: f64 = 0.5 / (WIDE * WIDE) + 0.5 / (NARROW * NARROW);
 const CROSS: f64 = 0.5 / (WIDE * WIDE) - 0.5 / (NARROW * NARROW);
 
 impl Plane for Tilted {
     fn energy(&self, x: Tensor<2>, y: Tensor<2>) -> [Tensor<2>; 3] {
-        // Through u and v: the quadratic form would lose digits to cancellation.
+        // Via u and v: the quadratic form in x and y would lose digits to cancellation.
         let u = (x.clone() + y.clone()) * std::f64::consts::FRAC_1_SQRT_2;
         let v = (y - x) * std::f64::consts::FRAC_1_SQRT_2;
         let energy =

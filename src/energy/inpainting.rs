@@ -1,7 +1,7 @@
-//! Some coordinates are known: the chain walks on the others alone.
+//! Conditioning on known coordinates: the chain samples only the others.
 //!
-//! With x = (known, free), p(free | known) ∝ exp(−E(known, free)/T): the same energy as a function
-//! of the free coordinates. Any sampler walks on it, exactly, and known pixels cannot move.
+//! With x = (known, free), p(free | known) ∝ exp(−E(known, free)/T): the same energy as a function of
+//! the free coordinates. Any sampler can sample it, exactly, and known pixels cannot move.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 /// A target given some of its coordinates.
 pub struct Inpainting {
     target: Arc<dyn Energy>,
-    /// Numbers of the free coordinates, `[F]`.
+    /// Indices of the free coordinates, `[F]`.
     free: Tensor<1, Int>,
-    /// Where each coordinate stands among the free ones, `[D]`; 0 for the known, which `mask` hides.
+    /// Index of each coordinate among the free ones, `[D]`; 0 for known ones, which `mask` hides.
     place: Tensor<1, Int>,
     /// 1 where free, `[1, D]`.
     mask: Tensor<2>,
@@ -25,11 +25,11 @@ pub struct Inpainting {
 }
 
 impl Inpainting {
-    /// `known` has a value for every coordinate that is known.
+    /// `known`: one entry per coordinate, `Some` if its value is known.
     ///
     /// # Errors
-    /// [`Error::Invalid`] unless there is one entry for each of the target's coordinates, of which at
-    /// least one is free, and every value is finite.
+    /// [`Error::Invalid`] unless there is one entry per coordinate of the target, at least one is free,
+    /// and every value is finite.
     pub fn new(target: Arc<dyn Energy>, known: &[Option<f32>], device: &Device) -> Result<Self> {
         let dim = target.space().dim;
         let free: Vec<i32> = (0..known.len())
@@ -41,7 +41,7 @@ impl Inpainting {
                 "known coordinates",
                 format!("{dim} entries with finite values, at least one of them free"),
                 format!("{} entries, {} free", known.len(), free.len()),
-                "leave something for the chain to fill",
+                "leave at least one coordinate free",
             ));
         }
         let mut place = vec![0i32; dim];

@@ -1,4 +1,4 @@
-//! Mixtures of round Gaussians: two modes, eight modes, and whatever a visitor draws.
+//! Mixtures of isotropic Gaussians: two modes, eight modes, and densities drawn by the user.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 pub const TWO_MODES: Registration = Registration {
     name: "two-modes",
     title: "Two modes",
-    description: "One mode holds 70 % of the mass and the other 30 %, with a pass between them that a chain crosses now and then: does yours get the shares right?",
+    description: "One mode holds 70 % of the mass and the other 30 %. Chains cross the saddle between them now and then: does yours get the shares right?",
     steps: &[
         ("rwm", 1.2),
         ("ula", 0.3),
@@ -37,7 +37,7 @@ pub const TWO_MODES: Registration = Registration {
 pub const EIGHT_MODES: Registration = Registration {
     name: "eight-modes",
     title: "Eight modes",
-    description: "Eight narrow Gaussians on a circle, of equal mass, with nothing between them. No local walk crosses; every chain keeps the mode it started in.",
+    description: "Eight narrow Gaussians on a circle, of equal mass, with nothing between them. Local moves do not cross; every chain stays in the mode it started in.",
     steps: &[
         ("rwm", 0.25),
         ("ula", 0.06),
@@ -64,26 +64,26 @@ pub const EIGHT_MODES: Registration = Registration {
     },
 };
 
-/// A mixture of round Gaussians: E(x) = −log Σₖ wₖ exp(−‖x − mₖ‖²/(2s²)).
+/// A mixture of isotropic Gaussians: E(x) = −log Σₖ wₖ exp(−‖x − mₖ‖²/(2s²)).
 pub struct Mixture {
     /// `[K, D]`
     means: Tensor<2>,
     /// `[1, K]`
     log_weights: Tensor<2>,
-    /// Means and weights on the host; the first two coordinates.
+    /// Means (first two coordinates) and weights on the host.
     host: Vec<([f64; 2], f64)>,
     sd: f64,
     bounds: [f64; 4],
 }
 
 impl Mixture {
-    /// `means`: K rows of D values, of equal weight.
+    /// `means`: K rows of D values, with equal weights.
     pub fn new<const D: usize>(means: &[[f32; D]], sd: f64, device: &Device) -> Self {
         let parts: Vec<_> = means.iter().map(|m| (*m, 1.0)).collect();
         Self::weighted(&parts, sd, [-4.0, 4.0, -4.0, 4.0], device)
     }
 
-    /// Means and weights (which need not sum to 1), and the bounds of the picture.
+    /// `parts`: means and weights (which need not sum to 1). `bounds`: the plotting window.
     pub fn weighted<const D: usize>(
         parts: &[([f32; D], f64)],
         sd: f64,
@@ -183,9 +183,10 @@ impl Conditionals for Mixture {
             d.narrow(2, i, 1).powi_scalar(2).reshape([batch, modes]) * (0.5 / (self.sd * self.sd));
         let weights = softmax(logs + own, 1);
         let upto = weights.clone().cumsum(1);
-        // The sum may fall short of 1 by rounding: the uniform is taken of what there is.
+        // Rounding may leave the sum below 1: scale the uniform by the sum.
         let u = uniform * upto.clone().narrow(1, modes - 1, 1);
-        // Each sum shifted by one, not less its own weight: every u lies in exactly one interval.
+        // Shift the sums by one instead of subtracting weights: every u then lies in exactly one
+        // interval.
         let mut before = vec![u.zeros_like() - 1.0];
         if modes > 1 {
             before.push(upto.clone().narrow(1, 0, modes - 1));
@@ -251,7 +252,7 @@ impl Density for Mixture {
     }
 }
 
-/// What a visitor drew: grey values on a square grid over [−4, 4]².
+/// A density drawn by the user: grey values on a square grid over [−4, 4]².
 pub struct Drawing;
 
 impl Drawing {
@@ -271,11 +272,11 @@ impl Drawing {
         ("tempering", 0.3),
     ];
 
-    /// A mixture with one Gaussian in each painted cell, as wide as a cell and as heavy as its ink:
-    /// smooth, with an exact law like every other target.
+    /// A mixture with one Gaussian per painted cell, 0.8 cells wide and weighted by its grey value:
+    /// smooth, with a known exact distribution like every other target.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a grid of another size or one without ink.
+    /// [`Error::Invalid`] for a grid of another size or without a painted cell.
     pub fn density(ink: &[u8], device: &Device) -> Result<Mixture> {
         let side = Self::SIDE;
         if ink.len() != side * side {
@@ -283,7 +284,7 @@ impl Drawing {
                 "drawing",
                 format!("{side} × {side} grey values"),
                 format!("{} values", ink.len()),
-                "draw on the page's own grid",
+                "draw on the page's grid",
             ));
         }
         let cell = 2.0 * Self::REACH / side as f64;

@@ -1,6 +1,6 @@
-//! Targets: what a sampler walks on.
+//! Targets of the samplers.
 //!
-//! A target knows its space, its energy for a batch of chains, and how a state becomes an image.
+//! A target knows its space, its energy for a batch of chains, and how to decode a state to an image.
 //! It knows no sampler, backend, command line or page. E is an energy: p(x) ∝ exp(−E(x)/T), low
 //! energy is likely.
 
@@ -35,8 +35,8 @@ use burn::tensor::{Device, Tensor};
 
 use crate::error::{Error, Result};
 
-/// Every density that is known beforehand, in the order in which they are offered. A finite-difference
-/// gradient check and a comparison with its own law in f64 cover each that is listed here.
+/// Every built-in density, in display order. Tests check the gradient of each with finite differences
+/// and compare it with its exact distribution in f64.
 pub const REGISTRY: &[Registration] = &[
     gaussian::REGISTRATION,
     banana::REGISTRATION,
@@ -53,17 +53,17 @@ pub const REGISTRY: &[Registration] = &[
 /// Recommended step sizes, by sampler.
 pub type Steps = &'static [(&'static str, f64)];
 
-/// What the rest of the crate knows of a density.
+/// What the rest of the crate knows about a density.
 pub struct Registration {
     /// Name in URLs and on the command line.
     pub name: &'static str,
-    /// Name for people.
+    /// Display name.
     pub title: &'static str,
-    /// What it is and what it teaches, in a sentence or two.
+    /// What it is and what it shows, in one or two sentences.
     pub description: &'static str,
     /// Recommended step size of each sampler that has one.
     pub steps: Steps,
-    /// Makes it on a device.
+    /// Builds it on a device.
     pub build: fn(&Device) -> Arc<dyn Density>,
 }
 
@@ -74,15 +74,15 @@ impl Registration {
     }
 }
 
-/// The step size that is recommended for a sampler, if there is one.
+/// The recommended step size of a sampler, if any.
 pub fn step_size(steps: Steps, sampler: &str) -> Option<f64> {
     steps.iter().find(|(s, _)| *s == sampler).map(|s| s.1)
 }
 
-/// The registration of a name.
+/// Finds a registration by name.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a name that no density has.
+/// [`Error::Invalid`] for an unknown density.
 pub fn find(name: &str) -> Result<&'static Registration> {
     REGISTRY.iter().find(|r| r.name == name).ok_or_else(|| {
         let names: Vec<_> = REGISTRY.iter().map(|r| r.name).collect();
@@ -90,7 +90,7 @@ pub fn find(name: &str) -> Result<&'static Registration> {
     })
 }
 
-/// The space a target lives in.
+/// The state space of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Space {
     /// "pixel", "latent", "plane", …
@@ -101,7 +101,7 @@ pub struct Space {
     pub image: Option<[usize; 3]>,
 }
 
-/// An energy, with whatever else was computed on the way to it.
+/// An energy and the observables computed with it.
 pub struct Evaluation {
     /// E, `[B]`.
     pub energy: Tensor<1>,
@@ -109,7 +109,7 @@ pub struct Evaluation {
     pub observed: Option<Tensor<2>>,
 }
 
-/// A batch of chain states with everything that a transition needs and leaves behind.
+/// A batch of chain states with energies, gradients and observables.
 #[derive(Debug, Clone)]
 pub struct Point {
     /// States, `[B, D]`.
@@ -123,8 +123,8 @@ pub struct Point {
 }
 
 impl Point {
-    /// Takes `other` where `mask` (`[B]`) is true, `self` elsewhere. Selection, not arithmetic, so
-    /// that a rejected non-finite proposal leaves no trace.
+    /// Takes `other` where `mask` (`[B]`) is true, `self` elsewhere. By selection, not arithmetic, so
+    /// that a rejected non-finite proposal has no effect.
     pub fn select(self, other: Self, mask: Tensor<1, burn::tensor::Bool>) -> Self {
         let [batch, dim] = self.x.dims();
         let column = mask.clone().reshape([batch, 1]);
@@ -146,16 +146,16 @@ impl Point {
 
 /// A target density p(x) ∝ exp(−E(x)/T) over states x ∈ R^D, for a batch of chains at once.
 pub trait Energy: Send + Sync {
-    /// Where states live.
+    /// The state space.
     fn space(&self) -> Space;
 
-    /// Names of the K scalar test functions that are recorded beside the energy: quantities of
-    /// the decoded state that mean the same in every space the model can be sampled in.
+    /// Names of the K scalar test functions recorded beside the energy: functions of the decoded state
+    /// with the same meaning in every space in which the model can be sampled.
     fn observables(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// E(x) for states `[B, D]`, differentiable, and the observables (not differentiated).
+    /// E(x) (differentiable) and the observables (not differentiated) for states `[B, D]`.
     fn evaluate(&self, x: Tensor<2>) -> Evaluation;
 
     /// E, ∇E and observables at `x` (`[B, D]`, outside autodiff). The default differentiates
@@ -164,7 +164,7 @@ pub trait Energy: Send + Sync {
         let leaf = x.clone().autodiff().require_grad();
         let Evaluation { energy, observed } = self.evaluate(leaf.clone());
         let mut grads = energy.clone().sum().backward();
-        // No gradient entry means that E does not depend on x at all.
+        // No gradient entry means that E does not depend on x.
         let gradient = leaf
             .grad_remove(&mut grads)
             .unwrap_or_else(|| x.zeros_like());
@@ -176,7 +176,7 @@ pub trait Energy: Send + Sync {
         }
     }
 
-    /// The laws of single coordinates given all others, where they are known: what Gibbs needs.
+    /// The conditional distributions of single coordinates given all others, if known; for Gibbs.
     fn conditionals(&self) -> Option<&dyn Conditionals> {
         None
     }
@@ -188,7 +188,7 @@ pub trait Energy: Send + Sync {
     }
 }
 
-/// Exact laws of single coordinates given all the others, at T = 1.
+/// Exact conditional distributions of single coordinates given all the others, at T = 1.
 pub trait Conditionals: Send + Sync {
     /// Draws coordinate `i` of every state given the others: x `[B, D]`, a standard normal and a
     /// uniform for each (`[B, 1]`) → the new coordinate, `[B, 1]`.

@@ -1,5 +1,5 @@
-//! Posteriors whose means are published, on Stan's unconstrained space, their gradients written
-//! out: for tests of samplers.
+//! Posteriors with published means, on Stan's unconstrained space, with hand-written gradients: for
+//! tests of samplers.
 //!
 //! Models and reference summaries are posteriordb's (<https://github.com/stan-dev/posteriordb>), the
 //! data stat_comp_benchmarks' (<https://github.com/stan-dev/stat_comp_benchmarks>), both BSD-3-Clause;
@@ -14,7 +14,7 @@ use burn::tensor::{
 
 use super::{Energy, Evaluation, Point, Space};
 
-/// A target whose states stand for the parameters of a model.
+/// A target whose states are the unconstrained parameters of a model.
 pub trait Posterior: Energy {
     /// The parameters, named as in the published summary.
     fn names(&self) -> &'static [&'static str];
@@ -55,7 +55,7 @@ fn evaluation(energy: Tensor<2>) -> Evaluation {
     }
 }
 
-/// A point of energy `[B, 1]` and a gradient in pieces `[B, …]`.
+/// A point from its energy `[B, 1]` and its gradient in pieces `[B, …]`.
 fn point(x: Tensor<2>, energy: Tensor<2>, gradient: Vec<Tensor<2>>) -> Point {
     Point {
         x,
@@ -76,7 +76,7 @@ pub struct Autoregression {
     response: Tensor<2>,
 }
 
-/// What E and ∇E of [`Autoregression`] share.
+/// Terms shared by E and ∇E of [`Autoregression`].
 struct AutoregressionTerms {
     /// α and β, `[B, 6]`.
     coefficients: Tensor<2>,
@@ -94,7 +94,7 @@ impl Autoregression {
     const LENGTH: usize = 200;
     const TERMS: usize = Self::LENGTH - Self::ORDER;
 
-    /// The data are 200 values that a fifth-order autoregression simulated.
+    /// The data are 200 values simulated from a fifth-order autoregression.
     pub fn new(device: &Device) -> Self {
         let lags = (1..=Self::ORDER).flat_map(|k| {
             let first = Self::ORDER - k;
@@ -132,7 +132,7 @@ impl AutoregressionTerms {
     fn energy(&self) -> Tensor<2> {
         let variance = (self.log_sigma.clone() * 2.0).exp();
         self.chi_square.clone() * 0.5
-            // n log σ of the likelihood, less the Jacobian's log σ.
+            // n log σ of the likelihood minus the Jacobian's log σ.
             + self.log_sigma.clone() * (Autoregression::TERMS as f64 - 1.0)
             + self.coefficients.clone().powi_scalar(2).sum_dim(1) * (0.5 / 100.0)
             + (variance * (1.0 / 6.25)).log1p()
@@ -195,7 +195,7 @@ pub struct Garch {
     y: Tensor<2>,
 }
 
-/// What E and ∇E of [`Garch`] share.
+/// Terms shared by E and ∇E of [`Garch`].
 struct GarchTerms {
     mu: Tensor<2>,
     alpha0: Tensor<2>,
@@ -211,9 +211,9 @@ struct GarchTerms {
     variance: Tensor<2>,
 }
 
-/// All sₜ = uₜ + ρsₜ₋₁ at once, or, if `backwards`, sₜ = uₜ + ρsₜ₊₁, with zero beyond the ends; `u`
-/// is `[B, T]`, `rho` `[B, 1]`. By doubling: where sₜ has the first k terms of Σⱼ ρʲuₜ₋ⱼ,
-/// sₜ + ρᵏsₜ₋ₖ has the first 2k, so that ⌈log₂ T⌉ rounds do what a loop does in T.
+/// All sₜ = uₜ + ρsₜ₋₁ at once, or, if `backwards`, sₜ = uₜ + ρsₜ₊₁, with zeros beyond the ends; `u`
+/// is `[B, T]`, `rho` `[B, 1]`. By doubling: if sₜ holds the first k terms of Σⱼ ρʲuₜ₋ⱼ, then
+/// sₜ + ρᵏsₜ₋ₖ holds the first 2k, so ⌈log₂ T⌉ rounds replace a loop over T.
 fn recurrence(u: Tensor<2>, rho: Tensor<2>, backwards: bool) -> Tensor<2> {
     let [_, length] = u.dims();
     let (mut sum, mut power, mut terms) = (u, rho, 1);
@@ -238,7 +238,7 @@ impl Garch {
     /// The variance of y₁.
     const FIRST_VARIANCE: f64 = 0.25;
 
-    /// The data are 200 values that a GARCH(1, 1) process simulated.
+    /// The data are 200 values simulated from a GARCH(1, 1) process.
     pub fn new(device: &Device) -> Self {
         Self {
             y: row(&GARCH_Y, device),
@@ -251,7 +251,7 @@ impl Garch {
         let alpha0 = log_alpha0.clone().exp();
         let alpha1 = sigmoid(u.clone());
         let share = sigmoid(v.clone());
-        // 1 − α₁ = sigmoid(−u): without cancellation.
+        // 1 − α₁ = sigmoid(−u), without cancellation.
         let beta1 = sigmoid(-u.clone()) * share.clone();
         // ∂α₁/∂u = α₁(1 − α₁) and ∂β₁/∂v = (1 − α₁)·share·(1 − share).
         let log_jacobian = log_alpha0
@@ -308,7 +308,7 @@ impl Energy for Garch {
         let earlier = |t: &Tensor<2>| t.clone().narrow(1, 0, Self::TERMS - 1);
         let scaled = residual.clone() / variance.clone();
         let direct = (-scaled.clone().powi_scalar(2) + variance.clone().recip()) * 0.5;
-        // ∂E/∂hₜ with all that hₜ does to later variances; h₁ is given, so its own is not asked for.
+        // ∂E/∂hₜ including the effect of hₜ on later variances; h₁ is fixed and needs no derivative.
         let adjoint = recurrence(direct, beta1.clone(), true).narrow(1, 1, Self::TERMS - 1);
         let before = earlier(&residual);
         let by_alpha0 = adjoint.clone().sum_dim(1);
@@ -346,7 +346,7 @@ impl Posterior for Garch {
     }
 }
 
-/// Two Gaussians of unknown place, scale and weight (posteriordb
+/// Two Gaussians of unknown location, scale and weight (posteriordb
 /// `low_dim_gauss_mix-low_dim_gauss_mix`): μ₁ < μ₂ ~ N(0, 2), σₖ ~ N⁺(0, 2), θ ~ Beta(5, 5),
 /// yₙ ~ θN(μ₁, σ₁) + (1 − θ)N(μ₂, σ₂) for n = 1…1000.
 ///
@@ -362,16 +362,16 @@ struct Component {
     log_sd: Tensor<2>,
     /// (yₙ − μ)/σ, `[B, 1000]`.
     z: Tensor<2>,
-    /// log weight + log density, less log √2π, `[B, 1000]`.
+    /// log weight + log density, without the constant −log √2π, `[B, 1000]`.
     log_density: Tensor<2>,
 }
 
-/// What E and ∇E of [`GaussianMixture`] share.
+/// Terms shared by E and ∇E of [`GaussianMixture`].
 struct MixtureTerms {
     components: [Component; 2],
     log_gap: Tensor<2>,
     logit: Tensor<2>,
-    /// Log odds that yₙ is of the first component, `[B, 1000]`.
+    /// Log odds that yₙ belongs to the first component, `[B, 1000]`.
     log_odds: Tensor<2>,
 }
 
@@ -392,7 +392,7 @@ impl Component {
         (self.mean.clone().powi_scalar(2) + variance) * (0.5 / 4.0) - self.log_sd.clone()
     }
 
-    /// ∂E/∂μ and ∂E/∂log σ, where `share` (`[B, 1000]`) is each yₙ's probability to be of this one.
+    /// ∂E/∂μ and ∂E/∂log σ; `share` (`[B, 1000]`) is the probability that yₙ belongs to this component.
     fn gradient(&self, share: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let pull = (share.clone() * self.z.clone()).sum_dim(1) * (-self.log_sd.clone()).exp();
         let spread = (share * (self.z.clone().powi_scalar(2) - 1.0)).sum_dim(1);
@@ -407,7 +407,7 @@ impl Component {
 impl GaussianMixture {
     const TERMS: usize = 1000;
 
-    /// The data are 1000 values that two well separated Gaussians simulated.
+    /// The data are 1000 values simulated from two well-separated Gaussians.
     pub fn new(device: &Device) -> Self {
         Self {
             y: row(&MIXTURE_Y, device),
@@ -494,7 +494,7 @@ impl Posterior for GaussianMixture {
     }
 }
 
-// Data, rounded to what an f32 holds.
+// Data, rounded to f32 precision.
 
 /// yₜ of [`Autoregression`].
 static AUTOREGRESSION_Y: [f32; Autoregression::LENGTH] = [

@@ -1,4 +1,4 @@
-//! Rings: three concentric donuts, of equal mass.
+//! Rings: three concentric donuts of equal mass.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
 pub const REGISTRATION: Registration = Registration {
     name: "rings",
     title: "Rings",
-    description: "Three concentric rings of equal mass with hardly a bridge between them: inside a ring it is a donut, between rings it is a mixture.",
+    description: "Three concentric rings of equal mass with almost no mass between them: each ring is a donut, and together they are a mixture.",
     steps: &[
         ("rwm", 0.5),
         ("ula", 0.08),

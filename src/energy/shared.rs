@@ -1,4 +1,4 @@
-//! One energy on several devices: every device evaluates its rows of the states.
+//! One energy on several devices: each device evaluates part of the rows.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Copies of one energy, one a device. [Points](Energy::point), which are nearly all of a chain's work,
-/// are computed on all of them, everything else on the first, where the chains live. For persistent
-/// chains whose steps follow the acceptance of all of them; chains that only walk for a while go as a
-/// whole (see [`shards::map`]), which moves no states between the steps.
+/// Copies of one energy, one per device. [Points](Energy::point), which are nearly all of a chain's
+/// work, are computed on all devices; everything else on the first, where the chains live. For
+/// persistent chains whose step size depends on the acceptance of all of them. Short-run chains are
+/// better split as whole runs (see [`shards::map`]), which moves no states between steps.
 pub struct Shared {
     home: (Device, Arc<dyn Energy>),
     away: Vec<(Device, Arc<dyn Energy>)>,
 }
 
 impl Shared {
-    /// Of the energy where the chains live, and its copies on further devices.
+    /// From the energy on the chains' device, and its copies on other devices.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the copies have another space.
+    /// [`Error::Invalid`] when a copy has another space.
     pub fn new(
         home: (Device, Arc<dyn Energy>),
         away: Vec<(Device, Arc<dyn Energy>)>,
@@ -41,7 +41,7 @@ impl Shared {
     }
 
     fn on(&self, device: &Device) -> &Arc<dyn Energy> {
-        // Where a processor is named twice either copy will do.
+        // If the CPU is named twice, either copy will do.
         let mut copies = std::iter::once(&self.home).chain(&self.away);
         copies
             .find(|(there, _)| there == device)
@@ -65,7 +65,7 @@ impl Energy for Shared {
     fn point(&self, x: Tensor<2>) -> Point {
         let home = x.device();
         let devices: Vec<Device> = self.away.iter().map(|(device, _)| device.clone()).collect();
-        // The states are there already.
+        // `shards::map` has already moved the rows to the part's device.
         let part = async |_: usize, mut rows: Vec<Tensor<2>>| {
             let x = rows.remove(0);
             let point = self.on(&x.device()).point(x);
@@ -108,9 +108,9 @@ mod tests {
         pollster::block_on(read(x)).unwrap()
     }
 
-    /// A target with observables: MALA that adapts, and a jump, on one device and on three.
+    /// Adaptive MALA and a jump on a target with observables: one device against three copies.
     #[test]
-    fn shared_chains_are_those_of_one_device() {
+    fn shared_chains_match_one_device() {
         let device = Device::flex();
         let target =
             || -> Arc<dyn Energy> { (energy::find("eight-schools").unwrap().build)(&device) };
@@ -121,7 +121,7 @@ mod tests {
             warmup: 20,
             ..SamplerConfig::default()
         };
-        let walk = |target: Arc<dyn Energy>| {
+        let run_chains = |target: Arc<dyn Energy>| {
             let x = Rng::new(1).normal_tensor(Purpose::Start, 0, 11, dim, &device);
             let mut run = Run::new(target, &config, Rng::new(2), x).unwrap();
             let draws = pollster::block_on(run.advance(40)).unwrap();
@@ -130,17 +130,16 @@ mod tests {
             let observed: Vec<_> = draws.iter().flat_map(|d| d.observed.concat()).collect();
             (values(run.states()), run.step_sizes().to_vec(), observed)
         };
-        let alone = walk(target());
+        let alone = run_chains(target());
         let away = vec![(device.clone(), target()), (device.clone(), target())];
         let shared = Shared::new((device.clone(), target()), away).unwrap();
-        assert_eq!(walk(Arc::new(shared)), alone);
+        assert_eq!(run_chains(Arc::new(shared)), alone);
         assert!(!alone.2.is_empty());
     }
 
-    /// A batch that walks in two parts, each on its own: every chain goes where it would have gone among
-    /// all of them, jumps included.
+    /// A batch that runs in two separate parts: every chain moves as in the whole batch, jumps included.
     #[test]
-    fn a_part_of_a_batch_draws_its_own_numbers() {
+    fn part_of_a_batch_uses_its_own_random_numbers() {
         let device = Device::flex();
         let target: Arc<dyn Energy> = (energy::find("banana").unwrap().build)(&device);
         let config = SamplerConfig {
@@ -150,7 +149,7 @@ mod tests {
             ..SamplerConfig::default()
         };
         let normals = |seed| Rng::new(seed).normal_tensor(Purpose::Start, 0, 11, 2, &device);
-        let walk = |first: usize, count: usize| {
+        let run_chains = |first: usize, count: usize| {
             let x = normals(1).narrow(0, first, count);
             let run = Run::new(target.clone(), &config, Rng::new(2), x).unwrap();
             let mut run = run.numbered_from(first as u32);
@@ -159,13 +158,13 @@ mod tests {
             run.jump(fresh, Tensor::zeros([count], &device), 0);
             values(run.states())
         };
-        let parts = [walk(0, 5), walk(5, 6)].concat();
-        assert_eq!(parts, walk(0, 11));
-        assert_ne!(walk(5, 6), walk(0, 11)[..12]);
+        let parts = [run_chains(0, 5), run_chains(5, 6)].concat();
+        assert_eq!(parts, run_chains(0, 11));
+        assert_ne!(run_chains(5, 6), run_chains(0, 11)[..12]);
     }
 
     #[test]
-    fn copies_are_of_one_energy() {
+    fn copies_of_another_space_are_refused() {
         let device = Device::flex();
         let normal = |dim: usize| -> Arc<dyn Energy> {
             Arc::new(Gaussian::new(&vec![0.0; dim], &vec![1.0; dim], &device))

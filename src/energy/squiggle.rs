@@ -12,7 +12,7 @@ use super::{
 pub const REGISTRATION: Registration = Registration {
     name: "squiggle",
     title: "Squiggle",
-    description: "A Gaussian sheared by a sine (after Feng's MCMC gallery). Connected, yet so winding that a step that fits the bends takes long for the whole.",
+    description: "A Gaussian sheared by a sine (after Feng's MCMC gallery). Connected, but so winding that a step size that fits the bends explores the whole slowly.",
     steps: &[
         ("rwm", 0.5),
         ("ula", 0.08),

@@ -1,8 +1,9 @@
-//! Held-out-digit anomaly detection, by the protocol of Zenati et al. (2018) that MEG and DAMC share.
+//! Held-out-digit anomaly detection, with the protocol of Zenati et al. (2018), also used by MEG and
+//! DAMC.
 //!
-//! All 70,000 digits are pooled. Of the digits that are normal, 80 % are learned from, in the order of
-//! numpy's `RandomState(42).permutation`; the test set is the other 20 % with all images of the digit
-//! that is held out. The anomaly is the positive class, the score the model's energy of the image.
+//! All 70,000 digits are pooled. 80 % of the normal digits are used for training, in the order of
+//! numpy's `RandomState(42).permutation`; the test set is the other 20 % and all images of the held-out
+//! digit. Anomalies are the positive class; the score is the model's energy of the image.
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -16,9 +17,8 @@ use crate::{
     train::Batches,
 };
 
-/// `numpy.random.RandomState(seed).permutation(n)`, which the split is defined by: Fisher–Yates from
-/// the end, each index by rejection under a mask of the Mersenne Twister's words (numpy's legacy
-/// `random_interval`).
+/// `numpy.random.RandomState(seed).permutation(n)`, which defines the split: Fisher–Yates from the end,
+/// each index by rejection of masked Mersenne Twister words (numpy's legacy `random_interval`).
 pub fn numpy_permutation(seed: u32, n: usize) -> Vec<usize> {
     let mut words = rand_mt::Mt::new(seed);
     let mut order: Vec<usize> = (0..n).collect();
@@ -35,21 +35,21 @@ pub fn numpy_permutation(seed: u32, n: usize) -> Vec<usize> {
     order
 }
 
-/// What is learned from, and what is judged.
+/// Training and test set of the benchmark.
 pub struct Pool {
     /// 80 % of the normal digits.
     pub train: Dataset,
-    /// The others, then every image of the held-out digit.
+    /// The other normal digits, then every image of the held-out digit.
     pub test: Dataset,
-    /// Which of the test images are anomalies.
+    /// Whether each test image is an anomaly.
     pub anomalous: Vec<bool>,
 }
 
 impl Pool {
-    /// Splits the pooled digits. `keep`: of the test set every `keep`-th image alone, 1 for all.
+    /// Splits the pooled digits. Only every `keep`-th test image is used; 1 for all.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a class that there is not.
+    /// [`Error::Invalid`] for an unknown class.
     pub fn new(parts: [&Dataset; 2], held_out: u8, keep: usize) -> Result<Self> {
         let [first, second] = parts;
         let dim: usize = first.shape().iter().product();
@@ -87,7 +87,7 @@ impl Pool {
                 ..first.clone()
             }
         };
-        let judged: Vec<usize> = rest
+        let tested: Vec<usize> = rest
             .iter()
             .chain(&anomalies)
             .copied()
@@ -95,34 +95,33 @@ impl Pool {
             .collect();
         Ok(Self {
             train: take(learned),
-            anomalous: judged.iter().map(|&i| labels[i] == held_out).collect(),
-            test: take(&judged),
+            anomalous: tested.iter().map(|&i| labels[i] == held_out).collect(),
+            test: take(&tested),
         })
     }
 
-    /// Share of anomalies in the test set: the AUPRC of a ranker that knows nothing.
+    /// Share of anomalies in the test set: the AUPRC of a random ranking.
     pub fn base_rate(&self) -> f64 {
         self.anomalous.iter().filter(|&&a| a).count() as f64 / self.anomalous.len() as f64
     }
 }
 
-/// How long a run learns.
+/// Training budget of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
-    /// So many epochs; judged after each of the last ten.
+    /// Number of epochs; evaluated after each of the last ten.
     Epochs(u64),
-    /// So many iterations; judged as by seconds.
+    /// Number of iterations; evaluated at the same shares of the budget as with seconds.
     Iterations(u64),
-    /// So many seconds of learning, whatever the arm makes of them; judged at ten equidistant moments
-    /// of the second half.
+    /// Seconds of training; evaluated at ten equidistant points from 55 % to 100 % of the budget.
     Seconds(f64),
 }
 
-/// One run.
+/// Result of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AnomalyResult {
-    /// The digit that was held out.
+    /// The held-out digit.
     pub digit: u8,
     /// The arm.
     pub arm: String,
@@ -132,31 +131,32 @@ pub struct AnomalyResult {
     pub budget: Budget,
     /// Share of anomalies.
     pub base_rate: f64,
-    /// Images judged.
+    /// Number of test images.
     pub images: usize,
-    /// AUPRC at each judgement; none is picked.
+    /// AUPRC at each evaluation; none is selected.
     pub auprc: Vec<f64>,
-    /// AUROC likewise.
+    /// AUROC at each evaluation.
     pub auroc: Vec<f64>,
-    /// Iterations.
+    /// Training iterations.
     pub iterations: u64,
-    /// Ratios that the prior has in the end.
+    /// Number of ratios of the final prior.
     pub stages: usize,
-    /// Seconds of learning, without judging.
+    /// Seconds of training, without evaluations.
     pub seconds: f64,
-    /// Where it ran.
+    /// Display name of the device.
     pub device: String,
     /// Commit of the program.
     pub commit: String,
 }
 
-/// Judgements of a run.
+/// Number of evaluations of a run.
 pub const JUDGEMENTS: usize = 10;
 
-/// Learns and judges one run; `told` hears of every judgement.
+/// Trains and evaluates one run; `report` receives AUPRC and AUROC of every evaluation. Returns the
+/// AUPRCs, the AUROCs, the training, and its seconds.
 ///
 /// # Errors
-/// Whatever learning reports.
+/// [`Error::Invalid`] when the warm-up lasts until the first evaluation; whatever training reports.
 pub fn run(
     stage: &LatentStage,
     seed: u64,
@@ -164,7 +164,7 @@ pub fn run(
     budget: Budget,
     steps: usize,
     device: &Device,
-    told: &mut dyn FnMut(f64, f64),
+    report: &mut dyn FnMut(f64, f64),
 ) -> Result<(Vec<f64>, Vec<f64>, Training, f64)> {
     let (train, held_out) = split(pool.train.clone(), stage.held_out)?;
     let train = std::sync::Arc::new(train);
@@ -175,32 +175,32 @@ pub fn run(
     let per_epoch = (train.count / stage.batch).max(1) as u64;
     let (mut precision, mut roc) = (Vec::new(), Vec::new());
     let mut seconds = 0.0;
-    // Judgement k of ten is due at this share of the budget.
+    // Share of the budget at which evaluation k of ten is due.
     let due = |k: usize| match budget {
         Budget::Epochs(n) => 1.0 - (JUDGEMENTS - 1 - k) as f64 / n as f64,
         Budget::Iterations(_) | Budget::Seconds(_) => 0.55 + 0.05 * k as f64,
     };
-    // Share of the budget that is spent.
+    // Share of the budget spent so far.
     let share = |iteration: u64, seconds: f64| match budget {
         Budget::Epochs(n) => iteration as f64 / (n * per_epoch) as f64,
         Budget::Iterations(n) => iteration as f64 / n as f64,
         Budget::Seconds(s) => seconds / s,
     };
-    // Of seconds it is not known beforehand how many iterations they bring.
+    // For a budget in seconds the number of iterations is not known in advance: no check.
     if stage.prior.arm != Arm::Gaussian && share(stage.warmup, 0.0) >= due(0) {
-        // Every arm would be judged as N(0, I), and the table would compare nothing.
+        // Every arm would be evaluated as N(0, I), and the table would compare nothing.
         return Err(Error::invalid(
             "latent.warmup",
             format!(
-                "a prior that is learned before it is first judged, at {:.0} % of the run",
+                "fewer iterations, so that the prior is trained before its first evaluation at {:.0} % of the run",
                 100.0 * due(0)
             ),
             format!(
-                "{} iterations before its first, {:.0} % of the run",
+                "{} iterations, {:.0} % of the run",
                 stage.warmup,
                 100.0 * share(stage.warmup, 0.0)
             ),
-            "give --set latent.warmup= less, or a longer run",
+            "lower it with --set latent.warmup=N, or give a longer run",
         ));
     }
     while precision.len() < JUDGEMENTS {
@@ -212,19 +212,19 @@ pub fn run(
         let share = share(training.iteration, seconds);
         while precision.len() < JUDGEMENTS && share >= due(precision.len()) - 1e-9 {
             let scores = score(stage, &training, &pool.test, steps, device)?;
-            let (mut normal, mut strange) = (Vec::new(), Vec::new());
+            let (mut normal, mut anomalous) = (Vec::new(), Vec::new());
             for (&s, &a) in scores.iter().zip(&pool.anomalous) {
-                if a { strange.push(s) } else { normal.push(s) }
+                if a { anomalous.push(s) } else { normal.push(s) }
             }
-            precision.push(auprc(&normal, &strange)?);
-            roc.push(auroc(&normal, &strange)?);
-            told(precision[precision.len() - 1], roc[roc.len() - 1]);
+            precision.push(auprc(&normal, &anomalous)?);
+            roc.push(auroc(&normal, &anomalous)?);
+            report(precision[precision.len() - 1], roc[roc.len() - 1]);
         }
     }
     Ok((precision, roc, training, seconds))
 }
 
-/// ‖x − g(z)‖²/(2σ²) + E(z) after gradient steps on it from z = 0, of every image.
+/// The score ‖x − g(z)‖²/(2σ²) + E(z) of every image, after `steps` gradient steps on it from z = 0.
 fn score(
     stage: &LatentStage,
     training: &Training,
@@ -263,14 +263,14 @@ mod tests {
 
     /// numpy 2.4: np.random.RandomState(42).permutation(n).
     #[test]
-    fn the_permutation_is_numpys() {
+    fn permutation_matches_numpy() {
         assert_eq!(numpy_permutation(42, 10), [8, 1, 5, 0, 7, 2, 9, 4, 3, 6]);
         let long = numpy_permutation(42, 62_123);
         assert_eq!(long[..5], [4264, 35_110, 17_306, 31_646, 43_887]);
     }
 
     #[test]
-    fn the_pool_is_split_as_the_protocol_says() {
+    fn pool_is_split_by_the_protocol() {
         let set = |split, labels: Vec<u8>| Dataset {
             images: labels.clone(),
             count: labels.len(),
@@ -283,14 +283,14 @@ mod tests {
         let first = set(Split::Train, (0..60).map(|i| i % 10).collect());
         let second = set(Split::Test, (0..40).map(|i| i % 10).collect());
         let pool = Pool::new([&first, &second], 3, 1).unwrap();
-        // 90 normal: 72 learned from, 18 judged with the 10 anomalies.
+        // 90 normal: 72 for training, 18 for testing with the 10 anomalies.
         assert_eq!((pool.train.count, pool.test.count), (72, 28));
         assert!(pool.train.labels.iter().all(|&l| l != 3));
         assert!((pool.base_rate() - 10.0 / 28.0).abs() < 1e-12);
-        for (label, strange) in pool.test.labels.iter().zip(&pool.anomalous) {
-            assert_eq!(*label == 3, *strange);
+        for (label, anomalous) in pool.test.labels.iter().zip(&pool.anomalous) {
+            assert_eq!(*label == 3, *anomalous);
         }
-        // An image is its own label here.
+        // Here each image equals its label.
         assert_eq!(pool.test.images, pool.test.labels);
         assert!(Pool::new([&first, &second], 11, 1).is_err());
     }

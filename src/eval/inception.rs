@@ -2,9 +2,9 @@
 //! et al., arXiv 1512.00567) with the weights that Google published on 2015-12-05, up to the global
 //! average "pool3".
 //!
-//! Layers, names and weights are those of pytorch-fid (<https://github.com/mseitzer/pytorch-fid>),
-//! which ported the TensorFlow graph. It differs from torchvision's Inception-v3: averages leave out
-//! the padding, the last block takes a maximum where all others average, and the weights are others.
+//! Layers, names and weights are those of pytorch-fid (<https://github.com/mseitzer/pytorch-fid>), a
+//! port of the TensorFlow graph. Differences from torchvision's Inception-v3: average pooling excludes
+//! the padding, the last block uses max pooling where all others average, and the weights differ.
 
 use std::{fs, path::Path};
 
@@ -21,16 +21,16 @@ use crate::{
     nn::{dict::Dict, resnet::global_average},
 };
 
-/// Number of features of an image.
+/// Number of features per image.
 pub const FEATURES: usize = 2048;
 
-/// Height and width of the images that the network was trained on.
+/// Height and width of the network's training images.
 pub const SIZE: usize = 299;
 
 /// Added to the variance by all batch normalisations.
 const EPSILON: f64 = 1e-3;
 
-/// Classes of the 2015 network, with which its unused last layer tells it from torchvision's.
+/// Number of classes of the 2015 network: its unused last layer distinguishes it from torchvision's.
 const CLASSES: usize = 1008;
 
 const GET: &str = "give pt_inception-2015-12-05-6726825d.pth from \
@@ -92,11 +92,11 @@ impl Conv {
     }
 }
 
-/// What a branch does before its layers.
+/// Pooling before a branch's layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pool {
     Nothing,
-    /// 3×3 at stride 1. What lies outside the image is not counted.
+    /// 3×3 at stride 1, excluding the padding.
     Average,
     /// 3×3 at stride 1.
     Maximum,
@@ -126,8 +126,8 @@ impl Pool {
     }
 }
 
-/// A pooling, layers one after the other, then layers side by side whose outputs are concatenated: a
-/// branch as planned (`L` a [`Layer`]) or built (a [`Conv`]).
+/// A branch: pooling, a chain of layers, then parallel layers whose outputs are concatenated. `L` is a
+/// [`Layer`] (planned) or a [`Conv`] (built).
 #[derive(Debug)]
 struct Branch<L> {
     pool: Pool,
@@ -166,7 +166,7 @@ impl Branch<Conv> {
     }
 }
 
-/// Branches that see the same input; their outputs are concatenated.
+/// Branches with the same input; their outputs are concatenated.
 type Block<L> = Vec<Branch<L>>;
 
 /// pytorch-fid's `FIDInceptionA`.
@@ -285,7 +285,7 @@ fn plan() -> Vec<(&'static str, Block<Layer>)> {
     ]
 }
 
-/// Builds layers from named values, counting the channels.
+/// Builds layers from named values.
 struct Builder<'a, F> {
     values: F,
     device: &'a Device,
@@ -348,8 +348,8 @@ pub struct Inception {
 }
 
 impl Inception {
-    /// Reads the weights of pytorch-fid: its `.pth` file (any format that torch.save has written),
-    /// or the same names and float32 values as `.safetensors`.
+    /// Reads the weights of pytorch-fid: its `.pth` file (any format written by torch.save), or the same
+    /// names and float32 values as `.safetensors`.
     ///
     /// # Errors
     /// [`Error::Data`] when the file is missing, truncated, or holds another network.
@@ -373,7 +373,7 @@ impl Inception {
         }
         fs::File::open(path).map_err(unread)?;
         let reader = PytorchReader::new(path)
-            .map_err(|e| problem(format!("is no complete PyTorch checkpoint ({e})")))?;
+            .map_err(|e| problem(format!("not a complete PyTorch checkpoint ({e})")))?;
         let values = |name: &str, shape: &[usize]| {
             let expected = |found: String| {
                 problem(format!(
@@ -396,7 +396,8 @@ impl Inception {
         Self::from_file(path, |name| reader.get(name).is_some(), values, device)
     }
 
-    /// Refuses torchvision's network, whose layers before the last have the same names and shapes.
+    /// Builds the network, but refuses torchvision's, whose layers before the last have the same names
+    /// and shapes.
     fn from_file(
         path: &Path,
         has: impl Fn(&str) -> bool,
@@ -445,9 +446,9 @@ impl Inception {
     /// The features of images with values in [0, 1], RGB or grey: `[B, C, H, W]`, C 3 or 1, to
     /// `[B, 2048]`. They are [prepared](Self::prepare) first.
     ///
-    /// Published distances are of images in 8 bits: clamp to [0, 1] and round to multiples of 1/255
-    /// to compare with them. An image takes some 15 MB of memory and 11 GFLOP; batches of more than a
-    /// few are no faster on a CPU.
+    /// Published distances use 8-bit images: to compare with them, clamp to [0, 1] and round to
+    /// multiples of 1/255. An image takes about 15 MB of memory and 11 GFLOP; on a CPU, batches of more
+    /// than a few images are no faster.
     ///
     /// # Panics
     /// For another number of channels.
@@ -455,7 +456,7 @@ impl Inception {
         self.pool3(Self::prepare(images))
     }
 
-    /// Images as the network takes them: `[B, C, H, W]`, C 3 or 1, in [0, 1] → `[B, 3, 299, 299]` in
+    /// Images as network input: `[B, C, H, W]`, C 3 or 1, in [0, 1] → `[B, 3, 299, 299]` in
     /// [−1, 1], bilinear between pixel centres without antialiasing (torch's `interpolate` with
     /// `align_corners=False`). Grey becomes three equal channels, as in files read as RGB.
     pub fn prepare(images: Tensor<4>) -> Tensor<4> {

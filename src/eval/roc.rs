@@ -7,8 +7,8 @@ use crate::{
 };
 
 /// P(outside > inside) + ½ P(outside = inside) for independent draws of both: the area under the ROC
-/// curve of telling `outside` (higher scores) from `inside` (Hanley & McNeil 1982; the Mann–Whitney
-/// statistic over the product of the sizes).
+/// curve with `outside` (higher scores) as the positive class (Hanley & McNeil 1982; the Mann–Whitney
+/// statistic divided by the product of the sizes).
 ///
 /// # Errors
 /// [`Error::Invalid`] for an empty side or a score that is not finite.
@@ -20,9 +20,9 @@ pub fn auroc(inside: &[f32], outside: &[f32]) -> Result<f64> {
     Ok(area(&all, &vec![1; all.len()]))
 }
 
-/// Area under the precision–recall curve of telling `outside` (higher scores) from `inside`: the trapezoid
-/// area of scikit-learn's `precision_recall_curve`, which the published anomaly tables use. (It is not
-/// average precision, and interpolates between points as those tables do.)
+/// Area under the precision–recall curve with `outside` (higher scores) as the positive class: the
+/// trapezoid area of scikit-learn's `precision_recall_curve`, as in the published anomaly tables. (It
+/// is not average precision: it interpolates between points, as those tables do.)
 ///
 /// # Errors
 /// [`Error::Invalid`] for an empty side or a score that is not finite.
@@ -37,7 +37,7 @@ pub fn auprc(inside: &[f32], outside: &[f32]) -> Result<f64> {
     for (i, &(score, outside)) in all.iter().enumerate() {
         found += f64::from(u8::from(outside));
         taken += 1.0;
-        // Equal scores are taken together.
+        // Process equal scores together.
         if all.get(i + 1).is_some_and(|next| next.0 == score) {
             continue;
         }
@@ -48,7 +48,7 @@ pub fn auprc(inside: &[f32], outside: &[f32]) -> Result<f64> {
     Ok(area)
 }
 
-/// [`auroc`] with its 95 % percentile-bootstrap interval: both sides are drawn again `resamples` times,
+/// [`auroc`] with its 95 % percentile-bootstrap interval: both sides are resampled `resamples` times,
 /// with replacement and at their own sizes (Efron 1979).
 ///
 /// # Errors
@@ -62,7 +62,7 @@ pub fn auroc_interval(
     let value = auroc(inside, outside)?;
     let mut all: Vec<(f32, bool)> = inside.iter().map(|&v| (v, false)).collect();
     all.extend(outside.iter().map(|&v| (v, true)));
-    // Sorted once: a resample is a multiplicity of each.
+    // Sort once: a resample is a multiplicity of each score.
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let place: [Vec<usize>; 2] =
         [false, true].map(|side| (0..all.len()).filter(|&i| all[i].1 == side).collect());
@@ -112,11 +112,11 @@ fn check(inside: &[f32], outside: &[f32]) -> Result<()> {
             inside.len(),
             outside.len()
         ),
-        "take more images, or another model",
+        "use more images, or another model",
     ))
 }
 
-/// The area for scores in rising order that are there so many times each.
+/// The area for scores in ascending order with multiplicities `times`.
 fn area(sorted: &[(f32, bool)], times: &[u32]) -> f64 {
     let (mut won, mut inside, mut outside) = (0.0, 0.0, 0.0);
     let mut i = 0;
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn areas_are_known_ones() {
+    fn areas_match_known_values() {
         // Pairs won: 1 by .35, 1 + two halves by .4, 3 by .8: 6 of 9.
         let found = auroc(&[0.1, 0.4, 0.4], &[0.35, 0.4, 0.8]).unwrap();
         assert!((found - 6.0 / 9.0).abs() < 1e-12, "{found}");
@@ -157,7 +157,7 @@ mod tests {
 
     /// scikit-learn 1.8: auc(recall, precision) of precision_recall_curve.
     #[test]
-    fn areas_under_precision_and_recall_are_scikit_learns() {
+    fn precision_recall_areas_match_scikit_learn() {
         let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
         let found = auprc(&[0.1, 0.4, 0.4], &[0.35, 0.4, 0.8]).unwrap();
         near(found, 0.766_666_666_666_666_6);
@@ -173,10 +173,10 @@ mod tests {
         assert!(auprc(&[0.0], &[f32::NAN]).is_err());
     }
 
-    /// Of Gaussians one standard deviation apart the area is Φ(1/√2) = 0.760; the interval holds it
-    /// for most seeds, and its width is DeLong's, about 4 · 0.0121 at n = 750 a side.
+    /// For Gaussians one standard deviation apart the area is Φ(1/√2) = 0.760; the interval contains it
+    /// for most seeds, and its width matches DeLong's, about 4 · 0.0121 at n = 750 per side.
     #[test]
-    fn the_interval_covers() {
+    fn interval_has_its_coverage() {
         let truth = 0.760_249_94;
         let mut covered = 0;
         for seed in 0..40 {

@@ -1,8 +1,8 @@
-//! Two-dimensional toys with exact answers: how far can one ratio reach, and how far several?
+//! Two-dimensional toys with known divergences: how far one ratio can reach, and how far several can.
 //!
-//! The latents' distribution is a ring of eight narrow modes whose distance from N(0, I) is set in
-//! nats; the prior learns it by every arm, from the same draws, for the same number of iterations. The
-//! divergence of what was learned is a sum over a grid.
+//! The distribution of the latents is a ring of eight narrow modes at a given distance from N(0, I) in
+//! nats. Every arm learns the prior from the same draws for the same number of iterations. The
+//! divergence of the learned prior is a sum over a grid.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The ring whose divergence KL(q ‖ N(0, I)) is so many nats.
+    /// The ring with divergence KL(q ‖ N(0, I)) = `nats`.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a distance that no such ring has.
@@ -47,7 +47,7 @@ impl Ring {
                 "nats",
                 format!("a distance from {:.1} to {:.0}", far(low), far(high)),
                 nats,
-                "choose another",
+                "choose a distance in that range",
             ));
         }
         for _ in 0..60 {
@@ -66,7 +66,7 @@ impl Ring {
         [self.radius * angle.cos(), self.radius * angle.sin()]
     }
 
-    /// The mode that a point belongs to, within four standard deviations.
+    /// The mode within four standard deviations of a point, if any.
     fn mode(&self, z: [f64; 2]) -> Option<usize> {
         (0..MODES).find(|&m| {
             let [a, b] = self.centre(m);
@@ -87,7 +87,7 @@ impl Ring {
         top + sum.ln() - (MODES as f64 * std::f64::consts::TAU * SPREAD * SPREAD).ln()
     }
 
-    /// Draws `[count, 2]`, a function of seed and step.
+    /// Draws `[count, 2]`; a function of seed and step.
     pub fn draw(&self, rng: &Rng, step: u32, count: usize, device: &Device) -> Tensor<2> {
         let noise = rng.normals(Purpose::Data, step, count, 2);
         let modes = rng.words(Purpose::Choice, step, count, 1);
@@ -102,7 +102,7 @@ impl Ring {
         Tensor::from_data(TensorData::new(values, [count, 2]), device)
     }
 
-    /// Half the side of the square that the grid covers.
+    /// Half the side length of the grid.
     fn reach(&self) -> f64 {
         (self.radius + 8.0 * SPREAD).max(6.0)
     }
@@ -141,57 +141,58 @@ pub struct ToyPlan {
     pub nats: f64,
     /// The arm.
     pub arm: Arm,
-    /// Stages at most of the adaptive arm, bridges of the telescoping one; 1 otherwise.
+    /// Largest number of stages (adaptive arm), or number of bridges (telescoping arm); otherwise 1.
     pub stages: usize,
-    /// Iterations in all.
+    /// Total iterations.
     pub iterations: u64,
-    /// Draws an iteration.
+    /// Batch size.
     pub batch: usize,
     /// Seed.
     pub seed: u64,
 }
 
-/// Where a divergence comes from; the parts sum to it.
+/// A divergence and its parts, which sum to it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Parts {
-    /// KL(q ‖ p), by the grid.
+    /// KL(q ‖ p), on the grid.
     pub divergence: f64,
-    /// −ln of the mass that p has within four standard deviations of a mode: what lies between them.
+    /// −ln of p's mass within four standard deviations of the modes: due to mass between the modes.
     pub leakage: f64,
-    /// KL of the modes' weights, equal ones against p's.
+    /// KL between the modes' weights: equal ones against p's.
     pub weights: f64,
-    /// The rest: the modes' shapes.
+    /// The remainder: due to the shapes of the modes.
     pub shape: f64,
 }
 
-/// What came out.
+/// Result of one experiment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ToyResult {
-    /// What was asked.
+    /// The plan.
     pub plan: ToyPlan,
-    /// How the prior learned.
+    /// Training settings of the prior.
     pub settings: RatioConfig,
-    /// KL(q ‖ p) of the learned prior, by the grid, and its parts.
+    /// KL(q ‖ p) of the learned prior, on the grid, and its parts.
     #[serde(flatten)]
     pub parts: Parts,
-    /// Iterations that were used.
+    /// Iterations used.
     pub iterations: u64,
     /// The stages with their held-out losses.
     pub stages: Vec<StageRecord>,
     /// Seconds.
     pub seconds: f64,
-    /// The learned density on a coarse grid, [`PICTURE`]² values, scaled to a largest of 1.
+    /// Square root of the learned density on a coarse grid, [`PICTURE`]² values, scaled to a maximum of
+    /// 1.
     #[serde(skip)]
     pub density: Vec<f32>,
 }
 
-/// Side of the density's picture.
+/// Side of the picture of a density.
 pub const PICTURE: usize = 64;
 
 /// Settings of the prior for a toy.
 pub fn settings(plan: &ToyPlan) -> RatioConfig {
     let stages = plan.stages.max(1);
-    // Likelihood follows its own chains: at the ratios' rate its energy runs away from them.
+    // Maximum likelihood depends on its chains: at the ratios' learning rate the energy outruns them.
     let likelihood = plan.arm == Arm::Lebm;
     RatioConfig {
         arm: plan.arm,
@@ -211,7 +212,7 @@ pub fn settings(plan: &ToyPlan) -> RatioConfig {
         rule: Rule {
             check_every: 50,
             tolerance: 0.003,
-            // Stages of equal length, whose rates come to their end.
+            // Stages of equal length, each with its full learning-rate decay.
             patience: u32::MAX,
             longest: match plan.arm {
                 Arm::Adaptive => plan.iterations / stages as u64,
@@ -223,7 +224,7 @@ pub fn settings(plan: &ToyPlan) -> RatioConfig {
     }
 }
 
-/// Learns one prior by such [`settings`], and measures it.
+/// Learns one prior with such [`settings`](fn@settings), and computes its divergence.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a bad plan, [`Error::Diverged`] when learning fails.
@@ -256,7 +257,7 @@ pub fn run(plan: &ToyPlan, settings: &RatioConfig, device: &Device) -> Result<To
     })
 }
 
-/// KL(q ‖ p) with p's normaliser from the same grid, and the density for a picture.
+/// KL(q ‖ p) with p's normaliser from the same grid, and the picture of the density.
 fn measure(ring: &Ring, ratios: Vec<Tilt>, device: &Device) -> Result<(Parts, Vec<f32>)> {
     let prior: Arc<dyn Energy> = Arc::new(PriorEnergy { latent: 2, ratios });
     let (cells, area) = ring.cells();
@@ -292,7 +293,7 @@ fn measure(ring: &Ring, ratios: Vec<Tilt>, device: &Device) -> Result<(Parts, Ve
     Ok((parts, picture(&density)))
 }
 
-/// The target's density as [`ToyResult::density`] has the learned one.
+/// The picture of the target's density, as [`ToyResult::density`].
 pub fn target_picture(ring: &Ring) -> Vec<f32> {
     let (cells, _) = ring.cells();
     picture(
@@ -303,7 +304,8 @@ pub fn target_picture(ring: &Ring) -> Vec<f32> {
     )
 }
 
-/// Sums over blocks of the fine grid, scaled; the square root makes the bridges between modes visible.
+/// Square roots of sums over blocks of the fine grid, scaled to a maximum of 1. The root makes the mass
+/// between modes visible.
 fn picture(density: &[f64]) -> Vec<f32> {
     let block = SIDE / PICTURE;
     let sums: Vec<f64> = (0..PICTURE * PICTURE)
@@ -323,8 +325,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rings_are_as_far_as_they_say() {
-        // Modes that do not overlap: KL = R²/2 + s² − 1 − ln(8 s²), in nats.
+    fn rings_have_the_requested_divergence() {
+        // For modes without overlap: KL = R²/2 + s² − 1 − ln(8 s²), in nats.
         for nats in [5.0, 10.0, 20.0] {
             let radius = Ring::at(nats).unwrap().radius;
             let s2 = SPREAD * SPREAD;
@@ -335,18 +337,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_learned_is_measured_as_the_distance() {
+    fn untrained_prior_has_the_full_divergence() {
         let device = Device::flex();
         let ring = Ring::at(5.0).unwrap();
         let (parts, _) = measure(&ring, Vec::new(), &device).unwrap();
         assert!((parts.divergence - 5.0).abs() < 1e-3, "{parts:?}");
-        // N(0, I) is the same in every mode, and nearly all between them.
+        // N(0, I) has equal mass in every mode, and nearly all of its mass between them.
         assert!(
             parts.weights.abs() < 1e-3 && parts.leakage > 0.5,
             "{parts:?}"
         );
-        // A narrow mode is not N(0, I)'s piece of the same place (the sum of the parts would prove
-        // nothing: the shape is what the others leave).
+        // A narrow mode differs from N(0, I) restricted to the same place. (The sum of the parts would
+        // prove nothing, since the shape is defined as the remainder.)
         assert!(parts.shape > 0.0, "{parts:?}");
         let far = ring.draw(&Rng::new(1), 0, 4000, &device);
         let radius: Vec<f64> = far

@@ -1,14 +1,14 @@
 //! Random augmentations of batches of images: resized crop, horizontal flip, colour jitter and
-//! grayscale, the "strong" set of contrastive learning (SimCLR, Chen et al. 2020) that CLEL (Lee et
-//! al., ICLR 2023) applies to its views and to the starts of its chains.
+//! grayscale. This is the "strong" set of contrastive learning (SimCLR, Chen et al. 2020), which CLEL
+//! (Lee et al., ICLR 2023) applies to its views and to the starts of its chains.
 //!
 //! Images are `[B, C, H, W]` with values in [0, 1] and C = 1 or 3. The parameters of each image are
-//! drawn on the host, as functions of (seed, step, image), and uploaded as small tensors; the
-//! images never leave the device, and a batch is one set of operations.
+//! drawn on the host, as functions of (seed, step, image), and uploaded as small tensors. The images
+//! stay on the device, and the whole batch is processed by one set of operations.
 //!
 //! Every transform is defined as in torchvision's functions on float tensors. CLEL's authors use
-//! kornia, whose ranges are the same; its resized crop by default aligns the corners of box and
-//! image, where here, as in torchvision, pixels are areas (`align_corners=False`).
+//! kornia, with the same ranges; its resized crop aligns the corners of box and image by default,
+//! whereas here, as in torchvision, pixels are areas (`align_corners=False`).
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// Which augmentations, and how strong.
+/// Augmentations and their strengths.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AugmentConfig {
@@ -26,7 +26,7 @@ pub struct AugmentConfig {
     pub crop: Option<CropConfig>,
     /// Colour jitter.
     pub colour: Option<JitterConfig>,
-    /// Probability of losing the colours. Without effect on images of one channel.
+    /// Probability of conversion to grey. No effect on images of one channel.
     pub grayscale: f64,
     /// Probability of a horizontal flip.
     pub flip: f64,
@@ -38,9 +38,9 @@ pub struct AugmentConfig {
 pub struct CropConfig {
     /// Range of the box's area as a fraction of the image's, drawn uniformly.
     pub scale: [f64; 2],
-    /// Range of its width over its height, drawn uniformly in the logarithm.
+    /// Range of width/height, drawn uniformly in the logarithm.
     pub ratio: [f64; 2],
-    /// How pixels of the box become pixels of the image.
+    /// Interpolation when resizing the box.
     pub interpolation: Interpolation,
 }
 
@@ -48,19 +48,19 @@ pub struct CropConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JitterConfig {
-    /// Probability that an image is adjusted at all.
+    /// Probability that an image is jittered.
     pub probability: f64,
     /// b: brightness factors in [max(0, 1 − b), 1 + b].
     pub brightness: f64,
-    /// The same for the contrast.
+    /// As `brightness`, for the contrast.
     pub contrast: f64,
-    /// The same for the saturation. Without effect on images of one channel.
+    /// As `brightness`, for the saturation. No effect on images of one channel.
     pub saturation: f64,
-    /// h ≤ ½: hue shifts in [−h, h] turns. Without effect on images of one channel.
+    /// h ≤ ½: hue shifts in [−h, h] turns. No effect on images of one channel.
     pub hue: f64,
 }
 
-/// How values between pixels are found.
+/// Interpolation between pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
@@ -72,8 +72,8 @@ pub enum Interpolation {
 
 impl AugmentConfig {
     /// The "strong" set of CLEL's authors: bicubic resized crop of 8 % to 100 % of the area, jitter
-    /// (0.4, 0.4, 0.4, 0.1) of 80 % of the images, 20 % grey, half of them flipped. Images of one
-    /// channel have no saturation, no hue and no grayscale.
+    /// (0.4, 0.4, 0.4, 0.1) for 80 % of the images, 20 % grey, half of them flipped. No saturation, hue
+    /// or grayscale for images of one channel.
     pub fn strong(channels: usize) -> Self {
         let coloured = |v| if channels == 3 { v } else { 0.0 };
         Self {
@@ -94,7 +94,7 @@ impl AugmentConfig {
         }
     }
 
-    /// Images pass unchanged.
+    /// No augmentation.
     pub fn none() -> Self {
         Self {
             crop: None,
@@ -104,12 +104,12 @@ impl AugmentConfig {
         }
     }
 
-    /// Checks that probabilities are probabilities and ranges are ranges.
+    /// Checks that probabilities and ranges are valid.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first value that is not.
+    /// [`Error::Invalid`] naming the first invalid value.
     pub fn check(&self) -> Result<()> {
-        // Far beyond what leaves anything of an image, and finite.
+        // A finite limit, far beyond useful strengths.
         const MOST: f64 = 100.0;
         let within = |what: &str, value: f64, low: f64, high: f64| {
             if (low..=high).contains(&value) {
@@ -152,13 +152,13 @@ impl AugmentConfig {
 
 /// Augments images `[B, C, H, W]` in [0, 1]: crop, colour jitter, grayscale, flip.
 ///
-/// Image i of the batch is image `first + i`, and what happens to it is a function of (seed, step,
-/// `first + i`), whatever else is in the batch. Several views of the same images take different
-/// steps, as `views · iteration + view`. The order of the colour adjustments is random, one for
-/// all images of a step, as torchvision and kornia draw one for a call. Images that are not jittered
-/// come back within the rounding of a hue of 0.
+/// Image i of the batch is image `first + i`; its augmentation is a function of (seed, step, `first +
+/// i`), independent of the rest of the batch. Different views of the same images use different steps,
+/// such as `views · iteration + view`. The order of the colour adjustments is random but common to all
+/// images of a step, as torchvision and kornia draw one per call. Images that are not jittered are
+/// unchanged up to the rounding of a hue shift of 0.
 ///
-/// `config` has passed [`check`](AugmentConfig::check).
+/// `config` must have passed [`check`](AugmentConfig::check).
 pub fn augment(
     config: &AugmentConfig,
     rng: &Rng,
@@ -186,8 +186,8 @@ pub fn augment(
             .crop
             .as_ref()
             .map_or(Interpolation::Bilinear, |crop| crop.interpolation);
-        // The flip comes last in CLEL; no adjustment of colours sees where a pixel is, so that it
-        // may as well be part of the resampling, where it costs nothing.
+        // In CLEL the flip comes last. Colour adjustments do not depend on pixel positions, so it can be
+        // part of the resampling, where it is free.
         images = resized_crop(images, &boxes, &flipped, interpolation);
     }
     let coloured = channels == 3;
@@ -237,7 +237,7 @@ pub struct CropBox {
 }
 
 impl CropBox {
-    /// All of an image `[height, width]`.
+    /// The whole image `[height, width]`.
     pub fn whole([height, width]: [usize; 2]) -> Self {
         Self {
             top: 0,
@@ -248,12 +248,12 @@ impl CropBox {
     }
 }
 
-/// Tries of finding a box of the drawn area and ratio inside the image.
+/// Attempts to find a box of the drawn area and ratio inside the image.
 const TRIES: usize = 10;
 
 /// Random boxes for the images `first..first + count` of `[height, width]`, by the algorithm of
-/// torchvision's `RandomResizedCrop.get_params`: up to ten draws of area and ratio until the
-/// rounded box fits, then a uniform place; else the largest central box whose ratio is in range.
+/// torchvision's `RandomResizedCrop.get_params`: up to ten draws of area and ratio until the rounded box
+/// fits, at a uniformly drawn position; otherwise the largest central box whose ratio is in range.
 pub fn crop_boxes(
     config: &CropConfig,
     rng: &Rng,
@@ -262,7 +262,7 @@ pub fn crop_boxes(
     count: usize,
     [height, width]: [usize; 2],
 ) -> Vec<CropBox> {
-    // Area, ratio, row and column of every try, used or not: each try has numbers of its own.
+    // Area, ratio, row and column of every attempt, used or not: each attempt has its own numbers.
     rng.uniforms_from(Purpose::AugmentCrop, step, first, count, 4 * TRIES)
         .chunks_exact(4 * TRIES)
         .map(|tries| {
@@ -277,12 +277,12 @@ pub fn crop_boxes(
 fn drawn_box(config: &CropConfig, u: &[f32], [height, width]: [usize; 2]) -> Option<CropBox> {
     let between = |[low, high]: [f64; 2], u: f32| low + (high - low) * f64::from(u);
     let area = (height * width) as f64 * between(config.scale, u[0]);
-    // The portable libm, so that a seed means the same boxes on every target.
+    // The portable libm, so that a seed gives the same boxes on every target.
     let ratio = libm::exp(between(config.ratio.map(libm::log), u[1]));
     let w = (area * ratio).sqrt().round_ties_even() as usize;
     let h = (area / ratio).sqrt().round_ties_even() as usize;
     let fits = (1..=width).contains(&w) && (1..=height).contains(&h);
-    let place = |u: f32, room: usize| (f64::from(u) * (room + 1) as f64) as usize;
+    let place = |u: f32, slack: usize| (f64::from(u) * (slack + 1) as f64) as usize;
     fits.then(|| CropBox {
         top: place(u[2], height - h),
         left: place(u[3], width - w),
@@ -294,7 +294,7 @@ fn drawn_box(config: &CropConfig, u: &[f32], [height, width]: [usize; 2]) -> Opt
 fn central_box([low, high]: [f64; 2], [height, width]: [usize; 2]) -> CropBox {
     let ratio = width as f64 / height as f64;
     let (mut h, mut w) = (height, width);
-    // Extreme ratios would round a side to nothing, where torchvision fails.
+    // Extreme ratios would round a side to 0, where torchvision fails.
     if ratio < low {
         h = ((w as f64 / low).round_ties_even() as usize).max(1);
     } else if ratio > high {
@@ -308,13 +308,13 @@ fn central_box([low, high]: [f64; 2], [height, width]: [usize; 2]) -> CropBox {
     }
 }
 
-/// Cuts `boxes[i]` out of image i of `[B, C, H, W]`, resizes it to `[H, W]`, and mirrors it left to
-/// right where `flipped[i]`.
+/// Crops `boxes[i]` from image i of `[B, C, H, W]`, resizes it to `[H, W]`, and mirrors it left to
+/// right if `flipped[i]`.
 ///
-/// This is torchvision's `resized_crop` with `antialias=False`: the box is cut out first, so that
-/// taps beyond its edge take the edge's value, and shrinking does not smooth. The result is clamped
-/// to [0, 1], which cubic interpolation overshoots. Resampling is separable, y = W_y·x·W_xᵀ with one
-/// pair of matrices per image.
+/// This is torchvision's `resized_crop` with `antialias=False`: the box is cropped first, so taps beyond
+/// its edge take the edge's value, and shrinking does not smooth. The result is clamped to [0, 1], since
+/// cubic interpolation overshoots. Resampling is separable, y = W_y·x·W_xᵀ with one pair of matrices per
+/// image.
 pub fn resized_crop(
     images: Tensor<4>,
     boxes: &[CropBox],
@@ -346,8 +346,8 @@ pub fn resized_crop(
         .clamp(0.0, 1.0)
 }
 
-/// Writes the matrix `[size, size]` that resizes `length` pixels from `start` on to `size`, and
-/// reverses them where asked.
+/// Writes the matrix `[size, size]` that resizes `length` pixels, starting at `start`, to `size`, and
+/// optionally reverses them.
 fn fill_resampling(
     matrix: &mut [f32],
     size: usize,
@@ -356,7 +356,7 @@ fn fill_resampling(
 ) {
     for (i, row) in matrix.chunks_exact_mut(size).enumerate() {
         let to = if reversed { size - 1 - i } else { i };
-        // Centres of pixels are at halves.
+        // Pixel centres are at half-integers.
         let position = (to as f64 + 0.5) * length as f64 / size as f64 - 0.5;
         let below = position.floor();
         let t = position - below;
@@ -390,7 +390,7 @@ enum Adjustment {
     Hue,
 }
 
-/// A uniformly random order of the adjustments, one for every step.
+/// A uniformly random order of the adjustments for a step.
 fn adjustment_order(rng: &Rng, step: u32) -> [Adjustment; 4] {
     let keys = rng.uniforms(Purpose::AugmentOrder, step, 1, 4);
     let mut order = [
@@ -403,7 +403,7 @@ fn adjustment_order(rng: &Rng, step: u32) -> [Adjustment; 4] {
     order
 }
 
-/// Factors of the adjustments, one per image; those that change nothing for images left alone.
+/// Factors of the adjustments, one per image; neutral for images that are not jittered.
 struct ColourDraws {
     brightness: Vec<f32>,
     contrast: Vec<f32>,
@@ -425,7 +425,7 @@ impl ColourDraws {
         };
         let jitter = config.colour.as_ref();
         let applied = |u: &[f32]| jitter.is_some_and(|j| f64::from(u[0]) < j.probability);
-        // Uniform in the range where the image is jittered, else what changes nothing.
+        // Uniform in the range if the image is jittered, else neutral.
         let drawn = |k: usize, neutral: f64, low: f64, high: f64| {
             column(&|u| {
                 if applied(u) {
@@ -467,7 +467,7 @@ fn channel(images: &Tensor<4>, k: usize) -> Tensor<4> {
 }
 
 /// The grey value 0.2989 R + 0.587 G + 0.114 B of every pixel, `[B, 3, H, W]` → `[B, 1, H, W]`
-/// (ITU-R BT.601 with torchvision's digits); images of one channel pass.
+/// (ITU-R BT.601 with torchvision's digits); images of one channel are unchanged.
 pub fn luma(images: Tensor<4>) -> Tensor<4> {
     if images.dims()[1] != 3 {
         return images;
@@ -480,28 +480,27 @@ pub fn adjust_brightness(images: Tensor<4>, factors: Tensor<1>) -> Tensor<4> {
     (images * per_image(factors)).clamp(0.0, 1.0)
 }
 
-/// Contrast: every image is blended with the mean m of its grey values, f·x + (1 − f)·m, clamped
-/// to [0, 1]. Images `[B, C, H, W]`, factors `[B]`.
+/// Contrast: blends every image with the mean m of its grey values, f·x + (1 − f)·m, clamped to [0, 1].
+/// Images `[B, C, H, W]`, factors `[B]`.
 pub fn adjust_contrast(images: Tensor<4>, factors: Tensor<1>) -> Tensor<4> {
     let mean = luma(images.clone()).flatten::<2>(1, 3).mean_dim(1);
     blend(images, per_image(mean.flatten(0, 1)), factors)
 }
 
-/// Saturation: every pixel is blended with its grey value y, f·x + (1 − f)·y, clamped to [0, 1].
+/// Saturation: blends every pixel with its grey value y, f·x + (1 − f)·y, clamped to [0, 1].
 /// Images `[B, 3, H, W]`, factors `[B]`.
 pub fn adjust_saturation(images: Tensor<4>, factors: Tensor<1>) -> Tensor<4> {
     let grey = luma(images.clone());
     blend(images, grey, factors)
 }
 
-/// Hue: turns the hue of HSV by `shifts` turns, `[B]`, of at most half a turn; images
-/// `[B, 3, H, W]`.
+/// Hue: shifts the HSV hue by `shifts` turns, `[B]`, of at most half a turn; images `[B, 3, H, W]`.
 ///
-/// Back from HSV, channel n of (5, 3, 1) is V − V·S·max(0, min(k, 4 − k, 1)) with k = (n + 6·hue)
-/// mod 6, which is the usual six cases in one formula; V·S is the chroma, so that neither S nor a
-/// division by V is needed. To HSV, 6·hue = ±(2 + (G + B − R − V)/chroma), positive where G ≥ B,
-/// is the usual three cases in one. No case is masked: on the CPU, masks of noisy images cost more
-/// than all the rest.
+/// From HSV to RGB, channel n of (5, 3, 1) is V − V·S·max(0, min(k, 4 − k, 1)) with k = (n + 6·hue) mod
+/// 6: the usual six cases in one formula. V·S is the chroma, so neither S nor a division by V is
+/// needed. From RGB to HSV, 6·hue = ±(2 + (G + B − R − V)/chroma), positive where G ≥ B: the usual
+/// three cases in one. No masks are used: on the CPU, masks of noisy images cost more than everything
+/// else.
 pub fn adjust_hue(images: Tensor<4>, shifts: Tensor<1>) -> Tensor<4> {
     let (r, g, b) = (
         channel(&images, 0),
@@ -515,7 +514,7 @@ pub fn adjust_hue(images: Tensor<4>, shifts: Tensor<1>) -> Tensor<4> {
     let larger = r + g_r.clone().clamp_min(0.0);
     let value = larger.clone() + (b.clone() - larger).clamp_min(0.0);
     let chroma = (g_r.clone().abs() + g_b.clone().abs() + b_r.abs()) * 0.5;
-    // Grey pixels have any hue: their chroma of 0 keeps them grey.
+    // The hue of grey pixels is arbitrary: their chroma of 0 keeps them grey.
     let distance = (g_r + (b - value.clone())) / chroma.clone().clamp_min(1e-20) + 2.0;
     let sign = g_b.greater_equal_elem(0.0).float() * 2.0 - 1.0;
     let hue = distance * sign + per_image(shifts) * 6.0;

@@ -1,8 +1,7 @@
-//! Named tensors in a safetensors file: how finished models are stored and loaded.
+//! Named tensors in a safetensors file: storage of finished models.
 //!
-//! Reading works from bytes and with uploads alone, so that the page loads what the command line
-//! wrote. Matrices and kernels are stored in f16 where their rounding costs nothing that the card's
-//! metrics show, vectors in f32.
+//! Reading needs only bytes and uploads, so the page can load what the command line wrote. Matrices and
+//! kernels are stored in f16 (the card's metrics show no loss from the rounding), vectors in f32.
 
 use std::collections::BTreeMap;
 
@@ -23,16 +22,16 @@ pub struct Dict<'a> {
 }
 
 impl<'a> Dict<'a> {
-    /// Reads the header of `bytes`. `model` is named in errors.
+    /// Reads the header of `bytes`. `model` is used in errors only.
     ///
     /// # Errors
-    /// [`Error::Model`] when the bytes are no safetensors file, or a truncated one.
+    /// [`Error::Model`] when the bytes are not a complete safetensors file.
     pub fn open(bytes: &'a [u8], model: &str, device: &Device) -> Result<Self> {
         let file = SafeTensors::deserialize(bytes).map_err(|e| {
             Error::model(
                 model,
                 format!(
-                    "weights of {} bytes are no complete safetensors file ({e})",
+                    "weights of {} bytes are not a complete safetensors file ({e})",
                     bytes.len()
                 ),
                 "fetch or export the model again",
@@ -45,7 +44,7 @@ impl<'a> Dict<'a> {
         })
     }
 
-    /// The device that tensors are made on.
+    /// The device on which tensors are created.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -64,7 +63,7 @@ impl<'a> Dict<'a> {
             Error::model(
                 &self.model,
                 format!("expected tensor {name} of shape {shape:?}, found {found}"),
-                "the weights do not fit the card's architecture: export the model again",
+                "the weights do not match the card's architecture: export the model again",
             )
         };
         let view = self

@@ -45,12 +45,12 @@ impl ModuleMapper for Blend {
 }
 
 impl<M: Module> Ema<M> {
-    /// Starts at the module's present weights.
+    /// Starts at the module's current weights.
     pub fn new(module: &M, decay: f64) -> Self {
         Self::resumed(module.valid(), decay, 0)
     }
 
-    /// Goes on from an average that has seen `updates` updates.
+    /// Continues from an average after `updates` updates.
     pub fn resumed(average: M, decay: f64, updates: u64) -> Self {
         Self {
             average,
@@ -59,8 +59,8 @@ impl<M: Module> Ema<M> {
         }
     }
 
-    /// Takes the weights of `module` in. The decay grows as (1 + n)/(10 + n) up to its value, so
-    /// that the first, random weights do not linger.
+    /// Updates the average with the weights of `module`. The decay grows as (1 + n)/(10 + n) up to its
+    /// final value, so that the initial random weights are forgotten quickly.
     pub fn update(&mut self, module: &M) {
         let n = self.updates as f64;
         let decay = self.decay.min((1.0 + n) / (10.0 + n));

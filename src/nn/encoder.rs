@@ -2,9 +2,8 @@
 //! 2016, with the 3×3 stride-1 stem and no max-pooling that SimCLR, Chen et al. 2020, uses for
 //! CIFAR-10) and a projection head. Its latents z = h(x)/‖h(x)‖ guide the energy network.
 //!
-//! Training and inference are two methods, not a state of the device as in burn's own batch
-//! normalisation, which also feeds its running variance with the biased estimate where torch takes
-//! the unbiased one.
+//! Training and inference are two methods. In burn's own batch normalisation they depend on the device's
+//! state, and its running variance uses the biased estimate where torch uses the unbiased one.
 
 use burn::{
     module::{Module, Param},
@@ -46,7 +45,7 @@ pub struct EncoderConfig {
     pub latent: usize,
     /// Mean of each channel, subtracted from x.
     pub mean: Vec<f64>,
-    /// Standard deviation of each channel that x is then divided by.
+    /// Standard deviation of each channel, by which x is then divided.
     pub std: Vec<f64>,
 }
 
@@ -62,13 +61,13 @@ impl EncoderConfig {
         }
     }
 
-    /// ResNet-18, the paper's.
+    /// ResNet-18, as in the paper.
     pub fn resnet18(shape: [usize; 3], mean: &[f64], std: &[f64]) -> Self {
         let stages = [(64, 2), (128, 2), (256, 2), (512, 2)];
         Self::preset(shape, mean, std, stages)
     }
 
-    /// Ours, for 28×28 grey images.
+    /// Our own, for 28×28 grey images.
     pub fn small(shape: [usize; 3], mean: &[f64], std: &[f64]) -> Self {
         let stages = [(32, 1), (64, 1), (128, 1), (128, 1)];
         Self::preset(shape, mean, std, stages)
@@ -87,7 +86,7 @@ impl EncoderConfig {
     /// Checks that every number is usable.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming what does not fit.
+    /// [`Error::Invalid`] naming the first invalid part.
     pub fn check(&self) -> Result<()> {
         check_stages("encoder", &self.stages)?;
         check_normalisation("encoder", self.shape, &self.mean, &self.std)?;
@@ -103,26 +102,26 @@ impl EncoderConfig {
     }
 }
 
-/// Whose mean and variance a pass normalises with.
+/// Source of the mean and variance used for normalisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Statistics {
-    /// The batch's, which also enter the running ones.
+    /// The batch's, which also update the running ones.
     Batch,
     /// The running ones.
     Running,
 }
 
-/// Batch normalisation (Ioffe & Szegedy 2015) over all axes but the second, as torch does it: the
-/// batch's biased variance normalises, the unbiased one enters the running variance.
+/// Batch normalisation (Ioffe & Szegedy 2015) over all axes but the second, as in torch: normalisation
+/// uses the batch's biased variance, the running variance the unbiased one.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     /// Scale γ, `[C]`
     pub gamma: Param<Tensor<1>>,
     /// Shift β, `[C]`
     pub beta: Param<Tensor<1>>,
-    /// `[C]`. Not trained; a parameter so that checkpoints have it.
+    /// Running mean, `[C]`. Not trained; a parameter so that checkpoints store it.
     pub running_mean: Param<Tensor<1>>,
-    /// `[C]`, likewise.
+    /// Running variance, `[C]`, likewise.
     pub running_var: Param<Tensor<1>>,
 }
 
@@ -149,7 +148,7 @@ impl BatchNorm {
         )
     }
 
-    /// `[B, C, …]` → the same, normalised with the batch's statistics, which enter the running ones.
+    /// `[B, C, …]` → the same, normalised with the batch's statistics, which update the running ones.
     pub fn forward_train<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
         let dims = x.dims();
         let n = (dims.iter().product::<usize>() / dims[1]) as f64;
@@ -158,7 +157,7 @@ impl BatchNorm {
             let old = running.val().inner();
             replaced(running, old * (1.0 - MOMENTUM) + batch.inner() * MOMENTUM)
         };
-        // torch refuses a single value a channel; here its variance, 0, stays 0.
+        // torch refuses a single value per channel; here its variance of 0 stays 0.
         let unbiased = pass.variance * (n / (n - 1.0).max(1.0));
         self.running_mean = follow(&self.running_mean, pass.mean);
         self.running_var = follow(&self.running_var, unbiased);
@@ -184,7 +183,7 @@ pub struct ConvNorm {
 }
 
 impl ConvNorm {
-    /// Kaiming-normal weights for fan-out and a ReLU (variance 2/(C_out·k²)), as torchvision.
+    /// Kaiming-normal weights for fan-out and a ReLU (variance 2/(C_out·k²)), as in torchvision.
     fn new(
         init: &mut Init<'_>,
         [inputs, outputs]: [usize; 2],
@@ -200,8 +199,8 @@ impl ConvNorm {
         }
     }
 
-    /// 3×3 at stride 1 with the default weights of torch's layers: the authors replace
-    /// torchvision's stem after it was initialised.
+    /// 3×3 at stride 1 with the default weights of torch's layers: the authors replace torchvision's
+    /// stem after initialisation.
     fn stem(init: &mut Init<'_>, inputs: usize, outputs: usize) -> Self {
         Self {
             weight: uniform(init, [outputs, inputs, 3, 3], inputs * 9),
@@ -235,8 +234,8 @@ fn uniform<const D: usize>(
     Param::from_data(TensorData::new(values, shape), init.device())
 }
 
-/// ResNet's basic block: relu(s(x) + bn(conv(relu(bn(conv(x)))))), s the identity or, where size or
-/// channels change, a 1×1 convolution with batch normalisation.
+/// ResNet's basic block: relu(s(x) + bn(conv(relu(bn(conv(x)))))), where s is the identity or, if size
+/// or channels change, a 1×1 convolution with batch normalisation.
 #[derive(Module, Debug)]
 pub struct BasicBlock {
     first: ConvNorm,
@@ -281,7 +280,7 @@ impl Encoder {
     /// A new encoder.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a config that does not fit.
+    /// [`Error::Invalid`] for an invalid config.
     pub fn new(config: &EncoderConfig, init: &mut Init<'_>) -> Result<Self> {
         config.check()?;
         let mut channels = config.stages[0].0;
@@ -297,7 +296,7 @@ impl Encoder {
             blocks,
             hidden: Linear {
                 weight: uniform(init, [channels, hidden], channels),
-                // The batch normalisation has one.
+                // The batch normalisation has its own bias.
                 bias: None,
             },
             hidden_norm: BatchNorm::new(init, hidden, 1.0),
@@ -321,12 +320,12 @@ impl Encoder {
     /// h(x) before normalisation with the running statistics, `[B, D]` (flattened `[C, H, W]`) →
     /// `[B, latent]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        // Clones share their tensors. Only the batch's statistics would change the copy.
+        // Clones share their tensors. Only batch statistics would modify the copy.
         self.clone().run(x, Statistics::Running)
     }
 
-    /// h(x) before normalisation with the batch's statistics, which enter the running ones: `[B, D]`
-    /// → `[B, latent]`. The authors use it for the target latents, too, without a gradient.
+    /// h(x) before normalisation with the batch's statistics, which update the running ones: `[B, D]` →
+    /// `[B, latent]`. The authors also use it for the target latents, without a gradient.
     pub fn forward_train(&mut self, x: Tensor<2>) -> Tensor<2> {
         self.run(x, Statistics::Batch)
     }
@@ -341,13 +340,13 @@ impl Encoder {
         unit_rows(self.forward_train(x))
     }
 
-    /// Number of trained parameters; running statistics are none.
+    /// Number of trained parameters, without running statistics.
     pub fn parameters(&self) -> usize {
         trained_parameters(self)
     }
 
-    /// The encoder as it is used and stored: every normalisation by running statistics is folded
-    /// into the layer before it.
+    /// The encoder for inference and storage: every normalisation by running statistics is folded into
+    /// the layer before it.
     pub fn frozen(&self) -> FrozenEncoder {
         let linear = |layer: &Linear| layer.weight.val().inner();
         let (scale, shift) = self.hidden_norm.folded();
@@ -399,7 +398,7 @@ impl BasicBlock {
     }
 }
 
-/// A convolution with bias: a [`ConvNorm`] at rest.
+/// A convolution with bias: a folded [`ConvNorm`].
 #[derive(Debug, Clone)]
 struct Folded {
     weight: Tensor<4>,
@@ -454,7 +453,7 @@ pub struct FrozenEncoder {
 }
 
 impl FrozenEncoder {
-    /// What the head sees: the averages over the last stage's pixels, `[B, D]` → `[B, channels]`.
+    /// Input of the head: means over the last stage's pixels, `[B, D]` → `[B, channels]`.
     pub fn pooled(&self, x: Tensor<2>) -> Tensor<2> {
         let mut h = relu(self.stem.forward(self.normalise.forward(x)));
         for block in &self.blocks {
@@ -468,7 +467,7 @@ impl FrozenEncoder {
         global_average(h)
     }
 
-    /// The head on top of [`pooled`](Self::pooled), `[B, channels]` → `[B, latent]`.
+    /// The head, applied to [`pooled`](Self::pooled), `[B, channels]` → `[B, latent]`.
     pub fn head(&self, pooled: Tensor<2>) -> Tensor<2> {
         let affine = |x: Tensor<2>, (weight, bias): &(Tensor<2>, Tensor<1>)| {
             x.matmul(weight.clone()) + bias.clone().unsqueeze()

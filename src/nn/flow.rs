@@ -2,8 +2,8 @@
 //! multi-scale split (Kingma & Dhariwal 2018, "Glow"), as a trainable module and as a frozen one.
 //!
 //! x → z is `forward`, z → x is `inverse`. With z ~ N(0, I) the flow's density is
-//! log q(x) = log N(z; 0, I) + log|det ∂z/∂x|. The prior is a fixed standard normal in every
-//! dimension: Glow's learned prior of the split-off half is here one more affine coupling, which is
+//! log q(x) = log N(z; 0, I) + log|det ∂z/∂x|. The prior is a fixed standard normal in every dimension:
+//! Glow's learned prior of the split-off half is replaced by an additional affine coupling, which gives
 //! the same model, so that the whole latent vector is N(0, I).
 
 use burn::{
@@ -28,9 +28,9 @@ use crate::{
 pub struct FlowConfig {
     /// `[channels, height, width]` of x.
     pub shape: [usize; 3],
-    /// Levels from x to z. All but the last split half of their channels off.
+    /// Levels from x to z. All but the last split off half of their channels.
     pub levels: Vec<LevelConfig>,
-    /// Bound c of the couplings' log scale, c·tanh(s/c).
+    /// Bound c on the couplings' log scale, c·tanh(s/c).
     pub clamp: f64,
 }
 
@@ -38,14 +38,14 @@ pub struct FlowConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LevelConfig {
-    /// f: f×f pixels become f² times the channels. Squeezing the whole image into one pixel makes
-    /// the level's couplings fully connected.
+    /// f: blocks of f×f pixels become f² times the channels. If the whole image is squeezed into one
+    /// pixel, the level's couplings are fully connected.
     pub squeeze: usize,
-    /// Steps (actnorm, 1×1 convolution, coupling).
+    /// Number of steps (actnorm, 1×1 convolution, coupling).
     pub steps: usize,
     /// Hidden channels of the coupling networks.
     pub hidden: usize,
-    /// Kernel of their first and last convolution: 1 or 3.
+    /// Kernel size of their first and last convolution: 1 or 3.
     pub kernel: usize,
 }
 
@@ -58,7 +58,7 @@ impl FlowConfig {
     /// Checks that every squeeze divides the image and every level has channels to couple.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first level that does not fit.
+    /// [`Error::Invalid`] naming the first invalid level.
     pub fn check(&self) -> Result<()> {
         let [mut c, mut h, mut w] = self.shape;
         let bad = |what: &str, expected: String, found: String| {
@@ -124,7 +124,7 @@ impl FlowConfig {
     }
 }
 
-/// f×f blocks of pixels into channels: `[B, H, W, C]` → `[B, H/f, W/f, f²C]`.
+/// Moves f×f blocks of pixels into channels: `[B, H, W, C]` → `[B, H/f, W/f, f²C]`.
 pub fn squeeze(x: Tensor<4>, f: usize) -> Tensor<4> {
     let [b, h, w, c] = x.dims();
     x.reshape([b, h / f, f, w / f, f, c])
@@ -146,16 +146,16 @@ fn sum_all_but_batch(x: Tensor<4>) -> Tensor<1> {
     x.reshape([b, h * w * c]).sum_dim(1).reshape([b])
 }
 
-/// Splits the channels in [kept, transformed]; the kept part is the larger of an odd number.
+/// Splits the channels into (kept, transformed); the kept part is larger if the number is odd.
 fn halves(x: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
     let c = x.dims()[3];
     let keep = c - c / 2;
     (x.clone().narrow(3, 0, keep), x.narrow(3, keep, c / 2))
 }
 
-/// Affine coupling: half of the channels pass unchanged and set shift t and bounded log scale ℓ of
-/// the other half, y = (x + t)·exp(ℓ). (Dinh et al. 2017, "RealNVP", with Glow's three-layer
-/// network, whose last layer starts at zero.)
+/// Affine coupling: half of the channels pass unchanged and determine shift t and bounded log scale ℓ
+/// of the other half, y = (x + t)·exp(ℓ). (Dinh et al. 2017, "RealNVP", with Glow's three-layer
+/// network, whose last layer is initialised to zero.)
 #[derive(Module, Debug)]
 pub struct Coupling {
     first: Conv,
@@ -176,7 +176,7 @@ impl Coupling {
         }
     }
 
-    /// Shift and log scale for the transformed half, from the kept half.
+    /// Shift and log scale of the transformed half, from the kept half.
     fn shift_and_log_scale(&self, kept: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let h = relu(self.first.forward_channels_last(kept));
         let h = relu(self.middle.forward_channels_last(h));
@@ -236,7 +236,7 @@ impl ActNorm {
         }
     }
 
-    /// `[B, H, W, C]` → the same, and the log-determinant of each image (the same for all, `[1]`).
+    /// `[B, H, W, C]` → the same shape, and the log-determinant, equal for all images, `[1]`.
     pub fn forward(&self, x: Tensor<4>) -> (Tensor<4>, Tensor<1>) {
         let [_, h, w, c] = x.dims();
         let wide = |t: Tensor<1>| t.reshape([1, 1, 1, c]);
@@ -247,7 +247,7 @@ impl ActNorm {
         )
     }
 
-    /// Data-dependent initialisation: after it `forward(x)` has mean 0 and variance 1 per channel.
+    /// Data-dependent initialisation, after which `forward(x)` has mean 0 and variance 1 per channel.
     pub fn initialised_from(self, x: &Tensor<4>) -> Self {
         let [b, h, w, c] = x.dims();
         let rows = x.clone().inner().reshape([b * h * w, c]);
@@ -275,9 +275,9 @@ impl ActNorm {
 /// triangular, P a fixed permutation: log|det A| = Σ log|s| (Glow, §3.2).
 #[derive(Module, Debug)]
 pub struct InvConv {
-    /// Lower factor; only what lies below the diagonal counts. `[C, C]`
+    /// Lower factor, `[C, C]`; only entries below the diagonal are used.
     pub lower: Param<Tensor<2>>,
-    /// Upper factor; only what lies above the diagonal counts. `[C, C]`
+    /// Upper factor, `[C, C]`; only entries above the diagonal are used.
     pub upper: Param<Tensor<2>>,
     /// log|s|, `[C]`
     pub log_diagonal: Param<Tensor<1>>,
@@ -288,22 +288,22 @@ pub struct InvConv {
 }
 
 impl InvConv {
-    /// Starts at a random rotation.
+    /// A random rotation.
     pub fn new(init: &mut Init<'_>, channels: usize) -> Self {
         let n = channels;
         let gauss = init.normals(n * n).into_iter().map(f64::from);
         let rotation = DMatrix::from_iterator(n, n, gauss).qr().q();
         let lu = rotation.lu();
         let (lower, upper) = (lu.l(), lu.u());
-        // nalgebra: P_row · A = L·U, so A = P_rowᵀ·L·U. Row i of the permuted identity says which
-        // row of L·U becomes row i of A.
+        // nalgebra: P_row · A = L·U, so A = P_rowᵀ·L·U. Entry i of the permuted indices is the row of
+        // L·U that becomes row i of A.
         let mut rows = DMatrix::<f64>::from_fn(n, 1, |i, _| i as f64);
         lu.p().inv_permute_rows(&mut rows);
         let permutation = rows.iter().map(|&v| v as usize).collect();
         Self::from_factors(init, permutation, &lower, &upper)
     }
 
-    /// From explicit factors: A = P·L·U with `(P·M)[i] = M[permutation[i]]`.
+    /// From given factors: A = P·L·U with `(P·M)[i] = M[permutation[i]]`.
     pub fn from_factors(
         init: &Init<'_>,
         permutation: Vec<usize>,
@@ -343,7 +343,7 @@ impl InvConv {
         permutation.matmul(lower).matmul(upper)
     }
 
-    /// `[B, H, W, C]` → the same, and the log-determinant of each image (the same for all, `[1]`).
+    /// `[B, H, W, C]` → the same shape, and the log-determinant, equal for all images, `[1]`.
     pub fn forward(&self, x: Tensor<4>) -> (Tensor<4>, Tensor<1>) {
         let [b, h, w, c] = x.dims();
         let y = x
@@ -371,17 +371,17 @@ pub struct TrainableLevel {
     squeeze: usize,
 }
 
-/// The flow while it learns by maximum likelihood.
+/// The trainable flow.
 #[derive(Module, Debug)]
 pub struct TrainableFlow {
     levels: Vec<TrainableLevel>,
 }
 
 impl TrainableFlow {
-    /// A new flow for a checked config, with weights from `seed`.
+    /// A new flow with initial weights from `init`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for levels that do not fit the shape.
+    /// [`Error::Invalid`] for levels that do not match the shape.
     pub fn new(config: &FlowConfig, init: &mut Init<'_>) -> Result<Self> {
         config.check()?;
         let count = config.levels.len();
@@ -440,7 +440,7 @@ impl TrainableFlow {
         log_normal(z) + log_det
     }
 
-    /// Sets every actnorm from one batch, level by level.
+    /// Initialises every actnorm from one batch, level by level.
     pub fn initialised_from(mut self, x: Tensor<4>) -> Self {
         let mut h = x;
         for level in &mut self.levels {
@@ -464,8 +464,8 @@ impl TrainableFlow {
         self
     }
 
-    /// The finished flow: actnorm and 1×1 convolution of each step folded into one matrix and one
-    /// bias, with the inverse matrix beside it.
+    /// The frozen flow: actnorm and 1×1 convolution of each step are folded into one matrix and one
+    /// bias, stored with the inverse matrix.
     ///
     /// # Errors
     /// [`Error::Diverged`] when a 1×1 convolution is singular or not finite, [`Error::Device`] when
@@ -528,9 +528,9 @@ struct Affine {
 }
 
 impl Affine {
-    /// `pixels`: how many pixels share the matrix; the log-determinant is of all of them. The
-    /// matrix is rounded to what the file stores *before* it is inverted, so that a loaded model is
-    /// exactly the one that was measured.
+    /// `pixels`: number of pixels that share the matrix; the log-determinant is the sum over them. The
+    /// matrix is rounded to the stored precision *before* it is inverted, so that a loaded model equals
+    /// the evaluated one exactly.
     fn new(
         matrix: &DMatrix<f64>,
         bias: Vec<f32>,
@@ -546,7 +546,7 @@ impl Affine {
             .filter(|_| log_det.is_finite())
             .ok_or_else(|| Error::Diverged {
                 problem: format!("a {n}×{n} convolution of the flow is singular or not finite"),
-                fix: "go back to an earlier checkpoint, or lower the learning rate".into(),
+                fix: "return to an earlier checkpoint, or lower the learning rate".into(),
             })?;
         let upload = |m: &DMatrix<f64>| {
             let values: Vec<f32> = m.transpose().iter().map(|&v| v as f32).collect();
@@ -584,7 +584,7 @@ struct Level {
     squeeze: usize,
 }
 
-/// A finished flow: fixed weights, both directions, differentiable in its input only.
+/// A frozen flow: fixed weights, both directions, differentiable in its input only.
 #[derive(Debug, Clone)]
 pub struct Flow {
     levels: Vec<Level>,
@@ -658,7 +658,7 @@ impl Flow {
     pub fn inverse(&self, z: Tensor<2>) -> Tensor<2> {
         let batch = z.dims()[0];
         let shapes = self.config.level_shapes();
-        // Where each level's part of z begins.
+        // Start of each level's part of z.
         let mut offset = 0;
         let mut parts = Vec::new();
         for (i, &[h, w, c]) in shapes.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The generator x = g(z): transposed convolutions from a latent vector to an image, and the encoder
-//! that guesses z back.
+//! The generator x = g(z), transposed convolutions from a latent vector to an image, and an encoder that
+//! infers z.
 
 use burn::{
     module::{Module, Param},
@@ -21,9 +21,9 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpConfig {
-    /// Channels that come out.
+    /// Output channels.
     pub channels: usize,
-    /// Side of the kernel.
+    /// Kernel size.
     pub kernel: usize,
     /// Stride.
     pub stride: usize,
@@ -31,8 +31,8 @@ pub struct UpConfig {
     pub padding: usize,
 }
 
-/// Architecture of a generator, as in the authors' code of the latent EBM (Pang et al., NeurIPS 2020):
-/// transposed convolutions, leaky ReLU 0.2 between them, tanh at the end, no normalisation.
+/// Architecture of a generator, as in the authors' code for the latent EBM (Pang et al., NeurIPS 2020):
+/// transposed convolutions with leaky ReLU 0.2 between them, tanh at the end, no normalisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorConfig {
@@ -40,7 +40,7 @@ pub struct GeneratorConfig {
     pub latent: usize,
     /// `[channels, height, width]` of the images.
     pub shape: [usize; 3],
-    /// The layers; the first begins at one pixel, the last gives the image's channels.
+    /// The layers; the first starts from one pixel, the last outputs the image's channels.
     pub layers: Vec<UpConfig>,
 }
 
@@ -54,8 +54,8 @@ const fn up(channels: usize, kernel: usize, stride: usize, padding: usize) -> Up
 }
 
 impl GeneratorConfig {
-    /// For 28×28 grey images: z → 4w × 7×7 → 2w × 14×14 → w × 28×28 → 1 (the MNIST net of DAMC's code
-    /// has w = 256).
+    /// For 28×28 grey images: z → 4w × 7×7 → 2w × 14×14 → w × 28×28 → 1 (the MNIST network in DAMC's
+    /// code has w = 256).
     pub fn grey28(latent: usize, width: usize) -> Self {
         Self {
             latent,
@@ -69,8 +69,8 @@ impl GeneratorConfig {
         }
     }
 
-    /// For 32×32 colour images, as DAMC's code has it for CIFAR-10: z → 8w × 8×8 → 4w × 16×16 → 2w × 32×32 → 3; the published net
-    /// has w = 128 and 128 latents.
+    /// For 32×32 colour images, as in DAMC's code for CIFAR-10: z → 8w × 8×8 → 4w × 16×16 → 2w × 32×32
+    /// → 3; the published network has w = 128 and 128 latents.
     pub fn cifar(latent: usize, width: usize) -> Self {
         Self {
             latent,
@@ -84,7 +84,7 @@ impl GeneratorConfig {
         }
     }
 
-    /// Values of an image.
+    /// Number of values of an image.
     pub fn dim(&self) -> usize {
         self.shape.iter().product()
     }
@@ -101,6 +101,8 @@ impl GeneratorConfig {
             .collect()
     }
 
+    /// Checks the layers.
+    ///
     /// # Errors
     /// [`Error::Invalid`] for layers that do not end at the image's shape.
     pub fn check(&self) -> Result<()> {
@@ -124,7 +126,7 @@ impl GeneratorConfig {
                     self.shape
                 ),
                 format!("{:?}, sides {sides:?}", self.layers),
-                "change kernels, strides and paddings: a layer makes stride·(n − 1) + kernel − 2·padding of n",
+                "change kernels, strides and paddings: n pixels become stride·(n − 1) + kernel − 2·padding",
             ));
         }
         Ok(())
@@ -145,7 +147,7 @@ struct Up {
 }
 
 impl Up {
-    /// Xavier-normal weights, as the latent EBM's code has them.
+    /// Xavier-normal weights, as in the latent EBM's code.
     fn new(init: &mut Init<'_>, c_in: usize, config: &UpConfig) -> Self {
         let k = config.kernel;
         let shape = [c_in, config.channels, k, k];
@@ -163,7 +165,7 @@ impl Up {
         }
     }
 
-    /// From one pixel it is a matrix product: `[B, C_in]` → `[B, C_out, k, k]`.
+    /// The first layer, a matrix product since its input is one pixel: `[B, C_in]` → `[B, C_out, k, k]`.
     fn first(&self, z: Tensor<2>) -> Tensor<4> {
         let [batch, _] = z.dims();
         let [c_in, c_out, k, _] = self.weight.dims();
@@ -190,7 +192,7 @@ impl Up {
         )
     }
 
-    /// The adjoint of the linear part: a convolution with the very same kernel, seen as
+    /// The adjoint of the linear part: a convolution with the same kernel, read as
     /// `[C_out′ = C_in, C_in′ = C_out, k, k]`.
     fn back(&self, gradient: Tensor<4>) -> Tensor<4> {
         let (s, p) = (self.stride, self.padding);
@@ -207,7 +209,7 @@ pub struct Generator {
     config: GeneratorConfig,
 }
 
-/// What a pass through the generator leaves for the way back.
+/// Activations of a forward pass, needed for the backward pass.
 pub struct Pass {
     /// g(z), `[B, C, H, W]` in (−1, 1).
     pub image: Tensor<4>,
@@ -219,7 +221,7 @@ impl Generator {
     /// A new generator.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for layers that do not fit together.
+    /// [`Error::Invalid`] for layers that do not match.
     pub fn new(config: &GeneratorConfig, init: &mut Init<'_>) -> Result<Self> {
         config.check()?;
         let mut channels = config.latent;
@@ -248,7 +250,7 @@ impl Generator {
         self.pass(z).image
     }
 
-    /// The same, kept for [`back`](Self::back).
+    /// Forward pass that keeps the activations for [`back`](Self::back).
     pub fn pass(&self, z: Tensor<2>) -> Pass {
         let mut before = Vec::with_capacity(self.layers.len());
         let mut x = self.layers[0].first(z);
@@ -262,8 +264,8 @@ impl Generator {
         }
     }
 
-    /// The vector-Jacobian product: ∂⟨gradient, g(z)⟩/∂z, `[B, C, H, W]` → `[B, latent]`, by hand: the
-    /// weights are fixed where chains walk, and autodiff would compute their gradients, too.
+    /// The vector-Jacobian product ∂⟨gradient, g(z)⟩/∂z, `[B, C, H, W]` → `[B, latent]`. Written by
+    /// hand: chains need no gradients of the weights, which autodiff would also compute.
     pub fn back(&self, pass: Pass, gradient: Tensor<4>) -> Tensor<2> {
         let slope = pass.image.powi_scalar(2).neg() + 1.0;
         let mut gradient = gradient * slope;
@@ -314,7 +316,7 @@ impl Generator {
 }
 
 /// An amortised posterior q(z|x) = N(μ(x), diag s²(x)): strided 4×4 convolutions, leaky ReLU 0.2, two
-/// linear heads. The generator's mirror in width; an option beside short-run chains.
+/// linear heads. An alternative to short-run chains.
 #[derive(Module, Debug)]
 pub struct LatentEncoder {
     convs: Vec<Conv>,
@@ -337,7 +339,7 @@ impl LatentEncoder {
         }
     }
 
-    /// Images `[B, C, H, W]` in [−1, 1] → μ and log s², `[B, latent]` each. log s² is kept within ±8.
+    /// Images `[B, C, H, W]` in [−1, 1] → μ and log s², `[B, latent]` each. log s² is clamped to ±8.
     pub fn forward(&self, x: Tensor<4>) -> (Tensor<2>, Tensor<2>) {
         let mut x = x;
         for conv in &self.convs {

@@ -1,4 +1,4 @@
-//! The size of a gradient.
+//! The norm of a gradient.
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -25,7 +25,7 @@ impl ModuleVisitor for Sum<'_> {
     }
 }
 
-/// ‖∇‖₂ over all parameters of a module that have a gradient; 0 if none has.
+/// ‖∇‖₂ over all parameters of a module with a gradient; 0 if there are none.
 ///
 /// # Errors
 /// [`Error::Device`](crate::error::Error::Device) when the device cannot be read.

@@ -1,4 +1,4 @@
-//! Convolution and linear layers with the initialisation that the models here share.
+//! Convolution and linear layers with the initialisation shared by the models.
 
 use burn::{
     module::{Module, Param},
@@ -11,8 +11,8 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// Draws initial weights: each layer takes the next number of one counter-based stream, so that a
-/// seed means the same network on every backend.
+/// Draws initial weights: each layer takes the next block of one counter-based stream, so that a seed
+/// gives the same network on every backend.
 pub struct Init<'a> {
     rng: Rng,
     next: u32,
@@ -29,12 +29,12 @@ impl<'a> Init<'a> {
         }
     }
 
-    /// The device that weights are made on.
+    /// The device of the weights.
     pub fn device(&self) -> &Device {
         self.device
     }
 
-    /// `n` standard normals of this stream.
+    /// The next `n` standard normals of this stream.
     pub fn normals(&mut self, n: usize) -> Vec<f32> {
         self.next += 1;
         self.rng.normals(Purpose::Weights, self.next, 1, n)
@@ -67,7 +67,7 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// He-normal weights scaled by `gain` (0: all zero, so that the layer starts as nothing).
+    /// He-normal weights scaled by `gain` (0: all zero, so that the layer's output starts at 0).
     pub fn new(
         init: &mut Init<'_>,
         c_in: usize,
@@ -97,8 +97,8 @@ impl Conv {
         )
     }
 
-    /// The same on channels-last images. The permutations are views: backends compute
-    /// convolutions channels-last anyway. A 1×1 kernel is a plain matrix product.
+    /// As [`forward`](Self::forward), for channels-last images. The permutations are views: backends
+    /// compute convolutions channels-last anyway. A 1×1 kernel is a matrix product.
     pub fn forward_channels_last(&self, x: Tensor<4>) -> Tensor<4> {
         let [c_out, c_in, k, _] = self.weight.dims();
         if k > 1 {
@@ -147,8 +147,9 @@ impl Dense {
         }
     }
 
-    /// The same with normal biases of standard deviation `sd`. Without biases a stack of leaky ReLUs is
-    /// homogeneous, f(λx) = λ f(x): all its hinges go through the origin, and have far to go from there.
+    /// The same layer with normal biases of standard deviation `sd`. Without biases a stack of leaky
+    /// ReLUs is homogeneous, f(λx) = λ f(x): all its hinges pass through the origin and are slow to
+    /// move away.
     pub fn with_biases(self, init: &mut Init<'_>, sd: f32) -> Self {
         let outputs = self.bias.dims();
         Self {

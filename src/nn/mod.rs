@@ -1,4 +1,4 @@
-//! Networks and layers. Images travel channels-last, `[B, H, W, C]`, inside the flow: a pointwise
+//! Networks and layers. Inside the flow, images are channels-last, `[B, H, W, C]`: a pointwise
 //! convolution is then one matrix product, and a slice of channels is a slice of the last axis.
 
 pub mod augment;

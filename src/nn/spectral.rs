@@ -1,10 +1,10 @@
 //! Convolution with spectral normalisation (Miyato et al. 2018) in torch's parametrisation: the
-//! layer applies W/σ with σ = uᵀWv, where W is reshaped to `[C_out, C_in·k·k]` and the unit vectors
-//! u, v follow its leading singular vectors, one power iteration at a time.
+//! layer applies W/σ with σ = uᵀWv, where W is reshaped to `[C_out, C_in·k·k]` and the unit vectors u, v
+//! track its leading singular vectors, one power iteration at a time.
 //!
-//! torch iterates at every forward pass in training mode. Here a pass has no side effects: whoever
-//! trains calls [`SpectralConv::iterate`] when the weights have changed, and chains walk on a
-//! [`FrozenConv`], whose W/σ is computed once.
+//! torch iterates at every forward pass in training mode. Here a pass has no side effects: the training
+//! loop calls [`SpectralConv::iterate`] when the weights have changed, and chains use a [`FrozenConv`],
+//! whose W/σ is computed once.
 
 use burn::{
     module::{Module, ModuleDisplay, ModuleVisitor, Param},
@@ -21,25 +21,25 @@ use super::{
 };
 use crate::error::Result;
 
-/// Lower bound of the norms that vectors are divided by; torch's default.
+/// Lower bound on norms in divisions; torch's default.
 const EPSILON: f64 = 1e-12;
 
-/// Power iterations of a new layer; torch's number too.
+/// Power iterations of a new layer, as in torch.
 const FIRST_ITERATIONS: usize = 15;
 
-/// A stride-1 convolution that keeps height and width: what the trainable and the frozen layer have
-/// in common, so that one network is written for both.
+/// A stride-1 convolution that keeps height and width: the common interface of the trainable and the
+/// frozen layer, so that one network definition serves both.
 pub trait Convolution: Module + ModuleDisplay {
     /// `[B, C_in, H, W]` → `[B, C_out, H, W]`.
     fn forward(&self, x: Tensor<4>) -> Tensor<4>;
 
-    /// What it computes in.
+    /// Its precision.
     fn precision(&self) -> DType {
         DType::F32
     }
 }
 
-/// What a [`Convolution`] is made for.
+/// Shape of a [`Convolution`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
     /// C_in.
@@ -48,7 +48,7 @@ pub struct ConvShape {
     pub outputs: usize,
     /// k, odd.
     pub kernel: usize,
-    /// Whether it adds a bias.
+    /// Whether it has a bias.
     pub bias: bool,
 }
 
@@ -63,7 +63,7 @@ fn convolve(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<
     )
 }
 
-/// A parameter of independent N(0, sd²).
+/// A parameter with independent N(0, sd²) values.
 pub(super) fn normal<const D: usize>(
     init: &mut Init<'_>,
     shape: [usize; D],
@@ -77,7 +77,7 @@ pub(super) fn normal<const D: usize>(
     Param::from_data(TensorData::new(values, shape), init.device())
 }
 
-/// A parameter of one value everywhere.
+/// A parameter filled with one value.
 pub(super) fn filled<const D: usize>(
     init: &Init<'_>,
     shape: [usize; D],
@@ -87,8 +87,8 @@ pub(super) fn filled<const D: usize>(
     Param::from_data(TensorData::new(values, shape), init.device())
 }
 
-/// New values for state that is saved with the weights but not trained: outside every graph, on the
-/// device that the parameter was on.
+/// New values for state that is saved with the weights but not trained: detached, on the parameter's
+/// device.
 pub(super) fn replaced<const D: usize>(
     state: &Param<Tensor<D>>,
     value: Tensor<D>,
@@ -113,11 +113,11 @@ impl ModuleVisitor for Count {
     }
 }
 
-/// Number of parameters that an optimiser would train, without the state beside them (u and v of
-/// spectral normalisation, running statistics of batch normalisation), as papers count.
+/// Number of parameters that an optimiser would train, as counted in papers: without state such as u
+/// and v of spectral normalisation or running statistics of batch normalisation.
 pub(super) fn trained_parameters(module: &impl Module) -> usize {
     let mut count = Count(0);
-    // Outside autodiff nothing requires a gradient; `train` says what would.
+    // Outside autodiff nothing requires a gradient; `train` marks what would.
     module.clone().train().visit(&mut count);
     count.0
 }
@@ -135,8 +135,8 @@ pub struct SpectralConv {
     pub weight: Param<Tensor<4>>,
     /// `[C_out]`
     pub bias: Option<Param<Tensor<1>>>,
-    /// Left vector, `[C_out]`. Not trained; a parameter so that checkpoints have it and a resumed
-    /// run goes on exactly.
+    /// Left vector, `[C_out]`. Not trained; a parameter so that checkpoints store it and a resumed run
+    /// continues exactly.
     pub u: Param<Tensor<1>>,
     /// Right vector, `[C_in·k·k]`, likewise.
     pub v: Param<Tensor<1>>,
@@ -163,8 +163,8 @@ impl SpectralConv {
             u: normal(init, [outputs], 1.0).set_require_grad(false),
             v: normal(init, [fan_in], 1.0).set_require_grad(false),
         };
-        // The lengths of the first u and v do not matter: an iteration replaces u by a function of
-        // v's direction, then v.
+        // The norms of the initial u and v do not matter: an iteration recomputes u from v's direction,
+        // then v.
         for _ in 0..FIRST_ITERATIONS {
             layer.iterate();
         }
@@ -229,7 +229,7 @@ pub struct FrozenConv {
 }
 
 impl FrozenConv {
-    /// The layer with its weights in another precision, which it then computes in.
+    /// The layer with its weights in another precision, in which it then computes.
     pub fn cast(self, to: DType) -> Self {
         Self {
             weight: self.weight.map(|w| cast(w, to)),
@@ -275,7 +275,7 @@ impl Convolution for FrozenConv {
     }
 }
 
-/// The same numbers in another precision; nothing is done where they have it.
+/// Casts to another precision; does nothing if it is the same.
 pub(super) fn cast<const D: usize>(x: Tensor<D>, to: DType) -> Tensor<D> {
     match x.dtype() == to {
         true => x,

@@ -1,4 +1,4 @@
-//! The tilt U: the network whose energy reweights the flow, p(x) ∝ exp(−U(x)) q(x).
+//! The tilt U: the network that reweights the flow, p(x) ∝ exp(−U(x)) q(x).
 
 use burn::{module::Module, tensor::Tensor};
 use serde::{Deserialize, Serialize};
@@ -13,28 +13,27 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TiltConfig {
-    /// The strided convolutional net of the short-run EBM line (Nijkamp et al. 2019): 3×3 to
-    /// `channels`, then two 4×4 stride-2 convolutions that double the channels, then a fully
-    /// connected layer of `4·channels`, leaky ReLU 0.2.
+    /// The strided convolutional network of short-run EBMs (Nijkamp et al. 2019): 3×3 to `channels`,
+    /// then two 4×4 stride-2 convolutions that double the channels, then a fully connected layer of
+    /// `4·channels`, leaky ReLU 0.2.
     Conv {
         /// Channels of the first convolution.
         channels: usize,
     },
-    /// A perceptron with `layers` hidden layers of `hidden` units, for vectors.
+    /// An MLP with `layers` hidden layers of `hidden` units, for vectors.
     Mlp {
-        /// Units of a hidden layer.
+        /// Units per hidden layer.
         hidden: usize,
         /// Number of hidden layers.
         layers: usize,
-        /// Largest |U| in nats: what the network says is squashed to it by a tanh. 0: as it says.
+        /// Largest |U| in nats: the output is `bound·tanh(U/bound)`; 0 disables the bound.
         #[serde(default)]
         bound: f64,
     },
 }
 
-/// Standard deviation of a perceptron's first biases: its hinges then lie where whitened vectors do.
-/// With none, on the rings of `mixwell toys` (10 nats apart, six stages) the error was 0.55 nats
-/// instead of 0.15.
+/// Standard deviation of an MLP's initial biases: its hinges then lie where whitened vectors do. Without
+/// biases, the error on the ring of `mixwell toys` (10 nats, six stages) was 0.55 nats instead of 0.15.
 const HINGES: f32 = 1.0;
 
 /// U(x).
@@ -49,8 +48,8 @@ pub struct Tilt {
 }
 
 impl Tilt {
-    /// A new network for images `[channels, height, width]`. Its last layer starts near zero, so
-    /// that training begins at the flow itself.
+    /// A new network for images `[channels, height, width]`. Its last layer starts near zero, so that
+    /// training starts at the flow itself.
     pub fn new(config: &TiltConfig, shape: [usize; 3], init: &mut Init<'_>) -> Self {
         let [c, h, w] = shape;
         let (convs, widths) = match *config {
@@ -97,7 +96,7 @@ impl Tilt {
         }
     }
 
-    /// The same with all layers but the last from `other`, of one architecture.
+    /// The same network with all layers but the last from `other`, which has the same architecture.
     pub fn with_features_of(mut self, other: &Self) -> Self {
         let last = self.dense.len() - 1;
         self.dense[..last].clone_from_slice(&other.dense[..last]);
@@ -111,7 +110,7 @@ impl Tilt {
         let [c, h, w] = self.shape;
         let mut flat = x;
         if !self.convs.is_empty() {
-            // Images arrive in about [0, 1].
+            // Images have values in about [0, 1].
             let mut image = flat.reshape([batch, c, h, w]) * 2.0 - 1.0;
             for conv in &self.convs {
                 image = leaky(conv.forward(image));
@@ -179,9 +178,9 @@ mod tests {
 
     use super::*;
 
-    /// Without first biases f(2x) = 2 f(x), however wide and deep the perceptron.
+    /// Without initial biases f(2x) = 2 f(x), for any width and depth.
     #[test]
-    fn a_new_perceptron_has_hinges_away_from_the_origin() {
+    fn new_mlp_has_hinges_away_from_the_origin() {
         let device = Device::flex();
         let config = TiltConfig::Mlp {
             hidden: 16,

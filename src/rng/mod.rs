@@ -1,16 +1,16 @@
 //! Counter-based randomness: Philox4x32-10 keyed by the run's seed.
 //!
-//! Every random number is a pure function of (seed, purpose, step, chain, index): a run is
-//! replayable from its seed and config, a chain's numbers do not depend on how many other chains
-//! run beside it, and the integers are the same on every device. Source: Salmon, Moraes, Dror,
-//! Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+//! Every random number is a pure function of (seed, purpose, step, chain, index): a run is reproducible
+//! from its seed and config, a chain's numbers do not depend on the number of other chains, and the
+//! integers are the same on every device. Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers:
+//! as easy as 1, 2, 3", SC 2011.
 
 #[cfg(feature = "kernels")]
 pub mod kernel;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// What a random number is for. Two purposes never share numbers, whatever the step.
+/// Purpose of a random number. Two purposes never share numbers, at any step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
@@ -34,9 +34,9 @@ pub enum Purpose {
     Data = 8,
     /// Uniforms of the Metropolis test of independence jumps.
     Jump = 9,
-    /// First momenta of samplers whose momenta persist.
+    /// Initial momenta of samplers with persistent momenta.
     Momentum = 10,
-    /// The second half of their refresh.
+    /// Noise of the second half of their momentum refresh.
     Refresh = 11,
     /// Directions of NUTS's doublings.
     Direction = 12,
@@ -46,11 +46,11 @@ pub enum Purpose {
     Gibbs = 14,
     /// Uniforms of Gibbs draws, for choices.
     GibbsChoice = 15,
-    /// Seeds of derived sources.
+    /// Seeds of derived generators.
     Derived = 22,
     /// Components of synthetic mixtures.
     Choice = 17,
-    /// Draws among the leaves of a NUTS tree.
+    /// Choices among the leaves of a NUTS tree.
     Leaf = 16,
     /// Boxes of resized crops.
     AugmentCrop = 18,
@@ -62,9 +62,9 @@ pub enum Purpose {
     AugmentOrder = 21,
     /// Inference of latents.
     Posterior = 23,
-    /// Seeds of what a training does after an incident.
+    /// Seeds of a training run after an incident.
     Healed = 24,
-    /// Chains that look at how negatives mix.
+    /// Chains of health checks.
     Health = 25,
 }
 
@@ -91,14 +91,14 @@ pub fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// The source of all randomness of one run: a seed, and nothing that changes.
+/// The random generator of a run: a seed, without mutable state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rng {
     seed: u64,
 }
 
 impl Rng {
-    /// A source for `seed`.
+    /// A generator for `seed`.
     pub fn new(seed: u64) -> Self {
         Self { seed }
     }
@@ -108,7 +108,7 @@ impl Rng {
         self.seed
     }
 
-    /// A source of its own for the `n`-th part of a run: an iteration's chains, say.
+    /// An independent generator for the `n`-th part of a run, for example the chains of an iteration.
     pub fn derived(&self, purpose: Purpose, n: u64) -> Self {
         let b = self.block(Purpose::Derived, (n >> 32) as u32, n as u32, purpose as u32);
         Self {
@@ -123,8 +123,8 @@ impl Rng {
         )
     }
 
-    /// The raw words that all other numbers are made of, `[chains, dim]`, row-major: for checks
-    /// that devices agree on them.
+    /// The raw words from which all other numbers are made, `[chains, dim]`, row-major: to check that
+    /// devices agree.
     pub fn words(&self, purpose: Purpose, step: u32, chains: usize, dim: usize) -> Vec<u32> {
         (0..chains * dim)
             .map(|i| {
@@ -136,13 +136,14 @@ impl Rng {
 
     /// Standard normals `[chains, dim]`, row-major.
     ///
-    /// Box–Muller in f64 with the portable `libm`, then rounded to f32: the same values on every
-    /// target, since neither the platform's `log` nor a GPU's `sin` takes part.
+    /// Box–Muller in f64 with the portable `libm`, then rounded to f32: the values are the same on every
+    /// target, since neither the platform's `log` nor a GPU's `sin` is used.
     pub fn normals(&self, purpose: Purpose, step: u32, chains: usize, dim: usize) -> Vec<f32> {
         self.normals_from(purpose, step, 0, chains, dim)
     }
 
-    /// The same for the chains `first..first + chains`.
+    /// Standard normals of the chains `first..first + chains`, `[chains, dim]`; see
+    /// [`normals`](Self::normals).
     pub fn normals_from(
         &self,
         purpose: Purpose,
@@ -179,7 +180,7 @@ impl Rng {
         self.uniforms_from(purpose, step, 0, chains, dim)
     }
 
-    /// The same for the chains `first..first + chains`.
+    /// Uniforms in (0, 1) of the chains `first..first + chains`, `[chains, dim]`.
     pub fn uniforms_from(
         &self,
         purpose: Purpose,
@@ -272,7 +273,7 @@ impl Rng {
             .reshape([chains])
     }
 
-    /// A permutation of 0..n (Fisher–Yates), one for every `epoch`.
+    /// A permutation of 0..n (Fisher–Yates) for an `epoch`.
     pub fn permutation(&self, epoch: u32, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         for i in (1..n).rev() {
@@ -290,7 +291,7 @@ impl Rng {
 mod tests {
     use super::*;
 
-    /// Known answers of the authors' Random123 distribution (kat_vectors, philox4x32 10).
+    /// Known answers from the authors' Random123 distribution (kat_vectors, philox4x32 10).
     #[test]
     fn philox_known_answers() {
         assert_eq!(
@@ -327,8 +328,8 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_word_is_no_uniform_of_one() {
-        // Purpose, step and chain were searched for: the first word there is 0xFFFFFFxx.
+    fn largest_word_maps_below_one() {
+        // Search for a chain whose first word is 0xFFFFFFxx.
         let rng = Rng::new(0);
         let found = (0..1 << 25).find(|&i| rng.block(Purpose::Accept, 0, i, 0)[0] >= 0xFFFF_FF00);
         let chain = found.expect("one of 2²⁴ words on average");

@@ -19,9 +19,9 @@ const T0: f64 = 10.0;
 const KAPPA: f64 = 0.75;
 
 impl DualAveraging {
-    /// Starts at `step`, aims at a mean acceptance of `target`. The paper shrinks towards ten times
-    /// the first step, which suits a cautious guess; ours comes from a model card, and a warm-up of a
-    /// few transitions must not end far above it.
+    /// Starts at `step` and adapts to a mean acceptance of `target`. The paper shrinks towards ten times
+    /// the first step, which suits a cautious guess. Here μ is the first step itself: it comes from a
+    /// model card, and a warm-up of a few transitions must not end far above it.
     pub fn new(step: f64, target: f64) -> Self {
         Self {
             target,
@@ -33,8 +33,8 @@ impl DualAveraging {
         }
     }
 
-    /// Takes in the mean acceptance probability of one transition; returns the step size to use
-    /// for the next. An acceptance that is not a number counts as 0.
+    /// Updates with the mean acceptance probability of one transition; returns the step size for the
+    /// next. A non-finite acceptance counts as 0.
     pub fn update(&mut self, accept: f64) -> f64 {
         let accept = if accept.is_finite() { accept } else { 0.0 };
         self.count += 1.0;
@@ -46,12 +46,12 @@ impl DualAveraging {
         self.log_step.exp()
     }
 
-    /// The acceptance that is aimed at.
+    /// The target acceptance.
     pub fn target(&self) -> f64 {
         self.target
     }
 
-    /// The averaged step size, to be frozen after warm-up.
+    /// The averaged step size, which is kept after warm-up.
     pub fn frozen(&self) -> f64 {
         self.log_average.exp()
     }

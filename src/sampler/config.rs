@@ -1,4 +1,4 @@
-//! The config of a run's sampler: one struct for the command line, TOML, the page and model cards.
+//! The sampler config of a run, shared by the command line, TOML, the page and model cards.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Wire", into = "Wire")]
 pub struct SamplerConfig {
-    /// Sampler; `mixwell samplers` describes each.
+    /// Sampler name; `mixwell samplers` lists them.
     pub sampler: String,
     /// Step size ε; `None`: the recommendation of the model or target for this sampler and space.
     pub step_size: Option<f64>,
@@ -29,17 +29,17 @@ pub struct SamplerConfig {
     pub adapt_mass: bool,
     /// Warm-up transitions.
     pub warmup: usize,
-    /// Whether the step size stays as given during warm-up.
+    /// Whether the step size is fixed during warm-up.
     pub no_adapt: bool,
-    /// Acceptance that warm-up adapts to; `None`: the sampler's own.
+    /// Acceptance that the warm-up adapts to; `None`: the sampler's own.
     pub target_accept: Option<f64>,
-    /// Groups of chains; each adapts a step size of its own.
+    /// Groups of chains; each adapts its own step size.
     pub groups: usize,
-    /// What samplers declare for themselves.
+    /// Settings that samplers declare.
     pub settings: Settings,
 }
 
-/// The config as it is written: all settings side by side.
+/// The serialised config: all settings at one level.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default)]
 struct Wire {
@@ -100,7 +100,7 @@ impl TryFrom<Wire> for SamplerConfig {
     }
 }
 
-/// Every setting that some sampler declares for itself, in the registry's order.
+/// Every setting that a sampler declares, in the registry's order.
 pub fn own_settings() -> Vec<&'static Setting> {
     let mut all: Vec<&Setting> = Vec::new();
     for setting in REGISTRY.iter().flat_map(|r| r.settings) {
@@ -156,22 +156,22 @@ impl SamplerConfig {
         }
     }
 
-    /// The same with a setting that a sampler declares, by name. A name or a value that is none is
-    /// found by [`build`](Self::build).
+    /// Sets a setting that a sampler declares, by name. [`build`](Self::build) reports an unknown name
+    /// or an invalid value.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.settings.set(name, Some(value.into()));
         self
     }
 
-    /// The same sampler at `factor` times its temperature: noise of its own grows by √factor, any other
-    /// sampler takes the factor as its temperature.
+    /// The same sampler at `factor` times its temperature: SGLD's noise setting, if given, is multiplied
+    /// by √factor; otherwise `temperature` is multiplied by `factor`.
     #[must_use]
-    pub fn heated(mut self, factor: f64) -> Self {
+    pub fn with_temperature_factor(mut self, factor: f64) -> Self {
         match self.settings.number(&sgld::NOISE) {
             Some(noise) => self.with(sgld::NOISE.name, noise * factor.sqrt()),
             None => {
-                self.temperature = factor;
+                self.temperature *= factor;
                 self
             }
         }
@@ -180,7 +180,7 @@ impl SamplerConfig {
     /// This sampler's registration.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that no sampler has.
+    /// [`Error::Invalid`] for an unknown sampler.
     pub fn registration(&self) -> Result<&'static Registration> {
         registry::find(&self.sampler)
     }
@@ -188,7 +188,7 @@ impl SamplerConfig {
     /// Checks every number and builds the sampler.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first setting that is out of its domain.
+    /// [`Error::Invalid`] naming the first setting outside its domain.
     pub fn build(&self) -> Result<Box<dyn Sampler>> {
         let registration = self.registration()?;
         let common = [

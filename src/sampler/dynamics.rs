@@ -1,19 +1,19 @@
-//! Maths that samplers share: the Metropolis test, kinetic energy, and one Langevin move.
+//! Maths shared by samplers: the Metropolis test, kinetic energy, and one Langevin move.
 
 use burn::tensor::{Bool, Tensor};
 
 use super::{noise::Noise, transition::DIVERGENCE, tuning::Tuning};
 use crate::energy::{Energy, Point};
 
-/// Metropolis: `exp(min(0, log α))` and whether each row's uniform `u` (`[B]`) falls below it. A
-/// log ratio that is not a number counts as −∞: a proposal without an energy is never accepted.
+/// Metropolis test: `exp(min(0, log α))` and whether each row's uniform `u` (`[B]`) falls below it. A
+/// NaN log ratio counts as −∞: a proposal without an energy is never accepted.
 pub(super) fn metropolis(log_alpha: Tensor<1>, u: Tensor<1>) -> (Tensor<1>, Tensor<1, Bool>) {
     let log_alpha = capped(log_alpha);
     let accepted = u.log().lower(log_alpha.clone());
     (log_alpha.exp(), accepted)
 }
 
-/// min(0, log α), with −∞ for what is not a number.
+/// min(0, log α), with −1e30 in place of NaN and −∞.
 pub(super) fn capped(log_alpha: Tensor<1>) -> Tensor<1> {
     let broken = log_alpha.clone().is_nan();
     log_alpha.mask_fill(broken, -1e30).clamp(-1e30, 0.0)
@@ -34,17 +34,17 @@ pub(super) fn diverged(change: Tensor<1>) -> Tensor<1> {
         .float()
 }
 
-/// One Langevin move and what its reverse would be worth: shared by ULA, SGLD and MALA.
+/// One Langevin move with its Metropolis ratio, shared by ULA, SGLD and MALA.
 pub(super) struct Langevin {
-    /// Where the move goes.
+    /// The proposed point.
     pub(super) proposal: Point,
-    /// log of the Metropolis ratio of the move, `[B]`.
+    /// Log of the move's Metropolis ratio, `[B]`.
     pub(super) log_alpha: Tensor<1>,
 }
 
 /// x′ = c(x − a·s²·f(∇E) + σ·s·ξ) for a drift a and noise σ (`[B, 1]`), with f a clip of the gradient and
-/// c a clamp of the state, or both the identity. The ratio is the one for p ∝ exp(−E/T) with
-/// T = σ²/(2a); it knows nothing of a clamp.
+/// c a clamp of the state, or both the identity. The Metropolis ratio is for p ∝ exp(−E/T) with
+/// T = σ²/(2a); it ignores the clamp.
 pub(super) fn langevin(
     target: &dyn Energy,
     point: &Point,
@@ -59,8 +59,8 @@ pub(super) fn langevin(
     let pair = (drift.clone(), sigma.clone());
     let (x, xi) = noise.langevin(point.x.clone(), gradient.clone(), pair, tuning);
     let proposal = target.point(clamp(x));
-    // In units of σ the way back is ξ′ = (a∇E(x) + a∇E(x′))/σ − ξ: written so, the small difference
-    // of two large states is never taken.
+    // In units of σ the reverse noise is ξ′ = (a∇E(x) + a∇E(x′))/σ − ξ. This form never takes the
+    // small difference of two large states.
     let forces = tuning.scaled(gradient + clip(proposal.gradient.clone()));
     let back = forces * (drift.clone() / sigma.clone()) - xi.clone();
     let log_ratio = (xi.powi_scalar(2) - back.powi_scalar(2))

@@ -1,9 +1,9 @@
-//! Gibbs: one coordinate after another, each drawn from its law given all the others.
+//! Gibbs: one coordinate after another, each drawn from its conditional distribution given the others.
 //!
-//! Geman & Geman 1984. Works where a target offers its [conditionals](crate::energy::Conditionals);
-//! nothing is tuned and nothing is rejected, and still it walks slowly where coordinates are
-//! correlated and never between modes that no axis connects. A sweep over all coordinates is counted
-//! as one gradient, which it costs about.
+//! Geman & Geman 1984. Needs a target with known [conditionals](crate::energy::Conditionals). Nothing
+//! is tuned and nothing is rejected, but it mixes slowly where coordinates are correlated and never
+//! moves between modes that no axis-parallel step connects. A sweep over all coordinates counts as one
+//! gradient, which is about its cost.
 
 use burn::tensor::Tensor;
 
@@ -22,7 +22,7 @@ use crate::{
 pub const REGISTRATION: Registration = Registration {
     name: "gibbs",
     title: "Gibbs",
-    description: "One coordinate at a time, drawn from its exact law given the others; only where a target knows these laws.",
+    description: "One coordinate at a time, drawn from its exact conditional distribution given the others; only for targets with known conditionals.",
     tested: true,
     target_accept: None,
     relative: None,
@@ -37,7 +37,7 @@ fn conditionals(target: &dyn Energy) -> Result<&dyn Conditionals> {
         Error::invalid(
             "Gibbs",
             "a target with known conditionals",
-            format!("a target in {} space without", target.space().name),
+            format!("a target in {} space without them", target.space().name),
             "choose another sampler, or a Gaussian or a mixture",
         )
     })
@@ -52,7 +52,7 @@ impl Sampler for Gibbs {
         if temperature != 1.0 {
             return Err(Error::invalid(
                 "temperature",
-                "1 for Gibbs, whose conditionals are those of p itself",
+                "1 for Gibbs, whose conditionals are those of p at T = 1",
                 temperature,
                 "set the temperature to 1, or choose another sampler",
             ));
@@ -68,8 +68,8 @@ impl Sampler for Gibbs {
         _tuning: &Tuning,
         noise: &Noise<'_>,
     ) -> Transition {
-        let Ok(laws) = conditionals(target) else {
-            // `check` has refused such a target before the first transition.
+        let Ok(conditionals) = conditionals(target) else {
+            // `check` rejects such a target before the first transition.
             return point.into();
         };
         let [rows, dim] = point.x.dims();
@@ -78,7 +78,7 @@ impl Sampler for Gibbs {
         let mut x = point.x;
         for i in 0..dim {
             let column = |t: &Tensor<2>| t.clone().narrow(1, i, 1);
-            let value = laws.draw(x.clone(), i, column(&normals), column(&uniforms));
+            let value = conditionals.draw(x.clone(), i, column(&normals), column(&uniforms));
             let mut parts = Vec::new();
             if i > 0 {
                 parts.push(x.clone().narrow(1, 0, i));

@@ -22,18 +22,18 @@ use crate::{
 
 const JITTER: f64 = 0.1;
 
-/// Leapfrog steps of a transition.
+/// Leapfrog steps per transition.
 pub(super) const LEAPFROG_STEPS: Setting = Setting {
     name: "leapfrog_steps",
     title: "leapfrog steps",
-    help: "HMC: leapfrog steps of a transition.",
+    help: "HMC: leapfrog steps per transition.",
     kind: Kind::count(1, 1000, 5),
 };
 
 pub const REGISTRATION: Registration = Registration {
     name: "hmc",
     title: "HMC",
-    description: "A random push, then a glide along the energy for a fixed number of leapfrog steps, then accept or reject.",
+    description: "A random momentum, a fixed number of leapfrog steps along the energy, then accept or reject.",
     tested: true,
     // "MCMC Should Mix" tunes to about 0.65, the optimum of Beskos et al. 2013.
     target_accept: Some(0.65),

@@ -2,7 +2,7 @@
 //! min(1, exp(−(E(x′) − E(x))/T) · q(x|x′)/q(x′|x)), q(x′|x) = N(x′; x − a∇E(x), σ²I).
 //!
 //! Besag 1994 (comment on Grenander & Miller); Roberts & Rosenthal 1998 for the optimal acceptance
-//! of 0.574. Exact at every step size; costs one gradient, since the last one is kept. With a
+//! of 0.574. Exact at every step size. One gradient per transition: the last one is reused. With a
 //! learned scale s the proposal is N(x − a s²∇E, σ²s²): preconditioned Langevin (Girolami &
 //! Calderhead 2011, eq. 8, with a constant diagonal metric).
 
@@ -20,7 +20,7 @@ use crate::energy::{Energy, Point};
 pub const REGISTRATION: Registration = Registration {
     name: "mala",
     title: "MALA",
-    description: "The Langevin move, accepted or rejected so that no bias remains.",
+    description: "A Langevin proposal with a Metropolis test, which removes the bias.",
     tested: true,
     target_accept: Some(0.574),
     relative: None,

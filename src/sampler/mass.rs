@@ -1,4 +1,4 @@
-//! A diagonal mass from the warm-up's draws: the length scale of every coordinate.
+//! A diagonal mass estimated from warm-up draws: one length scale per coordinate.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ impl Moments {
         }
     }
 
-    /// Takes in one draw of every chain, `[B, D]`.
+    /// Adds one draw of every chain, `[B, D]`.
     pub(super) fn update(&mut self, x: Tensor<2>) {
         let n = x.dims()[0] as f64;
         let mean = x.clone().mean_dim(0);
@@ -52,7 +52,7 @@ impl Moments {
         let n = self.count;
         let variance = self.squares.clone() / (n - 1.0).max(1.0);
         let scale = ((variance * (n / (n + 5.0)) + 5e-3 / (n + 5.0)) / temperature).sqrt();
-        // One chain that left the numbers must not take all others with it.
+        // One non-finite chain must not break the scale of all others.
         let broken = scale.clone().is_finite().bool_not();
         scale.mask_fill(broken, 1.0)
     }
@@ -80,12 +80,11 @@ pub(super) fn row(values: Vec<f32>, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [1, dim]), device)
 }
 
-/// The shortest warm-up that a mass is learned in.
+/// The shortest warm-up in which a mass is learned.
 pub(super) const SHORTEST: usize = 50;
 
-/// The parts of a warm-up of `total` transitions whose draws a mass is learned from: two windows, as
-/// many draws in the second as the rest allows, with the step size finding itself before, between
-/// and after (in the manner of Stan, whose windows double).
+/// The windows of a warm-up of `total` transitions whose draws a mass is learned from: 15–40 % and
+/// 40–90 %. The step size adapts throughout. Stan uses a similar scheme with doubling windows.
 pub(super) fn windows(total: usize) -> [std::ops::Range<usize>; 2] {
     let at = |percent: usize| total * percent / 100;
     [at(15)..at(40), at(40)..at(90)]

@@ -1,7 +1,7 @@
 //! Samplers: one transition for a batch of chains.
 //!
-//! A sampler knows no target beyond the [`Energy`](crate::energy::Energy) trait, no backend, no command
-//! line and no page. To add one: write its file with a `REGISTRATION`, declare the settings of its own
+//! A sampler sees its target only through the [`Energy`](crate::energy::Energy) trait; it knows no
+//! backend, command line or page. To add one: write its file with a `REGISTRATION`, declare its settings
 //! there, and add a line to [`REGISTRY`].
 
 mod adapt;

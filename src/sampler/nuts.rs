@@ -1,4 +1,4 @@
-//! The No-U-Turn Sampler: HMC whose trajectories end by themselves, when they begin to turn back.
+//! The No-U-Turn Sampler: HMC whose trajectories end when they begin to turn back.
 //!
 //! Hoffman & Gelman 2014; the state of a trajectory is drawn with multinomial weights exp(−H/T),
 //! biased towards its later half (Betancourt 2017, "A conceptual introduction to Hamiltonian Monte
@@ -8,10 +8,10 @@
 //!
 //! For a batch of chains the recursion is unrolled (Phan, Pradhan & Jankowiak 2019, "Composable
 //! effects for flexible and accelerated probabilistic programming in NumPyro", Algorithm 2): all
-//! chains double in lockstep, each in a direction of its own, with log₂ of the tree kept as
-//! checkpoints, and chains that are done are masked. Nothing is read back on a GPU, so there all
-//! chains pay for the largest tree; on the CPU, where a read is free, the loop ends with the last
-//! chain. The clock counts what each chain needed.
+//! chains double in lockstep, each in its own direction, with log₂ of the tree kept as checkpoints, and
+//! finished chains are masked. On a GPU nothing is read back, so all chains pay for the largest tree; on
+//! the CPU, where a read is free, the loop ends with the last chain. The gradient counter counts the
+//! leapfrog steps that each chain needed.
 
 use burn::tensor::{Bool, Tensor};
 
@@ -29,19 +29,19 @@ use crate::{
     setting::{Kind, Setting},
 };
 
-/// Doublings of a trajectory at most.
+/// Largest number of doublings of a trajectory.
 pub(super) const MAX_TREE_DEPTH: Setting = Setting {
     name: "max_tree_depth",
     title: "largest tree depth",
-    help: "NUTS: doublings of a trajectory at most, so at most 2^depth − 1 leapfrog steps. On a GPU all \
-           chains pay for the largest tree.",
+    help: "NUTS: largest number of doublings of a trajectory, i.e. at most 2^depth − 1 leapfrog steps. On \
+           a GPU all chains pay for the largest tree.",
     kind: Kind::count(1, 10, 7),
 };
 
 pub const REGISTRATION: Registration = Registration {
     name: "nuts",
     title: "NUTS",
-    description: "HMC that ends each glide by itself, when it begins to turn back.",
+    description: "HMC that ends each trajectory when it begins to turn back.",
     tested: true,
     // Stan's default.
     target_accept: Some(0.8),
@@ -98,7 +98,7 @@ fn turning(a: Tensor<2>, b: Tensor<2>, rho: Tensor<2>) -> Tensor<1, Bool> {
     back(a).bool_or(back(b))
 }
 
-/// log(eᵃ + eᵇ); −∞ is −1e30 here, so that no ∞ − ∞ arises.
+/// log(eᵃ + eᵇ); −1e30 stands for −∞, to avoid ∞ − ∞.
 fn log_add(a: Tensor<1>, b: Tensor<1>) -> Tensor<1> {
     let top = a.clone().max_pair(b.clone());
     ((a - top.clone()).exp() + (b - top.clone()).exp()).log() + top
@@ -106,8 +106,8 @@ fn log_add(a: Tensor<1>, b: Tensor<1>) -> Tensor<1> {
 
 const LOG_ZERO: f64 = -1e30;
 
-/// Checkpoints `lowest..=highest` that leaf `n` (odd) of a subtree closes, or the one that it opens
-/// (even): NumPyro's `_leaf_idx_to_ckpt_idxs`.
+/// Checkpoints `lowest..=highest` that an odd leaf `n` of a subtree closes, or `highest`, which an even
+/// one opens: NumPyro's `_leaf_idx_to_ckpt_idxs`.
 fn checkpoints(n: usize) -> (usize, usize) {
     let highest = (n >> 1).count_ones() as usize;
     let closed = n.trailing_ones() as usize;
@@ -176,7 +176,7 @@ impl Sampler for Nuts {
                 let change = (next.hamiltonian() - initial.clone()) / temperature.clone();
                 let broken = change.clone().is_nan();
                 let change = change.mask_fill(broken, f64::INFINITY).clamp(-1e30, 1e30);
-                let apart = change.clone().greater_elem(DIVERGENCE);
+                let diverged = change.clone().greater_elem(DIVERGENCE);
                 let weight = change.neg();
 
                 let counted = alive.clone().float();
@@ -191,17 +191,17 @@ impl Sampler for Nuts {
                 sub_proposal = sub_proposal.select(next.clone(), &take);
                 sub_weight = sub_weight.mask_where(alive.clone(), sum);
                 sub_rho = sub_rho + next.r.clone() * counted.reshape([rows, 1]);
-                divergent = divergent.bool_or(apart.clone().bool_and(alive.clone()));
+                divergent = divergent.bool_or(diverged.clone().bool_and(alive.clone()));
                 edge = edge.select(next, &alive);
 
                 let (lowest, highest) = checkpoints(n);
-                let mut turned = apart;
+                let mut turned = diverged;
                 if n % 2 == 0 {
                     saved.truncate(highest);
                     saved.push((edge.r.clone(), sub_rho.clone()));
                 } else {
                     for (r, sum) in saved[lowest..=highest].iter().rev() {
-                        // The checkpoint's sum has its own momentum in it already.
+                        // The checkpoint's sum already includes its own momentum.
                         let part = sub_rho.clone() - sum.clone() + r.clone();
                         turned = turned.bool_or(turning(r.clone(), edge.r.clone(), part));
                     }
@@ -212,7 +212,7 @@ impl Sampler for Nuts {
                 }
             }
 
-            // Only a whole subtree that nowhere turned joins the trajectory.
+            // Only a complete subtree without a U-turn or divergence joins the trajectory.
             let joined = alive;
             let take = column(&merges, depth)
                 .log()
@@ -247,9 +247,9 @@ impl Sampler for Nuts {
 mod tests {
     use super::checkpoints;
 
-    /// The examples in the comments of NumPyro's implementation, and its whole first tree of 8.
+    /// Examples from the comments of NumPyro's implementation, and the leaves 1, 3 and 5.
     #[test]
-    fn checkpoints_are_those_of_numpyro() {
+    fn checkpoints_match_numpyro() {
         assert_eq!(checkpoints(6).1, 2);
         assert_eq!(checkpoints(7), (0, 2));
         assert_eq!(checkpoints(13), (2, 2));

@@ -1,30 +1,30 @@
-//! What is kept of a transition: one tensor on the device, one [`Draw`] on the host.
+//! The record of a transition: one tensor on the device, one [`Draw`] on the host.
 
 use burn::tensor::Tensor;
 
 use super::transition::Transition;
 use crate::{device::read, error::Result};
 
-/// One transition as the host sees it.
+/// One transition as read to the host.
 #[derive(Debug, Clone)]
 pub struct Draw {
-    /// Energy-gradient evaluations of each chain up to and with this draw; their mean, where chains
-    /// differ (NUTS).
+    /// Energy-gradient evaluations per chain up to and including this draw; the mean over chains where
+    /// they differ (NUTS).
     pub gradients: f64,
-    /// Energy-gradient evaluations that this draw cost each chain, on average.
+    /// Energy-gradient evaluations of this draw per chain, on average.
     pub cost: f64,
     /// Whether it belongs to the warm-up.
     pub warmup: bool,
     /// E of every chain.
     pub energy: Vec<f32>,
-    /// Acceptance probability of every chain, or its shadow (see [`Transition::accept`]); empty
-    /// where the sampler has neither.
+    /// Acceptance probability of every chain, or shadow acceptance (see [`Transition::accept`]); empty
+    /// if the sampler has neither.
     pub accept: Vec<f32>,
     /// Hamiltonian of every chain; empty unless HMC or NUTS.
     pub hamiltonian: Vec<f32>,
     /// Divergent transitions among the chains.
     pub divergent: u32,
-    /// Mean share of the gradient components that a clip cut; `None` without a clip.
+    /// Mean share of clipped gradient components; `None` without a clip.
     pub clipped: Option<f64>,
     /// Chains whose trajectory reached the largest allowed length; `None` unless NUTS.
     pub saturated: Option<u32>,
@@ -32,7 +32,7 @@ pub struct Draw {
     pub observed: Vec<Vec<f32>>,
 }
 
-/// What a record holds of a transition, besides the energy and the observables.
+/// Which optional parts a record holds, besides the energy and the observables.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Parts {
     accept: bool,
@@ -43,8 +43,8 @@ pub(super) struct Parts {
     saturated: bool,
 }
 
-/// The record of a transition of `chains` chains, `[B, 1 + parts + K]`: energy, the parts that the sampler
-/// reports, observables. Rows beyond the chains are companions at other temperatures.
+/// The record of a transition of `chains` chains, `[chains, 1 + parts + K]`: energy, the parts that the
+/// sampler reports, observables. Rows at other temperatures are left out.
 pub(super) fn columns(done: &Transition, chains: usize) -> (Tensor<2>, Parts) {
     let parts = Parts {
         accept: done.accept.is_some(),
@@ -70,13 +70,13 @@ pub(super) fn columns(done: &Transition, chains: usize) -> (Tensor<2>, Parts) {
     (Tensor::cat(columns, 1), parts)
 }
 
-/// Where a run stands before the transitions that are read.
+/// A run's counters before the transitions that are read.
 pub(super) struct Clock {
     /// Transitions before the first of them.
     pub transitions: u64,
-    /// Energy-gradient evaluations of each chain before it.
+    /// Energy-gradient evaluations per chain before it.
     pub gradients: f64,
-    /// Energy-gradient evaluations of a transition, where they are the same for all.
+    /// Energy-gradient evaluations per transition, if they are the same for all.
     pub per_transition: f64,
     /// Transitions of the warm-up.
     pub warmup: usize,
@@ -102,8 +102,8 @@ pub(super) async fn draws(
                     .collect()
             };
             let mut next = 1;
-            let mut part = |there: bool| {
-                there.then(|| {
+            let mut part = |present: bool| {
+                present.then(|| {
                     next += 1;
                     column(next - 1)
                 })

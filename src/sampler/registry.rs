@@ -1,11 +1,11 @@
-//! The samplers that there are.
+//! The list of all samplers.
 
 use super::{
     gibbs, hmc, mala, nuts, rwm, sgld, tempering, transition::Registration, ula, underdamped,
 };
 use crate::error::{Error, Result};
 
-/// Every sampler, in the order in which they are offered.
+/// Every sampler, in display order.
 pub const REGISTRY: &[Registration] = &[
     rwm::REGISTRATION,
     ula::REGISTRATION,
@@ -18,10 +18,10 @@ pub const REGISTRY: &[Registration] = &[
     gibbs::REGISTRATION,
 ];
 
-/// The registration of a name.
+/// Finds a registration by name.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a name that no sampler has.
+/// [`Error::Invalid`] for an unknown sampler.
 pub fn find(name: &str) -> Result<&'static Registration> {
     REGISTRY.iter().find(|r| r.name == name).ok_or_else(|| {
         let names: Vec<_> = REGISTRY.iter().map(|r| r.name).collect();

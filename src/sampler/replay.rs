@@ -1,4 +1,4 @@
-//! One chain's last transition, made again with every evaluated state written down.
+//! Replays one chain's last transition and records every evaluated state.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,19 +11,19 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The last transition of one chain, made again with every evaluated state written down.
+/// The replayed last transition of one chain, with every evaluated state.
 pub struct Path {
-    /// Evaluated states in order, `[n, D]`; the first is where the chain stood.
+    /// Evaluated states in order, `[n, D]`; the first is the state before the transition.
     pub states: Tensor<2>,
     /// Their energies, `[n]`.
     pub energies: Tensor<1>,
-    /// What came of it, for this chain alone.
+    /// Result of the transition, for this chain alone.
     pub outcome: Transition,
     /// Number of the transition, from 0.
     pub transition: u32,
 }
 
-/// A target that writes down where it was asked.
+/// A target that records every state it evaluates.
 struct Recorder {
     target: Arc<dyn Energy>,
     seen: Mutex<Vec<(Tensor<2>, Tensor<1>)>>,
@@ -31,7 +31,7 @@ struct Recorder {
 
 impl Recorder {
     fn note(&self, x: Tensor<2>, energy: Tensor<1>) {
-        // A poisoned lock would mean a panic elsewhere; the path is then of no use to anybody.
+        // A poisoned lock means a panic elsewhere; the path is then useless.
         if let Ok(mut seen) = self.seen.lock() {
             seen.push((x, energy));
         }
@@ -65,12 +65,11 @@ impl Energy for Recorder {
 }
 
 impl Run {
-    /// Makes the last transition of a chain again, alone: its random numbers are its own. `None`
-    /// before the first transition.
+    /// Replays the last transition of one chain alone, which is possible because each chain has its own
+    /// random numbers. `None` before the first transition.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a chain that is not there, [`Error::Device`] when the device cannot be
-    /// read.
+    /// [`Error::Invalid`] for an unknown chain, [`Error::Device`] when the device cannot be read.
     pub async fn path(&self, chain: usize) -> Result<Option<Path>> {
         if chain >= self.chains {
             return Err(Error::invalid(
@@ -84,7 +83,7 @@ impl Run {
             return Ok(None);
         };
         let rungs = self.sampler.rows_per_chain();
-        // This chain's rows, one for each temperature.
+        // This chain's rows, one per temperature.
         let rows = |t: Tensor<2>| {
             let all = (0..rungs).map(|k| t.clone().narrow(0, k * self.chains + chain, 1));
             Tensor::cat(all.collect(), 0)
@@ -120,8 +119,8 @@ impl Run {
             .sampler
             .transition(&recorder, point, memory, &tuning, &noise);
         let seen = recorder.seen.into_inner().unwrap_or_default();
-        // A trajectory that ends by itself is computed to its largest length where that cannot be
-        // known without waiting: what was needed of it comes first.
+        // On a GPU, NUTS computes every trajectory to its largest length; the states that this chain
+        // needed come first.
         let needed = match &outcome.gradients {
             Some(gradients) => {
                 let count: Vec<f32> = read(gradients.clone()).await?;
@@ -130,7 +129,7 @@ impl Run {
             None => seen.len(),
         };
         let seen = &seen[..needed.min(seen.len())];
-        // The chain itself is the first row; companions at other temperatures are not drawn.
+        // The chain itself is the first row; replicas at other temperatures are left out.
         let states = seen.iter().map(|(x, _)| x.clone().narrow(0, 0, 1));
         let energies = seen.iter().map(|(_, e)| e.clone().narrow(0, 0, 1));
         Ok(Some(Path {

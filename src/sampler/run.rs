@@ -20,7 +20,7 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// The state before the last transition, so that the transition can be made again.
+/// The state before the last transition, for replay.
 pub(super) struct Before {
     pub(super) point: Point,
     pub(super) memory: Option<Tensor<2>>,
@@ -28,7 +28,7 @@ pub(super) struct Before {
     pub(super) transition: u32,
 }
 
-/// A batch of chains under way.
+/// A running batch of chains.
 pub struct Run {
     pub(super) target: Arc<dyn Energy>,
     pub(super) sampler: Box<dyn Sampler>,
@@ -49,9 +49,8 @@ impl Run {
     /// Starts chains at `x` (`[B, D]`, on a device without autodiff).
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a config out of its domain, a step size that is neither given nor
-    /// recommended, states of the wrong dimension, fewer chains than groups, or a target that the
-    /// sampler cannot walk on.
+    /// [`Error::Invalid`] for a setting outside its domain, a missing step size, states of the wrong
+    /// dimension, fewer chains than groups, or a target that the sampler cannot sample.
     pub fn new(
         target: Arc<dyn Energy>,
         config: &SamplerConfig,
@@ -61,8 +60,8 @@ impl Run {
         let sampler = config.build()?;
         sampler.check(&*target, config.temperature)?;
         let registration = config.registration()?;
-        // A sampler that has no step size needs none.
-        let tuned = registration.listens_to(&STEP_SIZE);
+        // Gibbs has no step size and needs none.
+        let tuned = registration.uses(&STEP_SIZE);
         let step = config
             .step_size
             .or((!tuned).then_some(1.0))
@@ -89,7 +88,7 @@ impl Run {
             .filter(|_| !config.no_adapt)
             .map(|default| config.target_accept.unwrap_or(default));
         let device = x.device();
-        let learns_mass = config.adapt_mass && registration.listens_to(&ADAPT_MASS);
+        let learns_mass = config.adapt_mass && registration.uses(&ADAPT_MASS);
         let begin = Beginning {
             step,
             groups: config.groups,
@@ -120,8 +119,8 @@ impl Run {
         })
     }
 
-    /// Numbers the chains from `first` on instead of 0: a part of a batch, walked apart from the
-    /// others, draws the numbers that it would have drawn among them.
+    /// Numbers the chains from `first` instead of 0, so that a part of a batch that runs separately uses
+    /// the random numbers that it would have in the whole batch.
     pub fn numbered_from(self, first: u32) -> Self {
         Self { first, ..self }
     }
@@ -131,28 +130,28 @@ impl Run {
         self.chains
     }
 
-    /// Transitions so far, warm-up included.
+    /// Transitions so far, including warm-up.
     pub fn transitions(&self) -> u32 {
         self.transitions
     }
 
-    /// Energy-gradient evaluations of each chain so far, on average (the one at the start is not
-    /// counted: it is the same for every sampler).
+    /// Energy-gradient evaluations per chain so far, on average (excluding the one at the start, which
+    /// is the same for every sampler).
     pub fn gradients(&self) -> f64 {
         self.gradients
     }
 
-    /// Whether the sampler accepts and rejects, so that its acceptance is no shadow.
+    /// Whether the sampler has a Metropolis test, i.e. its acceptance is not a shadow acceptance.
     pub fn has_test(&self) -> bool {
         self.config.registration().is_ok_and(|r| r.tested)
     }
 
-    /// Energy-gradient evaluations of one transition, at most.
+    /// Largest number of energy-gradient evaluations per transition.
     pub fn gradients_per_transition(&self) -> usize {
         self.sampler.gradients_per_transition()
     }
 
-    /// Whether what a transition costs is known only afterwards, since trajectories end by themselves.
+    /// Whether the cost of a transition is known only afterwards (NUTS).
     pub fn cost_varies(&self) -> bool {
         self.sampler.cost_varies()
     }
@@ -167,8 +166,8 @@ impl Run {
         &self.adaptation.steps
     }
 
-    /// Drift a and noise σ of x ← x − a∇E + σξ at the first group's step size: for samplers that
-    /// are no Langevin, the pair that their step size and temperature would mean. The effective
+    /// Drift a and noise σ of x ← x − a∇E + σξ at the first group's step size. For a sampler that is not
+    /// Langevin: those of a Langevin step with the same step size and temperature. The effective
     /// temperature is T = σ²/(2a).
     pub fn drift_and_noise(&self) -> (f64, f64) {
         let step = self.adaptation.steps[0];
@@ -176,7 +175,7 @@ impl Run {
         (step * step / 2.0, noise)
     }
 
-    /// Effective temperature T = σ²/(2a) of [these](Self::drift_and_noise).
+    /// Effective temperature T = σ²/(2a), from [`drift_and_noise`](Self::drift_and_noise).
     pub fn temperature(&self) -> f64 {
         let (drift, noise) = self.drift_and_noise();
         noise * noise / (2.0 * drift)
@@ -192,19 +191,19 @@ impl Run {
         &self.target
     }
 
-    /// The chains' present states, energies and gradients; more rows than chains for a sampler that
-    /// [needs them](Sampler::rows_per_chain), of which the first are the chains.
+    /// The chains' current states, energies and gradients. A sampler with several
+    /// [rows per chain](Sampler::rows_per_chain) has more rows, the first of which are the chains.
     pub fn point(&self) -> &Point {
         &self.point
     }
 
-    /// The chains' present states, `[B, D]`.
+    /// The chains' current states, `[B, D]`.
     pub fn states(&self) -> Tensor<2> {
         self.point.x.clone().narrow(0, 0, self.chains)
     }
 
-    /// Makes `n` transitions and reads their draws. After the warm-up nothing is read back until
-    /// all are done; during it, the acceptances are, since they set the next step size.
+    /// Makes `n` transitions and reads their draws. After the warm-up nothing is read back until all are
+    /// done; during adaptation every transition is read, since its acceptance sets the next step size.
     ///
     /// # Errors
     /// [`Error::Device`] when the device cannot be read.
@@ -261,7 +260,7 @@ impl Run {
         record
     }
 
-    /// Reads the records of the last transitions, and moves the clock on.
+    /// Reads the records of the last transitions and updates the gradient counter.
     async fn read(&mut self, records: Vec<Tensor<2>>, parts: Parts) -> Result<Vec<Draw>> {
         let clock = Clock {
             transitions: u64::from(self.transitions) - records.len() as u64,
@@ -276,8 +275,8 @@ impl Run {
         Ok(draws)
     }
 
-    /// Goes on with another target of the same space: energies and gradients of the present states
-    /// are computed anew. For learning, where the energy changes under persistent chains.
+    /// Continues with another target of the same space: energies and gradients of the current states are
+    /// recomputed. For training, where the energy changes under persistent chains.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the space differs.
@@ -295,7 +294,7 @@ impl Run {
         Ok(())
     }
 
-    /// Goes on with the random numbers of another source.
+    /// Continues with another random generator.
     pub fn reseed(&mut self, rng: Rng) {
         self.rng = rng;
         self.before = None;
@@ -306,10 +305,10 @@ impl Run {
         self.adaptation.scale_steps(factor);
     }
 
-    /// One independence-Metropolis move: every chain may jump to its row of `x` (`[B, D]`), drawn
-    /// from a known density. `log_ratio` (`[B]`) is that density's log at the present states less
-    /// its log at `x`. Exact for the target, and the way between modes where local moves find none
-    /// (Tierney 1994; with flows: Gabrié, Rotskoff, Vanden-Eijnden 2022). `step` numbers the jump.
+    /// One independence-Metropolis move: the proposals are the rows of `x` (`[B, D]`), drawn from a
+    /// known density. `log_ratio` (`[B]`) is that density's log at the current states minus its log at
+    /// `x`. The move is exact for the target and can connect modes that local moves cannot (Tierney
+    /// 1994; with flows: Gabrié, Rotskoff, Vanden-Eijnden 2022). `step` numbers the jump.
     pub fn jump(&mut self, x: Tensor<2>, log_ratio: Tensor<1>, step: u32) {
         let proposal = self.target.point(x);
         let log_alpha = (self.point.energy.clone() - proposal.energy.clone())
@@ -331,10 +330,10 @@ impl Run {
     }
 }
 
-/// Chains that walk for `steps` transitions from `rows[0]` (`[B, D]`) and are then forgotten, in parts on
-/// several devices (see [`shards::map`]), each with the random numbers that it would have had alone: where
-/// they end, and their mean acceptance. `target` makes the energy of a part from the rows after the first,
-/// on the device that it is told.
+/// Runs chains from `rows[0]` (`[B, D]`) for `steps` transitions, split over several devices (see
+/// [`shards::map`]); each part uses the random numbers that it would have on one device. Returns the
+/// last states (`[B, D]`) and the mean acceptance. `target` builds the energy of a part from its rows
+/// of `rows[1..]` on the given device.
 ///
 /// # Errors
 /// As [`Run::new`] and [`Run::advance`].

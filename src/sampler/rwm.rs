@@ -1,7 +1,7 @@
 //! Random-walk Metropolis: x′ = x + ε√T·s·ξ, accepted with probability min(1, exp(−(E(x′) − E(x))/T)).
 //!
 //! Metropolis et al. 1953; Roberts, Gelman & Gilks 1997 for the optimal acceptance of 0.234 in many
-//! dimensions (0.44 in one). Needs no gradient; its clock counts its energy evaluations instead.
+//! dimensions (0.44 in one). Needs no gradient; its energy evaluations are counted instead.
 
 use burn::tensor::Tensor;
 
@@ -20,7 +20,7 @@ use crate::{
 pub const REGISTRATION: Registration = Registration {
     name: "rwm",
     title: "random-walk Metropolis",
-    description: "A blind step, accepted or rejected: needs no gradient, and walks where a gradient would run.",
+    description: "A random step, accepted or rejected: needs no gradient, but explores slowly.",
     tested: true,
     target_accept: Some(0.234),
     relative: Some("mala"),
@@ -50,7 +50,7 @@ impl Sampler for RandomWalk {
         let Evaluation { energy, observed } = target.evaluate(x.clone());
         let log_alpha = (point.energy.clone() - energy.clone()) / tuning.temperatures();
         let proposal = Point {
-            // Nobody reads it, and a rejected one must not keep a stale gradient.
+            // Never read; zero, so that no stale gradient is kept.
             gradient: x.zeros_like(),
             x,
             energy,

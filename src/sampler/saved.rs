@@ -1,4 +1,4 @@
-//! A run's state on the host, and going on from it.
+//! Saving and restoring a run's state on the host.
 
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Run {
-    /// Everything that the future of the chains depends on, beside target, config and seed.
+    /// Everything the next transitions depend on, besides target, config and seed.
     ///
     /// # Errors
     /// [`Error::Device`] when the device cannot be read.
@@ -32,10 +32,11 @@ impl Run {
         })
     }
 
-    /// Continues from what [`save`](Self::save) gave, on a run made with the same config and seed.
+    /// Continues from a state that [`save`](Self::save) returned, on a run with the same config and
+    /// seed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the sizes do not fit.
+    /// [`Error::Invalid`] when the sizes do not match.
     pub fn restore(&mut self, saved: SavedRun) -> Result<()> {
         let [rows, dim] = self.point.x.dims();
         let fits = saved.x.len() == rows * dim
@@ -51,7 +52,7 @@ impl Run {
                     self.adaptation.steps.len()
                 ),
                 format!("{} values, {} step sizes", saved.x.len(), saved.steps.len()),
-                "restore with the config the chains were saved with",
+                "restore with the config that was used when saving",
             ));
         }
         let states = |values| Tensor::from_data(TensorData::new(values, [rows, dim]), &self.device);
@@ -72,7 +73,7 @@ impl Run {
 pub struct SavedRun {
     /// States, rows × D, row-major.
     pub x: Vec<f32>,
-    /// What the sampler keeps between transitions, rows × D.
+    /// State that the sampler keeps between transitions (momenta), rows × D.
     #[serde(default)]
     pub memory: Option<Vec<f32>>,
     /// Transitions so far.
@@ -87,7 +88,7 @@ pub struct SavedRun {
     /// Learned length scale of every coordinate.
     #[serde(default)]
     pub scale: Option<Vec<f32>>,
-    /// What the next scale is learned from; during warm-up only.
+    /// Moments from which the next scale is estimated; during warm-up only.
     #[serde(default)]
     pub moments: Option<SavedMoments>,
 }

@@ -1,4 +1,4 @@
-//! Values of the settings that samplers declare, and the settings that every run has.
+//! Values of the settings that samplers declare, and the settings that are common to all runs.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::setting::{Kind, Setting, Value};
 
-/// Values of settings, by name. A setting that is not among them has its default.
+/// Values of settings by name. A missing setting has its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Settings(pub(super) BTreeMap<String, Option<Value>>);
@@ -28,7 +28,7 @@ impl Settings {
         }
     }
 
-    /// The value of a [`Kind::Count`]; 0 for a setting that is none.
+    /// The value of a [`Kind::Count`]; 0 for any other kind.
     pub fn count(&self, setting: &Setting) -> usize {
         match self.get(setting) {
             Some(Value::Count(v)) => v as usize,
@@ -36,12 +36,12 @@ impl Settings {
         }
     }
 
-    /// The value of a [`Kind::Flag`]; false for a setting that is none.
+    /// The value of a [`Kind::Flag`]; false for any other kind.
     pub fn flag(&self, setting: &Setting) -> bool {
         matches!(self.get(setting), Some(Value::Flag(true)))
     }
 
-    /// Sets a value by name; `None` leaves it to the sampler.
+    /// Sets a value by name; with `None` the sampler chooses.
     pub fn set(&mut self, name: &str, value: Option<Value>) {
         self.0.insert(name.into(), value);
     }
@@ -51,8 +51,8 @@ impl Settings {
 pub const STEP_SIZE: Setting = Setting {
     name: "step_size",
     title: "step size",
-    help: "Step size ε: Langevin drifts by a = ε²/2 and adds noise σ = ε√T; HMC leaps by ε. Left out: \
-           the recommendation of the model or target for this sampler and space.",
+    help: "Step size ε: Langevin drifts by a = ε²/2 and adds noise σ = ε√T; HMC takes leapfrog steps of ε. \
+           Default: the model's or target's recommendation for this sampler and space.",
     kind: Kind::positive(100.0, None),
 };
 
@@ -68,8 +68,8 @@ pub const TEMPERATURE: Setting = Setting {
 pub const ADAPT_MASS: Setting = Setting {
     name: "adapt_mass",
     title: "adapt mass",
-    help: "Learn a diagonal mass (for Langevin: a preconditioner) from the draws of a warm-up of 50 \
-           transitions or more. The step size is then in units of each coordinate's own scale.",
+    help: "Learn a diagonal mass (for Langevin: a preconditioner) from the warm-up draws, if the warm-up \
+           has at least 50 transitions. The step size is then in units of each coordinate's own scale.",
     kind: Kind::Flag,
 };
 
@@ -77,23 +77,23 @@ pub const ADAPT_MASS: Setting = Setting {
 pub const WARMUP: Setting = Setting {
     name: "warmup",
     title: "warm-up",
-    help: "Warm-up transitions: they adapt the step size, and no statistic counts them.",
+    help: "Warm-up transitions: they adapt the step size and are excluded from all statistics.",
     kind: Kind::count(0, 1_000_000, 100),
 };
 
-/// Whether the step size stays as given.
+/// Whether the step size is fixed.
 pub const NO_ADAPT: Setting = Setting {
     name: "no_adapt",
     title: "keep the step size",
-    help: "Keep the step size as given during warm-up.",
+    help: "Do not adapt the step size during warm-up.",
     kind: Kind::Flag,
 };
 
-/// Acceptance that the warm-up adapts to.
+/// Target acceptance of the warm-up.
 pub const TARGET_ACCEPT: Setting = Setting {
     name: "target_accept",
     title: "target acceptance",
-    help: "Acceptance that warm-up adapts to. Left out: the sampler's own, 0.574 for MALA.",
+    help: "Acceptance that the warm-up adapts to. Default: the sampler's own, 0.574 for MALA.",
     kind: Kind::positive(0.999, None),
 };
 
@@ -101,11 +101,11 @@ pub const TARGET_ACCEPT: Setting = Setting {
 pub const GROUPS: Setting = Setting {
     name: "groups",
     title: "groups",
-    help: "Groups of chains; each adapts a step size of its own.",
+    help: "Groups of chains; each group adapts its own step size.",
     kind: Kind::count(1, 1024, 1),
 };
 
-/// The settings of every run, whatever its sampler.
+/// The settings of every run, independent of the sampler.
 pub const COMMON: [&Setting; 7] = [
     &STEP_SIZE,
     &TEMPERATURE,

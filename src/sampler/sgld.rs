@@ -1,12 +1,11 @@
-//! Langevin dynamics as practitioners of energy-based models run it: x ← x − a·clip(∇E(x)) + σξ
-//! with drift a = ε²/2 and noise σ chosen apart from each other, usually with hardly any noise.
+//! Langevin dynamics as commonly used for energy-based models: x ← x − a·clip(∇E(x)) + σξ with drift
+//! a = ε²/2 and an independently chosen noise σ, which is usually very small.
 //!
 //! Welling & Teh 2011 for the name; Du & Mordatch 2019 (IGEBM), Nijkamp et al. 2019 and Grathwohl et
-//! al. 2020 (JEM) for the habit. What such a chain samples is not p but p at the temperature
-//! T = σ²/(2a), which is far below 1 for the settings in use (JEM: a = 1, σ = 0.01, T = 5·10⁻⁵).
-//! States may be kept within [0, 1], the range of images, as CLEL and IGEBM do. The share of gradient
-//! components that the clip cut, and the acceptance that a Metropolis test at
-//! that T would have had, are reported.
+//! al. 2020 (JEM) for the practice. Such a chain does not sample p but p at the temperature
+//! T = σ²/(2a), which is far below 1 for common settings (JEM: a = 1, σ = 0.01, T = 5·10⁻⁵).
+//! States may be clamped to [0, 1], the range of images, as in CLEL and IGEBM. The sampler reports the
+//! share of clipped gradient components and the acceptance that a Metropolis test at that T would have.
 
 use burn::tensor::Tensor;
 
@@ -22,20 +21,20 @@ use crate::{
     setting::{Kind, Setting},
 };
 
-/// σ of the noise.
+/// Standard deviation σ of the noise.
 pub(super) const NOISE: Setting = Setting {
     name: "noise",
     title: "noise",
-    help: "SGLD: standard deviation σ of the noise, set apart from the drift. Left out: ε/100. The \
-           chain then samples at T = σ²/(2a).",
+    help: "SGLD: standard deviation σ of the noise, independent of the drift. Default: ε/100. The chain \
+           samples at T = σ²/(2a).",
     kind: Kind::positive(100.0, None),
 };
 
-/// Bound of the gradient's components.
+/// Bound on the gradient's components.
 pub(super) const CLIP: Setting = Setting {
     name: "clip",
     title: "clip",
-    help: "SGLD: bound of each component of ∇E. Left out: no clip.",
+    help: "SGLD: bound on each component of ∇E. Default: no clip.",
     kind: Kind::positive(1e9, None),
 };
 
@@ -50,7 +49,7 @@ pub(super) const CLAMP: Setting = Setting {
 pub const REGISTRATION: Registration = Registration {
     name: "sgld",
     title: "SGLD as practised",
-    description: "Langevin with a clipped gradient and noise of its own choosing, hardly any by habit: mind the temperature that comes out.",
+    description: "Langevin with a clipped gradient and independently chosen, usually tiny noise: it samples at a low effective temperature.",
     tested: false,
     target_accept: None,
     relative: Some("ula"),
@@ -64,7 +63,7 @@ pub const REGISTRATION: Registration = Registration {
     },
 };
 
-/// σ/ε where no noise is given.
+/// σ/ε if no noise is given.
 const HABITUAL_NOISE: f64 = 0.01;
 
 struct Sgld {

@@ -1,11 +1,11 @@
-//! Parallel tempering: every chain has companions at higher temperatures, where valleys are shallow,
-//! and trades places with them.
+//! Parallel tempering: every chain has replicas at higher temperatures, where barriers are low, and
+//! swaps states with them.
 //!
 //! Geyer 1991 ("Markov chain Monte Carlo maximum likelihood"); Swendsen & Wang 1986. Temperatures
-//! T·h^{k/(R−1)}, k = 0 … R−1, form a geometric ladder from T to h·T. Each transition is one MALA
-//! move of every rung and then swaps of neighbours, even and odd pairs in turn (non-reversible
+//! T·h^{k/(R−1)}, k = 0 … R−1, form a geometric ladder from T to h·T. Each transition is one MALA move
+//! of every replica, followed by swaps of neighbours, alternately even and odd pairs (non-reversible
 //! deterministic scheduling: Okabe et al. 2001; Syed et al. 2022), each accepted with probability
-//! min(1, exp((1/Tₖ − 1/Tₖ₊₁)(Eₖ − Eₖ₊₁))). Only the first rung is recorded; all R are paid for.
+//! min(1, exp((1/Tₖ − 1/Tₖ₊₁)(Eₖ − Eₖ₊₁))). Only the first rung is recorded; the cost counts all R.
 
 use burn::tensor::Tensor;
 
@@ -31,7 +31,7 @@ pub(super) const RUNGS: Setting = Setting {
     kind: Kind::count(2, 16, 4),
 };
 
-/// The hottest temperature over T.
+/// The hottest temperature divided by T.
 pub(super) const HOTTEST: Setting = Setting {
     name: "hottest",
     title: "hottest temperature",
@@ -42,7 +42,7 @@ pub(super) const HOTTEST: Setting = Setting {
 pub const REGISTRATION: Registration = Registration {
     name: "tempering",
     title: "parallel tempering",
-    description: "Each chain has companions at higher temperatures and trades places with them: the way between modes, at the price of all of them.",
+    description: "Each chain swaps states with replicas at higher temperatures: it crosses between modes, at the cost of running every replica.",
     tested: true,
     target_accept: Some(0.574),
     relative: Some("mala"),
@@ -122,7 +122,7 @@ impl Sampler for Tempering {
             rungs[k] = cold.clone().select(hot.clone(), swap.clone());
             rungs[k + 1] = hot.select(cold, swap);
         }
-        // The warm-up tunes one step size: to the mean over a chain's rungs.
+        // The warm-up adapts one step size, to the mean acceptance over a chain's rungs.
         let accept = moved.accept.map(|a| {
             a.reshape([self.rungs, chains])
                 .mean_dim(0)

@@ -1,4 +1,4 @@
-//! The recorded draws of a run after warm-up, and what they say.
+//! The recorded draws of a run after warm-up, and their diagnostics.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     error::Result,
 };
 
-/// What was counted beside the draws, after warm-up (during it: so far).
+/// Counters beside the draws: of the warm-up while it lasts, then of the draws after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     accept_sum: f64,
@@ -39,7 +39,7 @@ impl Counters {
     }
 }
 
-/// The recorded draws of a run after warm-up, and what they say.
+/// The recorded draws of a run after warm-up, with counters and diagnostics.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trace {
     names: Vec<String>,
@@ -69,8 +69,8 @@ impl Trace {
         &self.names
     }
 
-    /// Adds a draw; those of the warm-up are left out, but their acceptance is shown until the
-    /// first draw that counts.
+    /// Adds a draw. Warm-up draws are not recorded; they only fill the counters, which are reset at the
+    /// first draw after the warm-up.
     pub fn push(&mut self, draw: &Draw) {
         if !draw.warmup && self.draws() == 0 {
             self.counters = Counters::default();
@@ -92,18 +92,18 @@ impl Trace {
         }
     }
 
-    /// Draws of each chain after warm-up.
+    /// Draws per chain after warm-up.
     pub fn draws(&self) -> usize {
         self.values[0].first().map_or(0, Vec::len)
     }
 
-    /// Energy-gradient evaluations of each chain after warm-up; their mean, where chains differ.
+    /// Energy-gradient evaluations per chain after warm-up; the mean over chains where they differ.
     pub fn gradients(&self) -> f64 {
         self.counters.gradients
     }
 
-    /// Mean acceptance probability, or shadow acceptance (after warm-up, or so far during it); NaN
-    /// before the first draw and for a sampler that has none.
+    /// Mean acceptance probability, or shadow acceptance (of the draws after warm-up, or of the warm-up
+    /// so far); NaN before the first draw and for a sampler that reports none.
     pub fn acceptance(&self) -> f64 {
         self.counters.accept_sum / self.counters.accept_count
     }
@@ -113,26 +113,26 @@ impl Trace {
         self.counters.divergences
     }
 
-    /// Mean share of gradient components that a clip cut; `None` without a clip.
+    /// Mean share of clipped gradient components; `None` without a clip.
     pub fn clipped(&self) -> Option<f64> {
         self.counters
             .clipped
             .then(|| self.counters.clipped_sum / self.counters.transitions as f64)
     }
 
-    /// Share of trajectories that the largest allowed length ended; `None` unless NUTS.
+    /// Share of trajectories that reached the largest allowed length; `None` unless NUTS.
     pub fn saturated(&self) -> Option<f64> {
         self.counters
             .saturated
             .then(|| self.counters.saturated_sum / self.counters.transitions as f64)
     }
 
-    /// The counters, to be put back by [`cut`](Self::cut).
+    /// The counters, which [`cut`](Self::cut) can restore.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Goes back to the first `draws` draws of each chain, and to the counters of that moment.
+    /// Truncates to the first `draws` draws of each chain and restores the counters of that moment.
     pub fn cut(&mut self, draws: usize, counters: Counters) {
         for chain in self
             .values
@@ -150,7 +150,7 @@ impl Trace {
         &self.values[quantity]
     }
 
-    /// The same in f64, as diagnostics want them.
+    /// The draws of one quantity in f64, for diagnostics.
     pub fn widened(&self, quantity: usize) -> Vec<Vec<f64>> {
         widened(&self.values[quantity])
     }
@@ -158,7 +158,7 @@ impl Trace {
     /// Diagnostics of every traced quantity.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) when there is no chain.
+    /// [`Error::Invalid`](crate::Error::Invalid) when there are no chains.
     pub fn summaries(&self, rule: &Rule) -> Result<Vec<Summary>> {
         self.names
             .iter()
@@ -185,7 +185,7 @@ impl Trace {
     }
 }
 
-/// Diagnostics are computed in f64.
+/// Converts to f64, in which diagnostics are computed.
 fn widened(chains: &[Vec<f32>]) -> Vec<Vec<f64>> {
     chains
         .iter()

@@ -1,5 +1,5 @@
-//! What is in force during a transition, and how the warm-up finds it: a step size for each group of
-//! chains by dual averaging, and a diagonal mass from the draws.
+//! Step sizes, temperatures and mass of a transition, and their adaptation during warm-up: a step size
+//! per group of chains by dual averaging, and a diagonal mass from the draws.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -9,16 +9,16 @@ use super::{
 };
 use crate::{device::read, error::Result};
 
-/// Step sizes, temperatures and mass in force for one transition. B counts rows of the state: the
-/// chains, times the temperatures of parallel tempering.
+/// Step sizes, temperatures and mass of one transition. B counts rows of the state: the chains, times
+/// the temperatures of parallel tempering.
 #[derive(Clone)]
 pub struct Tuning {
     /// ε of every row, `[B, 1]`.
     pub step: Tensor<2>,
     /// T of every row, `[B, 1]`.
     pub temperature: Tensor<2>,
-    /// Length scale s of every coordinate, `[1, D]`; `None` is 1 everywhere. Samplers walk in x/s:
-    /// the same as a diagonal mass M = s⁻², or a preconditioner s² of Langevin's drift.
+    /// Length scale s of every coordinate, `[1, D]`; `None` is 1 everywhere. Samplers move in x/s, which
+    /// is equivalent to a diagonal mass M = s⁻², or to a preconditioner s² of Langevin's drift.
     pub scale: Option<Tensor<2>>,
 }
 
@@ -45,14 +45,14 @@ impl Tuning {
 
 /// Step sizes and mass of a run, and the state of their adaptation.
 pub(super) struct Adaptation {
-    /// In force at the next transition.
+    /// Tuning of the next transition.
     pub tuning: Tuning,
     /// ε of every group.
     pub steps: Vec<f64>,
-    /// Dual averaging of every group; empty where nothing adapts.
+    /// Dual averaging of every group; empty without adaptation.
     pub adapters: Vec<DualAveraging>,
     moments: Moments,
-    /// Transitions of the warm-up that a mass is learned in; `None`: no mass is learned.
+    /// Length of the warm-up in which a mass is learned; `None`: no mass is learned.
     learning: Option<usize>,
     temperature: f64,
     chains: usize,
@@ -60,15 +60,15 @@ pub(super) struct Adaptation {
     device: Device,
 }
 
-/// What an [`Adaptation`] begins with.
+/// Initial values of an [`Adaptation`].
 pub(super) struct Beginning {
-    /// First step size of every group.
+    /// Initial step size of every group.
     pub step: f64,
-    /// Groups of chains.
+    /// Number of groups of chains.
     pub groups: usize,
-    /// Acceptance to adapt to; `None`: the step size stays.
+    /// Target acceptance; `None`: the step size is fixed.
     pub accept: Option<f64>,
-    /// Transitions of a warm-up that is to learn a mass.
+    /// Length of a warm-up that learns a mass; `None`: no mass is learned.
     pub learning: Option<usize>,
     /// T.
     pub temperature: f64,
@@ -129,8 +129,8 @@ impl Adaptation {
         self.upload_steps();
     }
 
-    /// Takes in the acceptance of every chain; freezes the step sizes after the last transition of the
-    /// warm-up.
+    /// Updates the step sizes with the acceptance of every chain; freezes them after the last transition
+    /// of the warm-up.
     pub(super) fn adapt(&mut self, accept: &[f32], last: bool) {
         for group in 0..self.steps.len() {
             let members: Vec<f64> = (0..self.chains)
@@ -148,9 +148,9 @@ impl Adaptation {
         self.upload_steps();
     }
 
-    /// After so many transitions, whose last states are `states()` (`[B, D]`): collects them for the
-    /// mass, and sets the mass at the end of a window. From then on ε is in units of the learned
-    /// scales; where it adapts it begins anew.
+    /// Adds the states after `transitions` transitions (`[B, D]`) to the current window's moments, and
+    /// sets the mass at the end of a window. From then on ε is in units of the learned scales; step-size
+    /// adaptation, if any, restarts.
     pub(super) fn learn_mass(&mut self, transitions: usize, states: impl Fn() -> Tensor<2>) {
         let Some(warmup) = self.learning.filter(|&warmup| transitions <= warmup) else {
             return;
@@ -163,8 +163,8 @@ impl Adaptation {
                     self.tuning.scale = Some(self.moments.scale(self.temperature));
                     self.moments = Moments::new(self.dim, &self.device);
                     for (step, adapter) in self.steps.iter_mut().zip(&mut self.adapters) {
-                        // In units of the target's own scales a first step of 0.5 is right within
-                        // a factor of a few in any dimension that is met here.
+                        // In units of the target's own scales, a first step of 0.5 is right within
+                        // a factor of a few in any dimension used here.
                         *step = 0.5;
                         *adapter = DualAveraging::new(*step, adapter.target());
                     }
@@ -174,7 +174,7 @@ impl Adaptation {
         }
     }
 
-    /// The learned scale and, during the warm-up, what the next is learned from.
+    /// The learned scale and, during the warm-up, the moments for the next one.
     pub(super) async fn save(
         &self,
         warming_up: bool,
@@ -183,7 +183,7 @@ impl Adaptation {
             Some(scale) => Some(read(scale.clone()).await?),
             None => None,
         };
-        // Empty moments need no reading: the common case, and called for every frame of the page.
+        // Skip the read-back where no moments are collected: this runs for every frame of the page.
         let moments = if self.learning.is_some() && warming_up {
             Some(self.moments.save().await?)
         } else {
@@ -192,7 +192,7 @@ impl Adaptation {
         Ok((scale, moments))
     }
 
-    /// Puts back what was saved.
+    /// Restores a saved state.
     pub(super) fn restore(
         &mut self,
         (steps, adapters): (Vec<f64>, Vec<DualAveraging>),

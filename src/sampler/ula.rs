@@ -2,9 +2,9 @@
 //!
 //! Euler–Maruyama for the overdamped Langevin diffusion (Roberts & Tweedie 1996, "Exponential
 //! convergence of Langevin distributions and their discrete approximations"). Without a Metropolis
-//! test its stationary law is biased by O(ε²): on N(0, s²) its variance is s²T/(1 − a/(2s²)). The
-//! acceptance that the test would have had (its *shadow*) is reported all the same: it costs nothing
-//! more, and how far it lies below 1 says how biased the chain is.
+//! test its stationary distribution has a bias of O(ε²): on N(0, s²) its variance is s²T/(1 − a/(2s²)).
+//! The acceptance that the test would have had (the *shadow* acceptance) is reported: it costs nothing
+//! extra, and the further it is below 1, the larger the bias.
 
 use burn::tensor::Tensor;
 
@@ -20,7 +20,7 @@ use crate::energy::{Energy, Point};
 pub const REGISTRATION: Registration = Registration {
     name: "ula",
     title: "unadjusted Langevin",
-    description: "A gradient step plus noise, always accepted: simple, and biased by the square of its step size.",
+    description: "A gradient step plus noise, always accepted: simple, with a bias that grows as the square of the step size.",
     tested: false,
     target_accept: None,
     relative: None,

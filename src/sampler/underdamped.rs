@@ -1,10 +1,10 @@
-//! Underdamped (kinetic) Langevin, Metropolised: momenta persist and forget at the rate γ.
+//! Underdamped (kinetic) Langevin, Metropolised: momenta persist and decay at the rate γ.
 //!
 //! dx = M⁻¹p dt, dp = −∇E dt − γp dt + √(2γTM) dW, split as O B A B O (Bussi & Parrinello 2007):
 //! half a refresh p ← e^{−γε/2} p + √(1 − e^{−γε})·√T·ξ, one leapfrog step, half a refresh. The
-//! leapfrog step is accepted with probability min(1, exp(−ΔH/T)), and the momentum reversed where
-//! it is not, so that the law is exact: Horowitz 1991, "A generalized guided Monte Carlo algorithm".
-//! A reversal undoes the persistence, hence the high acceptance that the warm-up aims at.
+//! leapfrog step is accepted with probability min(1, exp(−ΔH/T)); on rejection the momentum is reversed,
+//! which keeps the sampler exact: Horowitz 1991, "A generalized guided Monte Carlo algorithm".
+//! A reversal destroys the persistence, so the warm-up targets a high acceptance.
 
 use burn::tensor::Tensor;
 
@@ -21,18 +21,18 @@ use crate::{
     setting::{Kind, Setting},
 };
 
-/// γ.
+/// Friction γ.
 pub(super) const FRICTION: Setting = Setting {
     name: "friction",
     title: "friction",
-    help: "Underdamped Langevin: friction γ. Momenta decay by exp(−γε) in a transition.",
+    help: "Underdamped Langevin: friction γ. Momenta decay by exp(−γε) per transition.",
     kind: Kind::positive(1000.0, Some(1.0)),
 };
 
 pub const REGISTRATION: Registration = Registration {
     name: "underdamped",
     title: "underdamped Langevin",
-    description: "Langevin with inertia: momenta persist and slowly forget, so that the walk keeps its direction for a while.",
+    description: "Langevin with inertia: momenta persist and decay slowly, so a chain keeps its direction for a while.",
     tested: true,
     target_accept: Some(0.9),
     relative: Some("hmc"),
@@ -49,7 +49,7 @@ struct Underdamped {
 }
 
 impl Underdamped {
-    /// Half of the friction and its noise: an exact Ornstein–Uhlenbeck step of length ε/2.
+    /// Half a momentum refresh: an exact Ornstein–Uhlenbeck step of length ε/2.
     fn refresh(&self, momentum: Tensor<2>, tuning: &Tuning, xi: Tensor<2>) -> Tensor<2> {
         let keep = (tuning.step.clone() * (-0.5 * self.friction)).exp();
         let fresh = (keep.clone().powi_scalar(2).neg() + 1.0).sqrt() * tuning.root_temperature();

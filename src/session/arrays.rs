@@ -1,4 +1,4 @@
-//! Arrays that reach JavaScript as typed arrays, and everything else as lists.
+//! Arrays that serialise to typed arrays in JavaScript and to lists elsewhere.
 
 use serde::{Serialize, Serializer};
 

@@ -1,5 +1,5 @@
-//! The rooms of the page as plain structs, free of the page: `web` passes them on as they are, and the
-//! command line uses the same ones.
+//! The rooms of the page as plain structs, independent of the page: `web` exports them unchanged, and
+//! the command line uses the same ones.
 
 pub mod arrays;
 pub mod playground;

@@ -1,4 +1,4 @@
-//! The published systems: one folder each, with its model, objective and recipe.
+//! The published systems, one folder each: model, objective and recipe.
 //!
 //! To add one: write its folder with a `REGISTRATION`, and add a line to [`REGISTRY`].
 

@@ -1,4 +1,4 @@
-//! What every system gives the rest of the crate: a model, and how to load and train it.
+//! The interface of a system: its model, and functions to load and train it.
 
 use std::{any::Any, collections::BTreeMap, sync::Arc};
 
@@ -12,16 +12,16 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// Makes a model from a card and weights (safetensors bytes).
+/// Builds a model from a card and weights (safetensors bytes).
 pub type Load = fn(&Card, &[u8], &Device) -> Result<Arc<dyn Model>>;
 
-/// What the rest of the crate knows of a system.
+/// What the rest of the crate knows about a system.
 pub struct Registration {
     /// Name in cards and on the command line, e.g. "flow-ebm".
     pub name: &'static str,
-    /// Name for people.
+    /// Display name.
     pub title: &'static str,
-    /// Makes a model from its card and its weights.
+    /// Builds a model from its card and weights.
     pub load: Load,
     /// Trains from the command line; returns the model's folder.
     #[cfg(feature = "native")]
@@ -31,7 +31,7 @@ pub struct Registration {
 
 /// A trained model: targets in one or more spaces, and start states in each.
 pub trait Model: Any + Send + Sync {
-    /// Names of the spaces the model can be sampled in.
+    /// Names of the spaces in which the model can be sampled.
     fn spaces(&self) -> Vec<&'static str>;
 
     /// The target in one of them.
@@ -40,7 +40,7 @@ pub trait Model: Any + Send + Sync {
     /// [`Error::Invalid`] for a space that the model does not have.
     fn target(&self, space: &str) -> Result<Arc<dyn Energy>>;
 
-    /// Over-dispersed starts `[chains, D]` in a space. The same numbers of `rng` start the same
+    /// Over-dispersed starts `[chains, D]` in a space. For the same `rng`, the starts are the same
     /// images in every space.
     ///
     /// # Errors
@@ -55,13 +55,13 @@ pub trait Model: Any + Send + Sync {
 }
 
 impl dyn Model {
-    /// The model as its own type, if it is one of `T`: for what one system has and others do not.
+    /// Downcasts to the concrete model type `T`, for features of a single system.
     pub fn downcast_ref<T: Model>(&self) -> Option<&T> {
         (self as &dyn Any).downcast_ref()
     }
 }
 
-/// Energies of `chains` starts of a seed in every space of a model.
+/// Energies of the starts of `chains` chains, for a seed, in every space of a model.
 ///
 /// # Errors
 /// [`Error::Device`] when the device cannot be read.

@@ -1,4 +1,4 @@
-//! The registry of systems, and models made from their files.
+//! The registry of systems, and loading of models from their files.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Every system there is. [`artifact::SYSTEMS`](crate::artifact::SYSTEMS) lists the same names.
+/// Every system. [`artifact::SYSTEMS`](crate::artifact::SYSTEMS) lists the same names.
 pub const REGISTRY: &[Registration] = &[
     flow_ebm::REGISTRATION,
     clel::REGISTRATION,
@@ -21,10 +21,10 @@ pub const REGISTRY: &[Registration] = &[
     classifier::REGISTRATION,
 ];
 
-/// The registration of a name.
+/// Finds a registration by name.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a name that no system has.
+/// [`Error::Invalid`] for an unknown system.
 pub fn find(name: &str) -> Result<&'static Registration> {
     REGISTRY.iter().find(|r| r.name == name).ok_or_else(|| {
         let names: Vec<_> = REGISTRY.iter().map(|r| r.name).collect();
@@ -32,10 +32,10 @@ pub fn find(name: &str) -> Result<&'static Registration> {
     })
 }
 
-/// Makes the model that a card describes.
+/// Builds the model that a card describes.
 ///
 /// # Errors
-/// [`Error::Model`] or [`Error::Invalid`] when card and weights do not fit together.
+/// [`Error::Model`] or [`Error::Invalid`] when card and weights do not match.
 pub fn load(card: &Card, weights: &[u8], device: &Device) -> Result<Arc<dyn Model>> {
     (find(&card.system)?.load)(card, weights, device)
 }
@@ -43,8 +43,7 @@ pub fn load(card: &Card, weights: &[u8], device: &Device) -> Result<Arc<dyn Mode
 /// Reads a model by folder, or by name under `models/`.
 ///
 /// # Errors
-/// As [`artifact::read_files`](crate::artifact::read_files), and [`Error::Model`] when card and
-/// weights do not fit.
+/// As [`artifact::read_files`](crate::artifact::read_files) and [`load`].
 #[cfg(feature = "native")]
 pub fn read_model(name: &str, device: &Device) -> Result<(Card, Arc<dyn Model>)> {
     let (card, weights) = crate::artifact::read_files(name)?;
@@ -52,8 +51,8 @@ pub fn read_model(name: &str, device: &Device) -> Result<(Card, Arc<dyn Model>)>
     Ok((card, model))
 }
 
-/// Compares this device's energies with the card's, so that a driver that computes wrong numbers is
-/// found before its numbers are used.
+/// Compares the device's energies with the card's, to detect a driver that computes wrong numbers before
+/// they are used.
 ///
 /// # Errors
 /// [`Error::Device`] when the device cannot be read.
@@ -66,7 +65,7 @@ pub async fn self_test(model: &dyn Model, known: &KnownAnswer) -> Result<SelfTes
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_manifest_orders_exactly_the_registered_systems() {
+    fn manifest_order_lists_every_registered_system() {
         let names: Vec<_> = super::REGISTRY.iter().map(|r| r.name).collect();
         assert_eq!(names, crate::artifact::SYSTEMS);
     }

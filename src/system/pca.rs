@@ -1,4 +1,4 @@
-//! Principal components: of training images, as test functions; of latents, as a plane to look at.
+//! Principal components: of training images, as test functions; of latents, as a plotting plane.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use nalgebra::DMatrix;
@@ -10,8 +10,8 @@ use crate::data::Dataset;
 pub(super) struct Axes {
     /// Mean of the vectors.
     pub mean: Vec<f64>,
-    /// Unit vectors, by falling variance. The largest entry of each is positive, since an
-    /// eigenvector's sign is arbitrary.
+    /// Unit vectors by decreasing variance. An eigenvector's sign is arbitrary, so the entry with the
+    /// largest magnitude is made positive.
     pub directions: Vec<Vec<f64>>,
     /// Variance along each.
     pub variances: Vec<f64>,
@@ -41,8 +41,8 @@ pub(super) fn axes(rows: &DMatrix<f64>, count: usize) -> Axes {
     }
 }
 
-/// Mean and leading principal components of the first 5,000 images of a training set, whose 8-bit
-/// values are reduced to `bits`.
+/// Mean and leading principal components of the first 5,000 images of a training set, with 8-bit values
+/// reduced to `bits`.
 pub(super) fn principal_components(data: &Dataset, bits: u32, device: &Device) -> Projection {
     let n = data.count.min(5000);
     let dim = data.height * data.width * data.channels;

@@ -1,4 +1,4 @@
-//! Test functions of images that mean the same in every space of a model.
+//! Test functions of images with the same meaning in every space of a model.
 
 use burn::tensor::Tensor;
 
@@ -7,11 +7,12 @@ use crate::{
     nn::dict::{Dict, DictBuilder},
 };
 
-/// Principal components that a model carries as test functions.
+/// Number of principal components that a model stores as test functions.
 pub const COMPONENTS: usize = 4;
 
-/// A linear map of images to a few standardised coordinates: the leading principal components of
-/// the training data. Test functions for R-hat that mean the same in pixel and latent space.
+/// A linear map of images to a few standardised coordinates: the leading principal components of the
+/// training data. They serve as test functions for R-hat with the same meaning in pixel and latent
+/// space.
 #[derive(Debug, Clone)]
 pub struct Projection {
     pub(super) mean: Tensor<1>,
@@ -51,7 +52,7 @@ impl Projection {
         }
     }
 
-    /// K.
+    /// Number of components K.
     pub fn count(&self) -> usize {
         self.directions.dims()[1]
     }

@@ -1,4 +1,4 @@
-//! Step sizes for a card: what samplers adapt to in every space of a finished model.
+//! Recommended step sizes for a card: those to which samplers adapt in every space of a finished model.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ pub type Steps = (
     BTreeMap<String, f64>,
 );
 
-/// Lets MALA and HMC adapt for 80 transitions of 16 chains, from a first step size of each space, and
-/// takes half of MALA's for the unadjusted chain.
+/// Adapts MALA and HMC for 80 transitions of 16 chains, from the initial step size `first(space)`. ULA
+/// gets half of MALA's step size.
 ///
 /// # Errors
 /// Whatever the chains report.
@@ -43,8 +43,8 @@ pub fn adapted_steps(model: &dyn Model, seed: u64, first: fn(&str) -> f64) -> Re
             acceptance.insert(key, trace.acceptance());
             of_space.insert(sampler.into(), round(run.step_sizes()[0]));
         }
-        // Half of MALA's step: a quarter of its drift, where the bias of the unadjusted chain is
-        // small and it does not leave.
+        // Half of MALA's step size, i.e. a quarter of its drift: the unadjusted chain then has a small
+        // bias and stays stable.
         let ula = of_space["mala"] / 2.0;
         of_space.insert("ula".into(), round(ula));
     }

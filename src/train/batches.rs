@@ -15,8 +15,8 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// Batches of dequantised images: a pure function of seed and iteration, made ahead by a thread of
-/// their own.
+/// Batches of dequantised images: a pure function of seed and iteration, prefetched by a background
+/// thread.
 pub struct Batches {
     plan: Arc<Plan>,
     device: Device,
@@ -24,7 +24,7 @@ pub struct Batches {
     waited: f64,
 }
 
-/// What makes a batch.
+/// Everything needed to make a batch.
 struct Plan {
     data: Arc<Dataset>,
     rng: Rng,
@@ -38,14 +38,14 @@ struct Feed {
     made: Receiver<Batch>,
 }
 
-/// Which images are in it, and their values, `[B, D]`.
+/// Indices of the images, and their values, `[B, D]`.
 type Batch = (Vec<usize>, Vec<f32>);
 
-/// Batches that may wait for the training, in host memory.
+/// Batches prefetched into host memory.
 const AHEAD: usize = 3;
 
 impl Batches {
-    /// Batches of `batch` images reduced to `bits` bits, in an order and with noise of `seed`.
+    /// Batches of `batch` images reduced to `bits` bits; `seed` determines their order and noise.
     pub fn new(data: &Arc<Dataset>, seed: u64, batch: usize, bits: u32, device: &Device) -> Self {
         Self {
             plan: Arc::new(Plan {
@@ -60,12 +60,12 @@ impl Batches {
         }
     }
 
-    /// Iteration's batch, `[B, D]`.
+    /// The batch of an iteration, `[B, D]`.
     pub fn get(&mut self, iteration: u64) -> Tensor<2> {
         self.get_labelled(iteration).1
     }
 
-    /// Iteration's batch, `[B, D]`, and which images are in it.
+    /// The indices of an iteration's images, and their values, `[B, D]`.
     pub fn get_labelled(&mut self, iteration: u64) -> (Vec<usize>, Tensor<2>) {
         let began = Instant::now();
         let (indices, values) = self.batch(iteration);
@@ -75,7 +75,7 @@ impl Batches {
         (indices, x)
     }
 
-    /// Seconds that the training has waited for batches.
+    /// Seconds for which training has waited for batches.
     pub fn waited(&self) -> f64 {
         self.waited
     }
@@ -90,15 +90,15 @@ impl Batches {
                 return batch;
             }
         }
-        // Without a thread they are made here: later, and the same.
+        // Without a thread, make the same batch here.
         self.feed = None;
         self.plan.make(iteration, &mut None)
     }
 }
 
 impl Plan {
-    /// A thread that makes batches from an iteration on, until nobody takes them; none where the system
-    /// gives no thread.
+    /// Starts a thread that makes batches from an iteration on, until the receiver is dropped; none if
+    /// no thread can be started.
     fn feed(self: Arc<Self>, from: u64) -> Option<Feed> {
         let (give, made) = sync_channel(AHEAD);
         let thread = std::thread::Builder::new().name("batches".into());
@@ -115,7 +115,8 @@ impl Plan {
         Some(Feed { next: from, made })
     }
 
-    /// One batch. `order` keeps the last epoch's, since consecutive batches share it.
+    /// Makes one batch. `order` caches the permutation of the last epoch, which consecutive batches
+    /// share.
     fn make(&self, iteration: u64, order: &mut Option<(u32, Vec<usize>)>) -> Batch {
         let per_epoch = (self.data.count / self.batch).max(1) as u64;
         let epoch = (iteration / per_epoch) as u32;
@@ -169,7 +170,7 @@ mod tests {
     use crate::data::Split;
 
     #[test]
-    fn batches_made_ahead_are_those_of_their_iteration_in_any_order() {
+    fn prefetched_batches_depend_only_on_the_iteration() {
         let data = Arc::new(Dataset {
             images: (0..10 * 4).map(|v| v as u8 * 6).collect(),
             labels: vec![0; 10],

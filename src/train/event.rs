@@ -1,4 +1,4 @@
-//! What a training tells while it runs.
+//! Events of a training run.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -6,62 +6,62 @@ use serde::{Deserialize, Serialize};
 
 use super::guard::Incident;
 
-/// What a run tells, in order: the same events for the progress bar, the metrics file and the page.
+/// The events of a run, in order: the same for the progress bar and the metrics file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The run begins or goes on.
+    /// The run starts or resumes.
     Started {
         /// Name of the run.
         run: String,
         /// Phases with their numbers of iterations.
         phases: Vec<(String, u64)>,
-        /// Iterations already done, in the first unfinished phase, when resuming.
+        /// When resuming: the first unfinished phase, and its completed iterations.
         resumed_at: Option<(String, u64)>,
     },
     /// One more iteration.
     Progress {
         /// Phase name.
         phase: String,
-        /// Iterations done.
+        /// Completed iterations.
         iteration: u64,
-        /// Iterations in all.
+        /// Total iterations of the phase.
         total: u64,
     },
-    /// Numbers.
+    /// Metrics.
     Metrics {
         /// Phase name.
         phase: String,
-        /// Iterations done.
+        /// Completed iterations.
         iteration: u64,
-        /// Training seconds so far, without pauses between sessions.
+        /// Training seconds so far, excluding pauses between sessions.
         seconds: f64,
         /// Name → value.
         values: BTreeMap<String, f64>,
     },
-    /// A file to look at.
+    /// A picture was written.
     Snapshot {
-        /// Where it is.
+        /// Path of the file.
         path: PathBuf,
-        /// What it shows.
+        /// Its title.
         title: String,
     },
-    /// A divergence, and what was done about it.
+    /// A divergence and the action taken.
     Incident {
-        /// What happened.
+        /// The incident.
         incident: Incident,
     },
-    /// Something worth knowing that is not a number.
+    /// A message in words.
     Note {
         /// The text.
         text: String,
     },
-    /// The run finished; the model is in this folder.
+    /// The run finished and wrote its model.
     Done {
         /// `models/NAME`
         model: PathBuf,
     },
 }
 
-/// Takes the events of a run.
+/// Receives the events of a run.
 pub type Sink<'a> = dyn FnMut(&Event) + 'a;

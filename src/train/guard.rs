@@ -1,11 +1,11 @@
-//! Self-healing: the signs by which a training of an energy announces that it diverges, and the rule by
-//! which the run goes back and changes.
+//! Recovery from divergence: the signs of a diverging EBM training, and the rule by which the run
+//! returns to a checkpoint and changes its settings.
 //!
-//! The signs are those that people watch for by hand: losses that are no numbers, a gap between the
-//! energies of data and samples that grows away, gradient norms that do, samples that stand at the edges
-//! of the image cube. The rule is written down in [`GuardConfig`] and is ours: back to the newest kept
-//! checkpoint that is at least a window older than the sign; other random numbers; lower learning rates;
-//! smaller steps of the chains where it was they that showed the sign.
+//! The signs are those that one watches by hand: non-finite losses, a growing gap between the energies
+//! of data and samples, growing gradient norms, samples saturated at the bounds of pixel space. The
+//! rule, in [`GuardConfig`], is our own: return to the newest kept checkpoint that is at least a window
+//! older than the sign, and continue with new random numbers and lower learning rates, and with smaller
+//! chain steps if the chains showed the sign.
 
 use std::collections::VecDeque;
 
@@ -16,27 +16,27 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// What counts as a sign, and what an incident changes.
+/// Thresholds of the signs, and the corrections after an incident.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardConfig {
-    /// Incidents that a run may heal from; the next one ends it. 0 ends it at the first.
+    /// Number of incidents from which a run may recover; the next one ends it.
     pub attempts: u32,
-    /// Iterations of a phase before growth is judged: what a network learns first is all growth.
+    /// Iterations of a phase before growth is checked: early training always shows growth.
     pub settle: usize,
-    /// Iterations whose mean is judged.
+    /// Iterations over which the recent mean is taken.
     pub window: usize,
-    /// Iterations before those, at most, whose median it is compared with.
+    /// Largest number of earlier iterations whose median it is compared with.
     pub memory: usize,
-    /// Times the median that a mean may reach.
+    /// Largest accepted ratio of mean to median.
     pub growth: f64,
     /// Mean |E(data) − E(samples)|, in nats, below which a gap is never a sign.
     pub gap: f64,
-    /// Mean share of values at the edges 0 and 1 above which samples count as saturated.
+    /// Mean share of values at the bounds 0 and 1 above which samples count as saturated.
     pub saturated: f64,
-    /// Factor of all learning rates after an incident.
+    /// Factor on all learning rates after an incident.
     pub learning_rate: f64,
-    /// Factor of the chains' step size after an incident that the chains showed.
+    /// Factor on the chains' step size after an incident that the chains showed.
     pub step_size: f64,
 }
 
@@ -56,19 +56,19 @@ impl Default for GuardConfig {
     }
 }
 
-/// The metrics, by name, in which a system shows signs.
+/// Names of the metrics in which a system shows signs of divergence.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Signs {
     /// Mean energies of data and samples.
     pub energies: Option<[&'static str; 2]>,
     /// Norm of the gradient.
     pub gradient: Option<&'static str>,
-    /// Share of the samples' values at the edges.
+    /// Share of the samples' values at the bounds.
     pub saturated: Option<&'static str>,
 }
 
 impl Signs {
-    /// Of what has no energies that are compared: its gradient.
+    /// Only the gradient norm, for a learner without energies to compare.
     pub const GRADIENT: Self = Self {
         energies: None,
         gradient: Some("gradient_norm"),
@@ -76,8 +76,8 @@ impl Signs {
     };
 }
 
-/// What the guard remembers; a part of every checkpoint, so that a resumed run judges as an
-/// uninterrupted one would.
+/// Recent metrics; stored in every checkpoint, so that a resumed run detects the same signs as an
+/// uninterrupted one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     gap: VecDeque<f64>,
@@ -88,15 +88,17 @@ pub struct Memory {
 /// A sign of divergence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sign {
-    /// What was seen, with numbers.
+    /// Description, with numbers.
     pub seen: String,
-    /// Whether it was the chains that showed it.
+    /// Whether the chains showed it.
     pub chains: bool,
 }
 
 impl GuardConfig {
+    /// Checks all settings.
+    ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) naming the first number out of its domain.
+    /// [`Error::Invalid`](crate::Error::Invalid) naming the first number outside its domain.
     pub fn check(&self) -> Result<()> {
         Error::unless_positive(&[
             ("guard.window", self.window as f64),
@@ -111,7 +113,7 @@ impl GuardConfig {
 }
 
 impl Sign {
-    /// Of losses that are no numbers, or what else a system itself calls diverged.
+    /// A divergence reported by the system itself, such as a non-finite loss.
     pub(super) fn of(problem: String) -> Self {
         Self {
             seen: problem,
@@ -121,7 +123,7 @@ impl Sign {
 }
 
 impl Memory {
-    /// Takes an iteration's metrics in; returns a sign, if they give one.
+    /// Adds an iteration's metrics; returns a sign of divergence, if there is one.
     pub fn judge(
         &mut self,
         config: &GuardConfig,
@@ -166,7 +168,7 @@ impl Memory {
             let mean = mean(self.saturated.iter());
             if self.saturated.len() >= config.window && mean > config.saturated {
                 let seen = format!(
-                    "{:.1} % of the samples' values stand at 0 or 1 (mean of {} iterations)",
+                    "{:.1} % of the samples' values are at 0 or 1 (mean of {} iterations)",
                     mean * 100.0,
                     config.window
                 );
@@ -189,7 +191,7 @@ fn mean<'a>(values: impl ExactSizeIterator<Item = &'a f64>) -> f64 {
     values.sum::<f64>() / n
 }
 
-/// Takes a value in; the mean of the window and the median before it, where the one outgrew the other.
+/// Adds a value; returns the mean of the window and the median before it, if the mean is too large.
 fn grown(values: &mut VecDeque<f64>, value: f64, config: &GuardConfig) -> Option<(f64, f64)> {
     let most = (config.window + config.memory).max(config.settle);
     keep(values, value, most);
@@ -204,15 +206,15 @@ fn grown(values: &mut VecDeque<f64>, value: f64, config: &GuardConfig) -> Option
     (recent > config.growth * median.max(f64::MIN_POSITIVE)).then_some((recent, median))
 }
 
-/// What incidents have changed so far.
+/// All corrections so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Correction {
-    /// Incidents so far; they number the streams of random numbers.
+    /// Incidents so far; the number selects the random streams.
     pub incidents: u32,
-    /// Factor of the recipe's learning rates.
+    /// Factor on the recipe's learning rates.
     pub learning_rate: f64,
-    /// Factor of the chains' step size.
+    /// Factor on the chains' step size.
     pub step_size: f64,
 }
 
@@ -227,7 +229,7 @@ impl Default for Correction {
 }
 
 impl Correction {
-    /// The rule: what comes after one more incident.
+    /// The rule: the correction after one more incident.
     pub fn after(&self, sign: &Sign, config: &GuardConfig) -> Self {
         Self {
             incidents: self.incidents + 1,
@@ -236,7 +238,7 @@ impl Correction {
         }
     }
 
-    /// The seed of what comes: the recipe's own before any incident.
+    /// The seed from here on: the recipe's own before any incident.
     pub fn seed(&self, seed: u64) -> u64 {
         match self.incidents {
             0 => seed,
@@ -245,18 +247,18 @@ impl Correction {
     }
 }
 
-/// A divergence and what was done about it: a line of `incidents.jsonl`.
+/// A divergence and the action taken: a line of `incidents.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// The phase.
     pub phase: String,
     /// The iteration at which the sign was seen.
     pub iteration: u64,
-    /// What was seen.
+    /// The sign.
     pub sign: Sign,
-    /// The iteration the run went back to; 0 is the phase's beginning.
+    /// The iteration to which the run returned; 0 is the start of the phase.
     pub back_to: u64,
-    /// What holds from there on.
+    /// The correction from there on.
     pub correction: Correction,
 }
 
@@ -264,7 +266,7 @@ impl std::fmt::Display for Incident {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "incident {} at iteration {} of {}: {}; back to iteration {}, other random numbers, learning \
+            "incident {} at iteration {} of {}: {}; back to iteration {}, new random numbers, learning \
              rates × {}, step sizes × {}",
             self.correction.incidents,
             self.iteration,
@@ -287,14 +289,14 @@ mod tests {
         saturated: Some("edge"),
     };
 
-    /// The iteration at which a course of (gap, norm, edge) gives a sign, and the sign.
-    fn first(course: impl Iterator<Item = (f64, f64, f64)>) -> Option<(usize, Sign)> {
+    /// The iteration at which a history of (gap, norm, edge) gives a sign, and the sign.
+    fn first(history: impl Iterator<Item = (f64, f64, f64)>) -> Option<(usize, Sign)> {
         let config = GuardConfig {
             settle: 60,
             ..GuardConfig::default()
         };
         let mut memory = Memory::default();
-        course.enumerate().find_map(|(i, (gap, norm, edge))| {
+        history.enumerate().find_map(|(i, (gap, norm, edge))| {
             let values = [
                 ("data", 1.0 + gap),
                 ("samples", 1.0),
@@ -307,29 +309,29 @@ mod tests {
         })
     }
 
-    /// Calm noise: a sine is as good as any.
+    /// Bounded fluctuations: a sine will do.
     fn calm(i: usize) -> f64 {
         0.3 * (i as f64 * 1.7).sin()
     }
 
     #[test]
-    fn calm_courses_and_short_spikes_give_no_sign() {
+    fn stable_histories_and_short_spikes_give_no_sign() {
         assert_eq!(
             first((0..2000).map(|i| (calm(i), 2.0 + calm(i), 0.5))),
             None
         );
-        // One iteration's gradient of 20 windows' worth is no growth of the mean by fifty.
+        // A single large gradient raises the mean of the window by less than a factor of 50.
         let spike = |i| if i == 700 { 900.0 } else { 2.0 };
         assert_eq!(first((0..2000).map(|i| (calm(i), spike(i), 0.5))), None);
-        // A gap that begins at nothing and grows to one nat is learning.
+        // A gap that grows from 0 to one nat is normal training.
         let learning = |i: usize| 1.0 - (-(i as f64) / 300.0).exp();
         assert_eq!(first((0..2000).map(|i| (learning(i), 1.0, 0.5))), None);
     }
 
     #[test]
-    fn each_sign_is_seen_soon_after_it_begins() {
-        type Course = dyn Fn(usize) -> (f64, f64, f64);
-        let cases: [(&str, bool, &Course); 4] = [
+    fn each_sign_is_detected_soon_after_it_starts() {
+        type History = dyn Fn(usize) -> (f64, f64, f64);
+        let cases: [(&str, bool, &History); 4] = [
             ("gap", true, &|i| {
                 (
                     if i < 500 {
@@ -359,8 +361,8 @@ mod tests {
                 (0.0, if i < 500 { 1.0 } else { f64::NAN }, 0.5)
             }),
         ];
-        for (what, chains, course) in cases {
-            let (at, sign) = first((0..1000).map(course)).unwrap();
+        for (what, chains, history) in cases {
+            let (at, sign) = first((0..1000).map(history)).unwrap();
             assert!((501..=535).contains(&at), "{what} at {at}");
             assert!(sign.seen.contains(what), "{}", sign.seen);
             assert_eq!(sign.chains, chains, "{what}");
@@ -368,9 +370,9 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_that_was_saved_judges_on() {
+    fn saved_memory_detects_the_same_sign() {
         let config = GuardConfig::default();
-        let course = |i: usize| {
+        let history = |i: usize| {
             [(
                 "norm",
                 if i < 500 {
@@ -391,7 +393,7 @@ mod tests {
                     let text = serde_json::to_string(&memory).unwrap();
                     memory = serde_json::from_str(&text).unwrap();
                 }
-                memory.judge(&config, &signs, &course(i)).is_some()
+                memory.judge(&config, &signs, &history(i)).is_some()
             })
         };
         let whole = run(None);
@@ -400,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_changes_what_it_says() {
+    fn rule_applies_its_corrections() {
         let config = GuardConfig::default();
         let sign = |chains| Sign {
             seen: String::new(),

@@ -1,8 +1,8 @@
-//! How the chains that make negatives mix, looked at while a model trains.
+//! Health checks: how well the chains of the negatives mix during training.
 //!
-//! At intervals the model stands still and a few chains walk on from the negatives, half of them from
-//! fresh starts, for as many transitions as R-hat and ESS need to say something. The training's own
-//! chains and random numbers are left as they are.
+//! At intervals, with the model fixed, a few chains run on, half of them from the negatives and half
+//! from fresh starts, long enough for R-hat and ESS. The training's own chains and random numbers are
+//! not affected.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,15 +17,15 @@ use crate::{
     sampler::{Run, SamplerConfig, Trace},
 };
 
-/// When to look, and how long.
+/// Interval and length of the health checks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthConfig {
-    /// Iterations between two looks; 0 never looks.
+    /// Iterations between two checks; 0 disables them.
     pub every: u64,
-    /// Chains.
+    /// Number of chains.
     pub chains: usize,
-    /// Their transitions.
+    /// Transitions per chain.
     pub transitions: usize,
 }
 
@@ -40,6 +40,8 @@ impl Default for HealthConfig {
 }
 
 impl HealthConfig {
+    /// Checks the settings.
+    ///
     /// # Errors
     /// [`Error::Invalid`] for fewer chains or transitions than R-hat needs.
     pub fn check(&self) -> Result<()> {
@@ -48,32 +50,33 @@ impl HealthConfig {
     }
 }
 
-/// Negatives as a system has them: what they walk on, how, and from where.
+/// The negatives of a system: target, sampler and states of their chains.
 pub struct Negatives {
-    /// The energy as it is now.
+    /// The current energy.
     pub target: Arc<dyn Energy>,
     /// The sampler, with its step size.
     pub sampler: SamplerConfig,
-    /// Present states of the chains, `[n, D]`.
+    /// Current states of the chains, `[n, D]`.
     pub states: Tensor<2>,
     /// Fresh starts, `[n, D]`.
     pub starts: Tensor<2>,
 }
 
-/// Numbers of one look, by the names that metrics have, and the chains' last states `[chains, D]`.
+/// Metrics of one health check, by name, and the chains' last states `[chains, D]`.
 pub struct Look {
     /// `chain_rhat`: the largest rank-normalised R-hat over energy and observables; `chain_ess`: the
     /// smallest bulk ESS of all draws; `chain_temperature`: T = σ²/(2a); `chain_acceptance`;
-    /// `long_run_energy_change`: mean E at the end less mean E at the negatives, of the chains that began
-    /// there; `long_run_displacement`: root mean square distance they went, a coordinate.
+    /// `long_run_energy_change`: for the chains that start at the negatives, mean E at the end minus
+    /// mean E at the start; `long_run_displacement`: their root mean square displacement per
+    /// coordinate.
     pub values: BTreeMap<String, f64>,
-    /// Where the chains ended.
+    /// Last states of the chains.
     pub ends: Tensor<2>,
 }
 
 impl Negatives {
-    /// Persistent MALA chains of a latent space, and over-dispersed fresh starts, N(0, 1.5²); `seed` is
-    /// that of the starts.
+    /// Persistent MALA chains in a latent space, with over-dispersed fresh starts N(0, 1.5²) drawn with
+    /// `seed`.
     pub fn of_latent_chains(chains: &Run, target: Arc<dyn Energy>, seed: u64) -> Self {
         let states = chains.states();
         let [n, dim] = states.dims();
@@ -92,7 +95,7 @@ impl Negatives {
         }
     }
 
-    /// Lets chains walk on and measures.
+    /// Runs the chains and computes the metrics.
     ///
     /// # Errors
     /// Whatever the chains report.
@@ -123,8 +126,7 @@ impl Negatives {
             ("long_run_energy_change", Some(energy(&run)? - before)),
             ("long_run_displacement", Some(moved)),
         ];
-        // Chains that stand still have no R-hat, and those that flew away no distance: no number is
-        // better than a wrong one.
+        // Chains that do not move have no R-hat, and diverged ones no distance: omit non-finite values.
         let finite = |(name, value): (&str, Option<f64>)| {
             let value = value.filter(|v| v.is_finite())?;
             Some((name.to_owned(), value))

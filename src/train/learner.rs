@@ -1,4 +1,4 @@
-//! The loop that every recipe's phases share: iterate, log, look, keep, and heal.
+//! The training loop shared by all recipes: iterate, log, check, save, and recover from divergence.
 
 use std::path::{Path, PathBuf};
 
@@ -14,26 +14,26 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// One phase of a recipe under way.
+/// One phase of a recipe in training.
 pub trait Learner: Sized {
-    /// The metrics in which it shows that it diverges.
+    /// The metrics that show divergence.
     const SIGNS: Signs;
 
-    /// Iterations done.
+    /// Completed iterations.
     fn iteration(&self) -> u64;
 
-    /// One iteration; what it measured, by name.
+    /// Runs one iteration; returns its metrics by name.
     ///
     /// # Errors
-    /// [`Error::Diverged`] is healed; whatever else is told ends the run.
+    /// The loop recovers from [`Error::Diverged`]; any other error ends the run.
     fn step(&mut self) -> Result<Vec<(&'static str, f64)>>;
 
-    /// Whether it is finished before its last iteration.
+    /// Whether it is finished early.
     fn finished(&self) -> bool {
         false
     }
 
-    /// Called after an iteration was logged: checks and pictures of the system's own.
+    /// Called after each iteration, for the system's own checks and pictures.
     ///
     /// # Errors
     /// Whatever it reports.
@@ -42,18 +42,18 @@ pub trait Learner: Sized {
         Ok(())
     }
 
-    /// Scales the step sizes that a checkpoint holds, after an incident that the chains showed; those of
-    /// the recipe are corrected when the learner is made.
+    /// Scales the step sizes restored from a checkpoint, after an incident that the chains showed. Those
+    /// of the recipe are corrected when the learner is made.
     fn scale_steps(&mut self, factor: f64) {
         let _ = factor;
     }
 
-    /// Seconds that it has waited for data.
+    /// Seconds for which it has waited for data.
     fn waited(&self) -> f64 {
         0.0
     }
 
-    /// The chains that make its negatives, if there are any.
+    /// The chains of its negatives, if any.
     ///
     /// # Errors
     /// Whatever it reports.
@@ -61,46 +61,45 @@ pub trait Learner: Sized {
         Ok(None)
     }
 
-    /// Writes everything that its future depends on, beside recipe and data.
+    /// Writes its complete state, besides recipe and data.
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::Io`] or [`Error::Device`].
     fn save(&self, to: &Path) -> Result<()>;
 
-    /// Goes on from what [`save`](Self::save) wrote after `iteration` iterations.
+    /// Restores the state that [`save`](Self::save) wrote after `iteration` iterations.
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::Io`] or [`Error::Data`].
     fn load(self, from: &Path, iteration: u64) -> Result<Self>;
 }
 
-/// How a phase is watched.
+/// Monitoring of a phase.
 #[derive(Debug, Clone)]
 pub struct Watch {
-    /// Signs and rule.
+    /// Signs of divergence, and the recovery rule.
     pub guard: GuardConfig,
-    /// The looks at the chains.
+    /// Health checks of the chains.
     pub health: HealthConfig,
-    /// Seed of the looks' chains.
+    /// Seed of the health checks' chains.
     pub seed: u64,
-    /// Seconds of training after which the phase ends; 0: no bound.
+    /// Training seconds after which the phase ends; 0: no limit.
     pub seconds: f64,
 }
 
-/// Why a stretch of iterations ended.
+/// Why the iterations stopped.
 enum End {
     Done,
     Incident(u64, Sign),
 }
 
 impl Session<'_, '_, '_> {
-    /// Runs a phase to its end: `make` makes its learner anew, as corrected by incidents, and a resumed
-    /// one goes on from its checkpoint. Where the run is only exported, the learner is returned as the
-    /// checkpoint has it.
+    /// Runs a phase to its end. `make` builds a new learner with the given corrections; a resumed phase
+    /// continues from its checkpoint. For an export, returns the learner of the checkpoint.
     ///
     /// # Errors
     /// [`Error::Diverged`] when no attempt is left; [`Error::Cancelled`]; [`Error::Interrupted`] with
-    /// anything else that ended it.
+    /// any other cause.
     pub fn drive<L: Learner>(
         &mut self,
         phase: &str,
@@ -123,7 +122,7 @@ impl Session<'_, '_, '_> {
         self.accept_config()?;
         let began = self.session_seconds();
         loop {
-            let end = self.stretch(&mut learner, total, watch);
+            let end = self.iterate(&mut learner, total, watch);
             match end.map_err(|e| self.interrupted(e, learner.iteration()))? {
                 End::Done => {
                     let (waited, all) = (learner.waited(), self.session_seconds() - began);
@@ -134,14 +133,14 @@ impl Session<'_, '_, '_> {
                     return Ok(learner);
                 }
                 End::Incident(at, sign) => {
-                    let healed = self.heal(at, sign, &watch.guard, make);
-                    learner = healed.map_err(|e| self.interrupted(e, at))?;
+                    let recovered = self.recover(at, sign, &watch.guard, make);
+                    learner = recovered.map_err(|e| self.interrupted(e, at))?;
                 }
             }
         }
     }
 
-    /// The learner as the last checkpoint has it, which a training may be replacing meanwhile.
+    /// The learner of the last checkpoint, which a running training may replace meanwhile.
     fn as_saved<L: Learner>(
         &mut self,
         resumed: Option<(PathBuf, State)>,
@@ -167,13 +166,14 @@ impl Session<'_, '_, '_> {
         }
         Err(Error::invalid(
             "run",
-            "a checkpoint that stays for as long as it is read",
+            "a checkpoint that is not replaced while it is read",
             "one that is replaced faster",
-            "give the run a longer checkpoint_seconds",
+            "set a longer checkpoint_seconds for the run",
         ))
     }
 
-    fn stretch<L: Learner>(&mut self, learner: &mut L, total: u64, watch: &Watch) -> Result<End> {
+    /// Iterates until the phase ends or a sign of divergence appears.
+    fn iterate<L: Learner>(&mut self, learner: &mut L, total: u64, watch: &Watch) -> Result<End> {
         let mut saved = learner.iteration();
         while learner.iteration() < total
             && !learner.finished()
@@ -193,7 +193,7 @@ impl Session<'_, '_, '_> {
                 return Ok(End::Incident(iteration, sign));
             }
             self.tick(iteration, total, &values)?;
-            // Of 0, which is never, only 0 is a multiple.
+            // `every` = 0 disables the checks: only 0 is a multiple of 0.
             let looked = match iteration.is_multiple_of(watch.health.every) {
                 true => self.look_at_chains(learner, watch),
                 false => Ok(()),
@@ -215,7 +215,7 @@ impl Session<'_, '_, '_> {
         Ok(End::Done)
     }
 
-    /// Chain health, logged as a line of its own, with a grid of where the long chains ended.
+    /// Runs a health check, logs its metrics as a separate line, and writes a grid of the last states.
     fn look_at_chains<L: Learner>(&mut self, learner: &L, watch: &Watch) -> Result<()> {
         let Some(negatives) = learner.negatives()? else {
             return Ok(());
@@ -231,8 +231,8 @@ impl Session<'_, '_, '_> {
         Ok(())
     }
 
-    /// Goes back to where a sign of divergence calls for: the learner from there, corrected, and saved.
-    fn heal<L: Learner>(
+    /// Recovers from a divergence: returns to an earlier checkpoint, applies the correction, and saves.
+    fn recover<L: Learner>(
         &mut self,
         at: u64,
         sign: Sign,
@@ -242,11 +242,11 @@ impl Session<'_, '_, '_> {
         if self.state.correction.incidents >= config.attempts {
             return Err(Error::Diverged {
                 problem: format!(
-                    "at iteration {at} of {}: {}; {} attempts to heal were in vain",
+                    "at iteration {at} of {}: {}; {} attempts to recover failed",
                     self.state.phase, sign.seen, config.attempts
                 ),
-                fix: "look at incidents.jsonl, then begin anew with a lower learning rate, or resume with \
-                      --set guard.attempts=N for more"
+                fix: "read incidents.jsonl, then start again with a lower learning rate, or resume with \
+                      --set guard.attempts=N for more attempts"
                     .into(),
             });
         }
@@ -263,7 +263,7 @@ impl Session<'_, '_, '_> {
             let iteration = state.iteration;
             candidates.push(Kept { iteration, path });
         }
-        // Old enough not to hold the beginning of it, and not yet found wanting twice.
+        // Old enough to predate the divergence, and not failed twice already.
         let latest = at.saturating_sub(config.window as u64);
         let chosen = candidates
             .into_iter()
@@ -281,7 +281,7 @@ impl Session<'_, '_, '_> {
             back_to: chosen.as_ref().map_or(0, |k| k.iteration),
             correction: correction.clone(),
         };
-        self.tell(&Event::Incident {
+        self.emit(&Event::Incident {
             incident: incident.clone(),
         })?;
         let logged = self.return_to(old);
@@ -292,21 +292,21 @@ impl Session<'_, '_, '_> {
             learner = learner.load(&kept.path, kept.iteration)?;
             learner.scale_steps(steps);
         }
-        self.checkpoint_anew(logged, |to| learner.save(to))?;
+        self.checkpoint_after_incident(logged, |to| learner.save(to))?;
         Ok(learner)
     }
 
-    /// What is told, and written to the log, when something ended the training before its time.
+    /// Wraps an error that ended the training early, and writes it to the log.
     fn interrupted(&self, source: Error, iteration: u64) -> Error {
-        let told = match source {
+        let error = match source {
             Error::Cancelled { .. } | Error::Diverged { .. } => source,
             source => Error::Interrupted {
                 resume: match self.folder.checkpoint() {
                     Some(path) => format!(
-                        "the checkpoint in {} is whole: mend the cause, then go on with --resume",
+                        "the checkpoint in {} is intact: fix the cause, then continue with --resume",
                         path.display()
                     ),
-                    None => "no checkpoint was written yet: mend the cause, then give --resume to begin anew"
+                    None => "no checkpoint was written yet: fix the cause, then start again with --resume"
                         .into(),
                 },
                 source: Box::new(source),
@@ -314,9 +314,9 @@ impl Session<'_, '_, '_> {
                 iteration,
             },
         };
-        // Where the disk is full, there is no log either.
-        let _ = log(self.folder.path(), &format!("ended: {told}"));
-        told
+        // Ignore a failure: on a full disk, the log cannot be written either.
+        let _ = log(self.folder.path(), &format!("ended: {error}"));
+        error
     }
 }
 
@@ -332,16 +332,15 @@ mod tests {
 
     static CANCEL: AtomicBool = AtomicBool::new(false);
 
-    /// A quadratic energy's weight under gradient descent with noise: it contracts below a rate of 2, and
-    /// runs away above.
+    /// Noisy gradient descent on a quadratic: it contracts for a rate below 2 and diverges above.
     struct Toy {
         weight: f64,
         rate: f64,
         seed: u64,
         iteration: u64,
-        /// Saving fails once, where this says so.
+        /// If set, saving fails once.
         full: Rc<Cell<bool>>,
-        /// The device is lost at this iteration, once.
+        /// Iteration at which the device is lost, once.
         lost: Rc<Cell<u64>>,
     }
 
@@ -362,7 +361,7 @@ mod tests {
                 panic!("device lost");
             }
             let noise = Rng::new(self.seed).normals(Purpose::Data, self.iteration as u32, 1, 1)[0];
-            // A cliff that is planted in the middle: from there on the rate counts a hundredfold.
+            // A planted cliff: from iteration 150 on, the rate is multiplied by 100.
             let cliff = if self.iteration >= 150 { 100.0 } else { 1.0 };
             self.weight -= self.rate * cliff * self.weight - 0.1 * f64::from(noise);
             self.iteration += 1;
@@ -433,13 +432,13 @@ mod tests {
             }
         }
 
-        /// Runs to an iteration, with a checkpoint at every `often`-th.
+        /// Runs to iteration `to`, with a checkpoint after every iteration.
         fn run(&self, to: u64) -> Result<Toy> {
             let intent = self.request.intent;
             let folder = RunFolder::open(&self.request.runs, "r", intent)?;
             let mut sink = |_: &Event| {};
             let recipe = std::collections::BTreeMap::from([("seed", 1)]);
-            // Every iteration: kept ones are a window apart all the same.
+            // 0 seconds between checkpoints; kept ones are a window apart all the same.
             let (mut session, resumed) =
                 Session::open(&self.request, folder, &mut sink, "toy", &recipe, 0.0)?;
             let (full, lost) = (self.full.clone(), self.lost.clone());
@@ -471,12 +470,12 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_divergence_is_healed_by_the_written_rule() {
+    fn planted_divergence_is_recovered_by_the_rule() {
         let bench = Bench::new("heal");
         let toy = bench.run(400).unwrap();
         assert_eq!(toy.iteration, 400);
         assert!(toy.weight.abs() < 2.0);
-        // 0.1 × 100 runs away, and so do 5 and 2.5; 1.25 contracts.
+        // 0.1 × 100 = 10 diverges, and so do 5 and 2.5; 1.25 contracts.
         let incidents = bench.lines("incidents.jsonl");
         let rates: Vec<f64> = incidents
             .iter()
@@ -498,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_stopped_between_incidents_heals_as_one_that_was_not() {
+    fn run_stopped_between_incidents_recovers_like_an_uninterrupted_one() {
         let whole = Bench::new("whole");
         let expected = whole.run(400).unwrap();
         let mut parts = Bench::new("parts");
@@ -515,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_end_with_a_word_on_what_was_tried() {
+    fn exhausted_attempts_end_with_an_error_that_names_them() {
         let mut bench = Bench::new("hopeless");
         bench.watch.guard.learning_rate = 1.0;
         bench.watch.guard.attempts = 2;
@@ -528,13 +527,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_ends_a_run_that_can_be_resumed() {
+    fn run_ended_by_a_full_disk_can_be_resumed() {
         let mut bench = Bench::new("full");
         bench.run(50).unwrap();
         bench.request.intent = Intent::Resume;
         bench.full.set(true);
         let error = bench.run(120).err().unwrap().to_string();
-        for word in ["cannot write", "iteration 51", "--resume", "is whole"] {
+        for word in ["cannot write", "iteration 51", "--resume", "is intact"] {
             assert!(error.contains(word), "{error:?} lacks {word:?}");
         }
         let resumed = bench.run(120).unwrap();
@@ -543,9 +542,9 @@ mod tests {
         assert_eq!(resumed.weight.to_bits(), expected.weight.to_bits());
     }
 
-    /// Libraries panic when a device goes away in the middle of an iteration.
+    /// Libraries panic when a device is lost during an iteration.
     #[test]
-    fn a_lost_device_ends_a_run_that_can_be_resumed() {
+    fn run_ended_by_a_lost_device_can_be_resumed() {
         let mut bench = Bench::new("lost");
         bench.request.name = Some("r".into());
         bench.lost.set(100);

@@ -1,5 +1,5 @@
-//! Training runs: what every system's recipe shares. A run lives in a folder of its own with its
-//! config, metrics (JSON lines), and checkpoint; it can be killed at any moment and resumed.
+//! Training runs: code shared by every system's recipe. Each run has its own folder with its config,
+//! metrics (JSON lines) and checkpoint; it can be killed at any moment and resumed.
 
 mod batches;
 mod event;

@@ -1,4 +1,4 @@
-//! What every system's recipe has in common: presets, overrides, phases, and how a run opens.
+//! Common parts of all recipes: presets, overrides, phases, and opening a run.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Everything that a training run depends on, beside the data: what a run's `config.toml` holds.
+/// Everything a training run depends on, besides the data: the content of a run's `config.toml`.
 pub trait Recipe: Serialize + DeserializeOwned + 'static {
     /// The system's name, in the registry and on the command line.
     const SYSTEM: &'static str;
@@ -25,14 +25,16 @@ pub trait Recipe: Serialize + DeserializeOwned + 'static {
     /// Every preset.
     const PRESETS: &'static [Preset<Self>];
 
-    /// What depends on the data set that was asked for.
+    /// Adapts the recipe to the requested data set.
     fn fitted_to(self, data: &DataRef) -> Self {
         let _ = data;
         self
     }
 
+    /// Checks all settings.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first setting that is out of its domain.
+    /// [`Error::Invalid`] naming the first setting outside its domain.
     fn check(&self) -> Result<()>;
 
     /// The phases of the training, in order, with their iterations.
@@ -41,18 +43,18 @@ pub trait Recipe: Serialize + DeserializeOwned + 'static {
     /// Seconds between checkpoints.
     fn checkpoint_seconds(&self) -> f64;
 
-    /// How the phases are watched.
+    /// Monitoring of the phases.
     fn watch(&self) -> Watch;
 }
 
 /// A recipe by name.
 pub type Preset<R> = (&'static str, fn() -> R);
 
-/// The folder and the checked recipe of the run that is asked for.
+/// The folder and the checked recipe of the requested run.
 ///
 /// # Errors
-/// As [`RunFolder::open`]; [`Error::Invalid`] for an unknown preset, a bad override, or a setting out
-/// of its domain.
+/// As [`RunFolder::open`]; [`Error::Invalid`] for an unknown preset, a bad override, or a setting
+/// outside its domain.
 pub fn open_run<R: Recipe>(request: &Request) -> Result<(RunFolder, R)> {
     let run = request.run_name(R::SYSTEM);
     let folder = RunFolder::open(&request.runs, &run, request.intent)?;
@@ -62,8 +64,7 @@ pub fn open_run<R: Recipe>(request: &Request) -> Result<(RunFolder, R)> {
 }
 
 impl<'r, 's, 'f> Session<'r, 's, 'f> {
-    /// Opens a session of a run and announces it; with the checkpoint that it goes on from, if there is
-    /// one.
+    /// Opens a session of a run and announces it. Returns it with the checkpoint to resume from, if any.
     ///
     /// # Errors
     /// As [`Session::open`].
@@ -121,11 +122,11 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
     }
 }
 
-/// What a system says of a finished model; the session adds the rest of its card.
+/// A system's part of a model card; the session adds the rest.
 pub struct Draft<A> {
     /// Folder name.
     pub name: String,
-    /// Name for people.
+    /// Display name.
     pub title: String,
     /// One or two sentences.
     pub description: String,
@@ -143,15 +144,15 @@ pub struct Draft<A> {
     pub step_sizes: BTreeMap<String, BTreeMap<String, f64>>,
     /// Energies of four starts of seed 0 at scale 1, in every space.
     pub energies: BTreeMap<String, Vec<f32>>,
-    /// What the model is known to do badly.
+    /// Known failures of the model.
     pub known_failures: Vec<String>,
 }
 
-/// The recipe of a run: its own when it is resumed, else the preset that was asked for; with the
-/// overrides of the command line.
+/// The recipe of a run: for a new run the requested preset, else the run's own; with the overrides of
+/// the command line.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an unknown preset or a bad override, and whatever reading the run's own says.
+/// [`Error::Invalid`] for an unknown preset or a bad override; errors from reading the run's config.
 fn choose<R: Recipe>(request: &Request, folder: &RunFolder) -> Result<R> {
     if request.intent != Intent::Begin {
         return override_config(&folder.read_config::<R>()?, &request.set);
@@ -176,7 +177,7 @@ pub fn override_config<T: Serialize + serde::de::DeserializeOwned>(
     let problem = |what: &str, found: &dyn std::fmt::Display| {
         Error::invalid(
             "--set",
-            "key=value with a key of the recipe (--print-config lists them)",
+            "key=value with a key of the recipe (config.toml in a run's folder lists them)",
             found,
             what,
         )
@@ -205,7 +206,7 @@ pub fn override_config<T: Serialize + serde::de::DeserializeOwned>(
         let old = here
             .get_mut(last)
             .ok_or_else(|| problem("check the key", item))?;
-        // 1 for a float field is fine.
+        // Accept an integer for a float field.
         *old = match (&*old, value) {
             (toml::Value::Float(_), toml::Value::Integer(i)) => toml::Value::Float(i as f64),
             (_, value) => value,

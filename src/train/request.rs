@@ -1,4 +1,4 @@
-//! What a training is asked for.
+//! The request for a training run.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,38 +14,39 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What the command line asks for.
+/// A training run as requested on the command line.
 pub struct Request {
     /// Preset of the recipe: "cpu", "gpu", …
     pub preset: String,
     /// The data set.
     pub data: DataRef,
-    /// Where it comes from.
+    /// Source of the data set's files.
     pub source: Source,
     /// `key=value` overrides of the recipe, as in its TOML.
     pub set: Vec<String>,
-    /// Overrides that a resumed run was begun with, for its card: no checkpoint may know them yet.
+    /// Overrides with which a resumed run was started, for its card: there may be no checkpoint that
+    /// stores them.
     pub begun: Vec<String>,
     /// Folder of all runs.
     pub runs: PathBuf,
-    /// Name of this run; the model's name if left out.
+    /// Name of this run; the model's name if not given.
     pub name: Option<String>,
-    /// Whether to begin, to go on from the run's checkpoint, or to export it.
+    /// Whether to start a run, resume it, or export it.
     pub intent: Intent,
     /// Folder of finished models.
     pub models: PathBuf,
-    /// Where to compute.
+    /// Compute device.
     pub device: Device,
-    /// Further devices, for what can be learned on several.
+    /// Additional devices, for systems that can train on several.
     pub others: Vec<Device>,
-    /// The device, for people and the card.
+    /// Display name of the devices.
     pub device_name: String,
     /// Set by Ctrl-C: write a checkpoint and stop.
     pub cancel: &'static AtomicBool,
 }
 
 impl Request {
-    /// One split of the data, `[channels, height, width]`.
+    /// Loads one split of the data, with images `[channels, height, width]`.
     ///
     /// # Errors
     /// As [`DataRef::load`].
@@ -53,8 +54,10 @@ impl Request {
         self.data.load(split, &self.source, shape)
     }
 
+    /// Checks that there is only one device.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] when there are several devices, and the system learns on one.
+    /// [`Error::Invalid`] when there are several.
     pub fn one_device(&self, system: &str) -> Result<()> {
         match self.others.len() {
             0 => Ok(()),
@@ -62,22 +65,22 @@ impl Request {
                 "device",
                 format!("one device for {system}"),
                 n + 1,
-                "choose one device; only flow-ebm, clel and latent-prior are learned on several",
+                "choose one device; only flow-ebm, clel and latent-prior can train on several",
             )),
         }
     }
 
-    /// The run's name: the one that was asked for, or that of system and data.
+    /// The run's name: the requested one, or one made from system and data.
     pub fn run_name(&self, system: &str) -> String {
         let default = || format!("{system}-{}", self.data.slug());
         self.name.clone().unwrap_or_else(default)
     }
 
-    /// Trains; a panic of a library (a GPU that is lost, say) is told as an error of the device, and
-    /// written to the run's log. What was checkpointed stays.
+    /// Trains, and turns a panic of a library (for example after a lost GPU) into a device error, which
+    /// is written to the run's log. Checkpoints remain valid.
     ///
     /// # Errors
-    /// What training reports; [`Error::Device`] in place of a panic.
+    /// Whatever training reports; [`Error::Device`] in place of a panic.
     pub fn guarded<T>(&self, system: &str, train: impl FnOnce() -> Result<T>) -> Result<T> {
         catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|panic| {
             let text = panic
@@ -86,12 +89,13 @@ impl Request {
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no reason given");
             let error = Error::Device {
-                problem: format!("computing on {} was broken off ({text})", self.device_name),
-                fix: "look with `mixwell doctor`, then go on from the run's last checkpoint with --resume, \
-                      on another --device if need be; if it happens again on the CPU, report it as a bug"
+                problem: format!("computing on {} failed ({text})", self.device_name),
+                fix: "run `mixwell doctor`, then continue from the run's last checkpoint with --resume, on \
+                      another --device if necessary; if it happens again on the CPU, report it as a bug"
                     .into(),
             };
-            // An export has not ended the run. Where even the log cannot be written, it is told below.
+            // An export does not end the run. A failure to write the log is ignored: the error is
+            // returned.
             if self.intent != Intent::Export {
                 let _ = log(
                     &self.runs.join(self.run_name(system)),

@@ -14,27 +14,27 @@ use crate::{
 };
 
 /// `runs/NAME/`: `run.json`, `config.toml`, `metrics.jsonl`, `incidents.jsonl`, `log.txt`, `tensorboard/`,
-/// grids, `checkpoint/`, and `kept/` with older checkpoints to go back to.
+/// grids, `checkpoint/`, and `kept/` with older checkpoints for recovery.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Held for as long as the run is trained: two processes would mix their files.
+    /// Held while the run is trained, so that two processes cannot mix their files.
     _lock: Option<fs::File>,
 }
 
-/// What a run's folder is opened for.
+/// Purpose of opening a run's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Intent {
     /// A new run.
     #[default]
     Begin,
-    /// Going on with one.
+    /// Resume an existing run.
     Resume,
-    /// Making a model of its last checkpoint; another process may be training it.
+    /// Export the last checkpoint as a model; another process may be training the run.
     Export,
 }
 
-/// A complete checkpoint that is kept to go back to.
+/// A complete older checkpoint, kept for recovery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// Its iteration.
@@ -44,11 +44,11 @@ pub struct Kept {
 }
 
 impl RunFolder {
-    /// Opens a new run's folder, or an old one.
+    /// Opens the folder of a new or an existing run.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a run of this name exists and a new one is to begin, none exists and one
-    /// is to go on, or another process is training it; [`Error::Io`].
+    /// [`Error::Invalid`] when a new run's name is taken, a run to resume or export does not exist, or
+    /// another process is training it; [`Error::Io`].
     pub fn open(runs: &Path, name: &str, intent: Intent) -> Result<Self> {
         let path = runs.join(name);
         let exists = path.join("config.toml").is_file();
@@ -63,9 +63,9 @@ impl RunFolder {
                 },
                 path.display(),
                 if begins {
-                    "give --resume to go on with it, or another --name"
+                    "give --resume to continue it, or another --name"
                 } else {
-                    "`mixwell runs` lists those there are; `mixwell train` begins one"
+                    "`mixwell runs` lists the runs; `mixwell train` starts one"
                 },
             ));
         }
@@ -81,11 +81,11 @@ impl RunFolder {
                 return Err(Error::invalid(
                     "run",
                     "one process at a time",
-                    format!("another that is training {}", path.display()),
+                    format!("another process training {}", path.display()),
                     "wait for it, stop it, or give another --name",
                 ));
             }
-            // Some network file systems have no locks: then nobody holds one.
+            // Some network file systems have no locks: continue without one.
             Err(fs::TryLockError::Error(_)) => {}
         }
         let folder = Self {
@@ -96,8 +96,8 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Finishes what a kill between two steps of [`write_checkpoint`](Self::write_checkpoint) left:
-    /// afterwards the newest complete checkpoint, if there is one, is `checkpoint/`.
+    /// Repairs the state after a kill between two steps of [`write_checkpoint`](Self::write_checkpoint):
+    /// afterwards `checkpoint/` is the newest complete checkpoint, if there is one.
     fn put_in_order(&self) -> Result<()> {
         let [new, now, old] = self.slots();
         if complete(&now) {
@@ -111,7 +111,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Where a checkpoint is written, where it is, and where it goes for a moment when it is replaced.
+    /// Folders of the checkpoint being written, the current one, and the one being replaced.
     fn slots(&self) -> [PathBuf; 3] {
         ["checkpoint.new", "checkpoint", "checkpoint.old"].map(|name| self.path.join(name))
     }
@@ -139,11 +139,11 @@ impl RunFolder {
         toml::from_str(&text).map_err(|e| Error::Data {
             path,
             problem: format!("not a recipe of this system: {e}"),
-            fix: "resume with the version of mixwell that began the run".into(),
+            fix: "resume with the version of mixwell that started the run".into(),
         })
     }
 
-    /// Writes a file of JSON lines anew.
+    /// Rewrites a file of JSON lines.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -165,12 +165,12 @@ impl RunFolder {
         self.path.join("metrics.jsonl")
     }
 
-    /// Length of the metrics file; 0 where there is none.
+    /// Length of the metrics file; 0 if there is none.
     pub fn metrics_bytes(&self) -> u64 {
         fs::metadata(self.metrics()).map_or(0, |m| m.len())
     }
 
-    /// Cuts the metrics file to a length that it had.
+    /// Truncates the metrics file to an earlier length.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -186,10 +186,10 @@ impl RunFolder {
             .map_err(Error::io("cut", path))
     }
 
-    /// Writes a checkpoint: `fill` puts its files into an empty folder, which then takes the old
-    /// checkpoint's place; the old one is kept under its iteration, if that is given. A kill at any
-    /// moment leaves a complete one; so does a loss of power, since everything is flushed to the
-    /// disk before a name changes: the metrics too, whose length a checkpoint knows.
+    /// Writes a checkpoint: `fill` writes its files into an empty folder, which then replaces the old
+    /// checkpoint. If `keep` is given, the old one is kept under that iteration. A kill at any moment
+    /// leaves a complete checkpoint. So does a power failure: everything is flushed to disk before a
+    /// rename, including the metrics file, whose length the checkpoint stores.
     ///
     /// # Errors
     /// [`Error::Io`], and whatever `fill` returns.
@@ -206,7 +206,7 @@ impl RunFolder {
         remove(&new)?;
         fs::create_dir_all(&new).map_err(Error::io("create", &new))?;
         if let Err(e) = fill(&new) {
-            // What is half written would keep a full disk full.
+            // Remove partial files, which would keep a full disk full.
             let _ = remove(&new);
             return Err(e);
         }
@@ -224,7 +224,7 @@ impl RunFolder {
         }
         fs::rename(&new, &now).map_err(Error::io("rename", &new))?;
         if keep.is_none() {
-            // The renames first, or the disk might know of the removal alone.
+            // Flush the renames first; otherwise only the removal might reach the disk.
             flush_entries(&self.path)?;
             remove(&old)?;
         }
@@ -241,7 +241,7 @@ impl RunFolder {
             .find(|p| complete(p))
     }
 
-    /// The checkpoints that are kept to go back to, the newest last.
+    /// The checkpoints kept for recovery, newest last.
     pub fn kept(&self) -> Vec<Kept> {
         let entries = fs::read_dir(self.path.join(KEPT));
         let mut found: Vec<Kept> = entries
@@ -258,7 +258,7 @@ impl RunFolder {
         found
     }
 
-    /// Forgets one of them.
+    /// Removes a kept checkpoint.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -269,7 +269,7 @@ impl RunFolder {
 
 const KEPT: &str = "kept";
 
-/// Flushes a folder's files, and then their names, to the disk.
+/// Flushes a folder's files, and then its directory entries, to disk.
 fn flush(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let path = entry.map_err(Error::io("list", folder))?.path();
@@ -283,7 +283,7 @@ fn flush(folder: &Path) -> Result<()> {
 }
 
 fn flush_file(path: &Path) -> Result<()> {
-    // Windows flushes only what is open for writing.
+    // Windows flushes only files that are open for writing.
     fs::OpenOptions::new()
         .write(true)
         .open(path)
@@ -291,7 +291,7 @@ fn flush_file(path: &Path) -> Result<()> {
         .map_err(Error::io("flush", path))
 }
 
-/// Flushes the names in a folder. Windows opens no folders, and writes its journal by itself.
+/// Flushes a folder's directory entries. Windows cannot open folders and journals by itself.
 fn flush_entries(folder: &Path) -> Result<()> {
     if cfg!(unix) {
         fs::File::open(folder)
@@ -301,7 +301,7 @@ fn flush_entries(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a line to the log in a run's folder, with the time; line breaks become spaces.
+/// Appends a line with a timestamp to the log in a run's folder; line breaks become spaces.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -327,7 +327,7 @@ fn append_text(path: PathBuf, text: &str) -> Result<()> {
         .map_err(Error::io("append to", path))
 }
 
-/// Whether all of a checkpoint is there: its state is written last, and removed first.
+/// Whether a checkpoint is complete: its state is written last and removed first.
 fn complete(checkpoint: &Path) -> bool {
     checkpoint.join("state.json").is_file()
 }

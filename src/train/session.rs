@@ -1,4 +1,4 @@
-//! One session of a training run: what every recipe's loop does beside learning.
+//! One session of a training run: everything that every recipe does besides learning.
 
 use std::{
     collections::BTreeMap,
@@ -21,58 +21,58 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Where a run stands.
+/// State of a run; a checkpoint's `state.json`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
-    /// The phase under way.
+    /// The current phase.
     pub phase: String,
-    /// Iterations of it done.
+    /// Its completed iterations.
     pub iteration: u64,
-    /// Training seconds so far, without pauses between sessions.
+    /// Training seconds so far, excluding pauses between sessions.
     pub seconds: f64,
-    /// The commit the program was built from.
+    /// The commit of the program.
     pub commit: String,
-    /// The device, for people.
+    /// Display name of the device.
     pub device: String,
-    /// The preset that the run was begun with.
+    /// The preset with which the run was started.
     #[serde(default)]
     pub preset: String,
-    /// Overrides of it, those of every session.
+    /// Overrides of the preset, from all sessions.
     #[serde(default)]
     pub set: Vec<String>,
-    /// What was logged since the last line of metrics: a resumed run's next line is then the mean that
-    /// an uninterrupted one would have had.
+    /// Metrics since the last line, so that a resumed run's next line has the same mean as an
+    /// uninterrupted run's.
     #[serde(default)]
     pub recent: Vec<BTreeMap<String, f64>>,
-    /// Length of the metrics file, in bytes: lines of iterations that a kill undid are cut off.
+    /// Length of the metrics file in bytes; lines of later iterations are cut off when resuming.
     #[serde(default)]
     pub logged: Option<u64>,
-    /// Its length when the phase began.
+    /// Its length at the start of the phase.
     #[serde(default)]
     pub phase_logged: u64,
-    /// What the guard remembers.
+    /// The guard's recent metrics.
     #[serde(default)]
     pub guard: Memory,
-    /// What incidents have changed.
+    /// Corrections made by incidents.
     #[serde(default)]
     pub correction: Correction,
-    /// They themselves.
+    /// The incidents.
     #[serde(default)]
     pub incidents: Vec<Incident>,
-    /// The last look at the chains: its iteration and its numbers.
+    /// The last health check: its iteration and metrics.
     #[serde(default)]
     pub health: Option<(u64, BTreeMap<String, f64>)>,
 }
 
 /// One session of a run: clock, checkpoints, metrics, snapshots, cancellation.
 pub struct Session<'r, 's, 'f> {
-    /// What was asked for.
+    /// The request.
     pub request: &'r Request,
-    /// Where it is kept.
+    /// The run's folder.
     pub folder: RunFolder,
-    /// Who is told.
+    /// Receiver of events.
     pub sink: &'s mut Sink<'f>,
-    /// Where it stands.
+    /// Current state.
     pub state: State,
     began: Instant,
     before: f64,
@@ -81,8 +81,8 @@ pub struct Session<'r, 's, 'f> {
     recent: Vec<BTreeMap<String, f64>>,
     /// Phase and iteration of the checkpoint in `checkpoint/`.
     last: Option<(String, u64)>,
-    /// The recipe of a resumed run, until its checkpoint has been read by it: settings that do not fit
-    /// must not take the place of those that do.
+    /// The recipe of a resumed run, until its checkpoint has been loaded: settings that do not match the
+    /// checkpoint must not overwrite those that do.
     config: Option<String>,
     events: Option<EventFile>,
 }
@@ -91,7 +91,7 @@ pub struct Session<'r, 's, 'f> {
 const LOG_EVERY: u64 = 50;
 
 impl<'r, 's, 'f> Session<'r, 's, 'f> {
-    /// A session in a run's folder, with the state that the folder's checkpoint holds, if there is one.
+    /// Opens a session in a run's folder. Returns it with the folder's checkpoint and its state, if any.
     ///
     /// # Errors
     /// [`Error::Data`] or [`Error::Io`] for a checkpoint that cannot be read.
@@ -120,10 +120,10 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
                 "run",
                 "a checkpoint to export",
                 format!("none in {}", folder.path().display()),
-                "wait for its first one",
+                "wait for the run's first checkpoint",
             ));
         }
-        // A run that was killed before its first checkpoint begins anew.
+        // A run killed before its first checkpoint starts again.
         let logged = match &resumed {
             Some((_, state)) => state.logged,
             None => Some(0),
@@ -137,7 +137,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             set: request.begun.clone(),
             ..State::default()
         });
-        // Before the first phase begins, a fresh run's phase is a name to begin with.
+        // A new run needs a phase name before its first phase starts.
         if resumed.is_none() {
             state.phase = first_phase.into();
         }
@@ -166,16 +166,16 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             checkpoint_seconds,
         };
         if !exported {
-            session.agree_with_state()?;
+            session.sync_files()?;
         }
         Ok((session, resumed))
     }
 
-    /// Tells an event: to the log, to TensorBoard's file, and to whoever listens.
+    /// Reports an event: to the log, to TensorBoard's event file, and to the sink.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn tell(&mut self, event: &Event) -> Result<()> {
+    pub fn emit(&mut self, event: &Event) -> Result<()> {
         let line = match event {
             Event::Started {
                 phases, resumed_at, ..
@@ -223,15 +223,15 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         Ok(())
     }
 
-    /// Tells something worth knowing that is not a number.
+    /// Reports a message.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn note(&mut self, text: impl Into<String>) -> Result<()> {
-        self.tell(&Event::Note { text: text.into() })
+        self.emit(&Event::Note { text: text.into() })
     }
 
-    /// Tells that the run begins, or goes on from a checkpoint's state.
+    /// Reports that the run starts, or resumes from a checkpoint.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -244,14 +244,14 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         if self.request.intent == Intent::Export {
             return Ok(());
         }
-        self.tell(&Event::Started {
+        self.emit(&Event::Started {
             run,
             phases: phases.iter().map(|&(name, n)| (name.into(), n)).collect(),
             resumed_at: resumed.map(|s| (s.phase.clone(), s.iteration)),
         })
     }
 
-    /// Begins a phase, unless it goes on from a checkpoint.
+    /// Starts a phase; a resumed one only gets a new event file.
     pub(super) fn begin_phase(&mut self, phase: &str, resumed: bool) -> Result<()> {
         if !resumed {
             for kept in self.folder.kept() {
@@ -265,7 +265,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         self.restart_events()
     }
 
-    /// Writes the config of a resumed run, now that its checkpoint was read.
+    /// Writes the config of a resumed run after its checkpoint was loaded.
     pub(super) fn accept_config(&mut self) -> Result<()> {
         match self.config.take() {
             Some(config) => self.folder.write_config(&config),
@@ -273,8 +273,8 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         }
     }
 
-    /// Puts back what a checkpoint's state holds of the guard and the chains; without one, what holds at
-    /// the phase's beginning. Returns the length that the metrics had. No file is touched.
+    /// Restores iteration, guard, health and recent metrics from a checkpoint's state, or to those at
+    /// the start of the phase. Returns the length of the metrics file at that time. No file is changed.
     pub(super) fn return_to(&mut self, old: Option<State>) -> u64 {
         let old = old.unwrap_or_else(|| State {
             logged: Some(self.state.phase_logged),
@@ -287,9 +287,9 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         old.logged.unwrap_or(self.state.phase_logged)
     }
 
-    /// Makes the run's files agree with its state: no kept checkpoint from what was undone, the incidents
-    /// as they are, and a new event file, which undoes what the old one told of later iterations.
-    pub(super) fn agree_with_state(&mut self) -> Result<()> {
+    /// Makes the run's files agree with its state: removes kept checkpoints of later iterations and
+    /// rewrites the incidents.
+    pub(super) fn sync_files(&mut self) -> Result<()> {
         for kept in self.folder.kept() {
             if kept.iteration > self.state.iteration {
                 self.folder.forget(&kept)?;
@@ -301,7 +301,8 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         Ok(())
     }
 
-    /// A phase has event files of its own: TensorBoard forgets what was told of later steps of any tag.
+    /// Starts a new event file, in the phase's own folder: its session start makes TensorBoard discard
+    /// later steps of all tags in the folder.
     fn restart_events(&mut self) -> Result<()> {
         if self.request.intent != Intent::Export {
             let to = self
@@ -314,7 +315,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         Ok(())
     }
 
-    /// What a card says of the training: recipe, cost, and the command that does it again.
+    /// The card's account of the training: recipe, cost, and the command that repeats it.
     pub fn account(
         &self,
         system: &str,
@@ -350,7 +351,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Writes a finished model among the others, and tells so; its folder.
+    /// Writes a finished model and the manifest, and reports it. Returns the model's folder.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Model`].
@@ -359,22 +360,23 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         let model = models.join(name);
         artifact::write_model(&model, card, weights)?;
         artifact::write_manifest(models)?;
-        self.tell(&Event::Done {
+        self.emit(&Event::Done {
             model: model.clone(),
         })?;
         Ok(model)
     }
 
-    /// Training seconds so far, earlier sessions included.
+    /// Training seconds so far, including earlier sessions.
     pub fn seconds(&self) -> f64 {
         match self.request.intent {
-            // What an export takes is no training.
+            // An export is not training time.
             Intent::Export => self.before,
             _ => self.before + self.session_seconds(),
         }
     }
 
-    /// Called after every iteration; averages what was logged since the last line.
+    /// Called after every iteration; every 50 iterations, and at the end, logs means of the metrics
+    /// since the last line.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -385,7 +387,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         values: &[(&'static str, f64)],
     ) -> Result<()> {
         self.state.iteration = iteration;
-        self.tell(&Event::Progress {
+        self.emit(&Event::Progress {
             phase: self.state.phase.clone(),
             iteration,
             total,
@@ -394,7 +396,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         let line = finite.map(|&(key, v)| (key.to_owned(), v));
         self.recent.push(line.collect());
         if iteration.is_multiple_of(LOG_EVERY) || iteration == total {
-            // Each over the iterations that had it: a phase may begin in between.
+            // Average each metric over the iterations that reported it.
             let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
             for line in self.recent.drain(..) {
                 for (key, v) in line {
@@ -408,12 +410,12 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         Ok(())
     }
 
-    /// Logs a line of its own.
+    /// Logs a line of metrics.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn metrics(&mut self, mut values: BTreeMap<String, f64>) -> Result<()> {
-        // JSON has no others.
+        // JSON has no NaN or infinity.
         values.retain(|_, v| v.is_finite());
         let event = Event::Metrics {
             phase: self.state.phase.clone(),
@@ -422,18 +424,18 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             values,
         };
         self.folder.append("metrics.jsonl", &event)?;
-        self.tell(&event)
+        self.emit(&event)
     }
 
-    /// Whether a checkpoint is to be written now.
+    /// Whether a checkpoint is due.
     pub fn checkpoint_due(&self, total: u64) -> bool {
         self.state.iteration == total
             || self.request.cancelled()
             || self.saved.elapsed().as_secs_f64() >= self.checkpoint_seconds
     }
 
-    /// Writes a checkpoint: `save` fills its folder. The one before is kept to go back to, if it is
-    /// `apart` iterations and more from the last that was. Ends the session where a stop was asked for.
+    /// Writes a checkpoint: `save` fills its folder. The previous one is kept for recovery if it is at
+    /// least `apart` iterations after the last kept one. Ends the session if a stop was requested.
     ///
     /// # Errors
     /// [`Error::Io`], whatever `save` returns, and [`Error::Cancelled`].
@@ -449,8 +451,8 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
             _ => None,
         };
         self.write_checkpoint(keep, self.folder.metrics_bytes(), save)?;
-        // Three are enough: they are a window apart, so that one of the last two is older than any sign,
-        // and there is one more for when that one proves to be sick already.
+        // Three are enough: they are a window apart, so that one of the last two predates any sign, and
+        // one more is left in case that one has already diverged.
         if keep.is_some() {
             for old in kept.iter().rev().skip(2) {
                 self.folder.forget(old)?;
@@ -459,7 +461,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         if self.request.cancelled() {
             return Err(Error::Cancelled {
                 resume: format!(
-                    "a checkpoint is in {}; go on with --resume",
+                    "a checkpoint is in {}; continue with --resume",
                     self.folder.path().display()
                 ),
             });
@@ -467,17 +469,17 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         Ok(())
     }
 
-    /// The checkpoint right after an incident: what was corrected must survive a kill, and what is
-    /// replaced is not to be gone back to. Only then are the files cut to `logged` bytes of metrics and
-    /// to what the state says.
-    pub(super) fn checkpoint_anew(
+    /// Writes the checkpoint right after an incident, so that the correction survives a kill; the
+    /// replaced checkpoint is not kept. Only then is the metrics file cut to `logged` bytes and the
+    /// other files brought in line with the state.
+    pub(super) fn checkpoint_after_incident(
         &mut self,
         logged: u64,
         save: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
         self.write_checkpoint(None, logged, save)?;
         self.folder.cut_metrics(logged)?;
-        self.agree_with_state()?;
+        self.sync_files()?;
         self.restart_events()
     }
 
@@ -507,7 +509,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
     /// # Errors
     /// [`Error::Io`] or [`Error::Device`].
     pub fn grid(&mut self, title: &str, x: Tensor<2>, shape: [usize; 3]) -> Result<()> {
-        // An export leaves the run's folder as it is.
+        // An export does not change the run's folder.
         if self.request.intent == Intent::Export {
             return Ok(());
         }
@@ -518,7 +520,7 @@ impl<'r, 's, 'f> Session<'r, 's, 'f> {
         let [n, _] = x.dims();
         let values: Vec<f32> = pollster::block_on(crate::device::read(x))?;
         crate::image::write_grid(&path, &values, n, shape)?;
-        self.tell(&Event::Snapshot {
+        self.emit(&Event::Snapshot {
             path,
             title: title.into(),
         })
@@ -545,7 +547,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     artifact::write_atomically(path, &text)
 }
 
-/// Reads it.
+/// Reads a JSON file.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Data`].
@@ -554,22 +556,23 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&text).map_err(|e| Error::Data {
         path: path.into(),
         problem: e.to_string(),
-        fix: "start the run anew".into(),
+        fix: "start the run again".into(),
     })
 }
 
-/// What is told when burn cannot "read" or "write" a part of a checkpoint.
+/// The error when burn cannot `action` ("read" or "write") a part of a checkpoint.
 pub fn record_error(action: &str) -> impl Fn(burn::store::RecordError) -> Error + '_ {
     move |e| {
         Error::model(
             "checkpoint",
             format!("cannot {action} it: {e:?}"),
-            "free disk space, or start anew",
+            "free disk space, or start again",
         )
     }
 }
 
-/// The commit of the checkout that the program was built in, for the card; "unknown" where that is gone.
+/// The current commit of the checkout in which the program was built, for the card; "unknown" if the
+/// checkout is gone.
 pub fn commit() -> String {
     std::process::Command::new("git")
         .args(["-C", env!("CARGO_MANIFEST_DIR")])
@@ -589,8 +592,8 @@ mod tests {
 
     static CANCEL: AtomicBool = AtomicBool::new(false);
 
-    /// Iterations `from` to `to` of a run whose values are a function of the iteration, with a
-    /// checkpoint after `saved`.
+    /// Runs to iteration `to`, from the last checkpoint, with values that are a function of the
+    /// iteration and a checkpoint after `saved`.
     fn run(request: &Request, to: u64, saved: u64) {
         let folder = RunFolder::open(&request.runs, "r", request.intent).unwrap();
         let mut sink = |_: &Event| {};
@@ -613,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_run_logs_what_an_uninterrupted_one_does() {
+    fn killed_run_logs_the_same_as_an_uninterrupted_one() {
         let root = std::env::temp_dir().join(format!("mixwell-session-{}", std::process::id()));
         let lines = |name: &str, sessions: &[(u64, u64)]| {
             let mut request = Request {
@@ -653,8 +656,7 @@ mod tests {
             whole.iter().map(|l| l.0).collect::<Vec<_>>(),
             [50, 100, 120]
         );
-        // Killed in the middle of a line, after a line that the checkpoint did not know, and before
-        // any checkpoint.
+        // Killed between two lines, after a line newer than the checkpoint, and before any checkpoint.
         assert_eq!(lines("middle", &[(45, 30), (120, 120)]), whole);
         assert_eq!(lines("undone", &[(110, 70), (120, 120)]), whole);
         assert_eq!(lines("early", &[(60, 1000), (120, 120)]), whole);

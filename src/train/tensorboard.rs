@@ -1,5 +1,5 @@
 //! TensorBoard's event files: scalars and pictures of a run, in the format of TensorFlow's `event.proto`,
-//! `summary.proto` and `record_writer.cc` (the fields that are used, and no more).
+//! `summary.proto` and `record_writer.cc` (only the fields used here).
 
 use std::{
     fs::{self, File},
@@ -71,7 +71,7 @@ struct SessionLog {
     status: i32,
 }
 
-/// `SessionLog.START`: what was logged for later steps before is to be forgotten.
+/// `SessionLog.START`: TensorBoard discards what was logged before for later steps.
 const START: i32 = 1;
 
 /// One session's event file.
@@ -81,19 +81,23 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// A new file in a folder (made, if need be), named by the time `now` in seconds since 1970. What
-    /// earlier files tell of steps after `from` is undone.
+    /// A new file in a folder (created if necessary), named by the time `now` in seconds since 1970. It
+    /// makes TensorBoard discard steps after `from` in earlier files.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn create(folder: &Path, now: f64, from: u64) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        // Sessions of one second are told apart by a number.
+        // A number distinguishes sessions that start in the same second.
         let (path, file) = (0..)
             .map(|k| folder.join(format!("events.out.tfevents.{now:010.0}.mixwell.{k}")))
             .find_map(|path| match File::create_new(&path) {
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => None,
-                made => Some(made.map_err(Error::io("create", &path)).map(|f| (path, f))),
+                result => Some(
+                    result
+                        .map_err(Error::io("create", &path))
+                        .map(|f| (path, f)),
+                ),
             })
             .unwrap_or_else(|| {
                 Err(Error::invalid(
@@ -128,7 +132,7 @@ impl EventFile {
         self.write(now, step as i64, What::Summary(SummaryProto { value }))
     }
 
-    /// A PNG of a step, as it is in a file.
+    /// A PNG file of a step, unchanged.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -147,7 +151,7 @@ impl EventFile {
                 fix: "report this as a bug".into(),
             });
         };
-        // TensorBoard's numbers are channels: 1 grey, 3 colour.
+        // TensorBoard counts channels: 1 grey, 3 colour.
         let colorspace = if *colour == 0 { 1 } else { 3 };
         let of = Some(Of::Image(Image {
             height,
@@ -182,7 +186,7 @@ fn record(data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// CRC-32C, rotated and shifted by a constant, as TFRecord has it.
+/// CRC-32C, rotated and offset by a constant, as in TFRecord.
 fn masked(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
         .rotate_right(15)
@@ -193,11 +197,11 @@ fn masked(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// What TensorBoard's own writer makes of the same events; the script beside it made it.
+    /// The same events as written by TensorBoard's own writer, with the script beside the file.
     const EXPECTED: &[u8] = include_bytes!("../../tests/fixtures/event_file.tfevents");
 
     #[test]
-    fn the_file_is_the_one_that_tensorboards_writer_makes() {
+    fn event_file_matches_tensorboards_writer() {
         let folder = std::env::temp_dir().join(format!("mixwell-events-{}", std::process::id()));
         let png = folder.join("grid.png");
         fs::create_dir_all(&folder).unwrap();
@@ -208,7 +212,7 @@ mod tests {
             ("tilt/gap".to_owned(), &-2.0),
         ];
         events.scalars(1001.25, 50, values).unwrap();
-        // The picture's own bytes depend on the PNG encoder: a stand-in of the same header.
+        // The PNG's bytes depend on the encoder: use a stand-in with the same header.
         let stand_in = folder.join("stand-in.png");
         let mut bytes = fs::read(&png).unwrap();
         bytes.truncate(26);
@@ -224,7 +228,7 @@ mod tests {
             .unwrap();
         let found = fs::read(&events.path).unwrap();
         assert_eq!(found, EXPECTED);
-        // A second session in the same second has a file of its own.
+        // A second session in the same second gets its own file.
         let second = EventFile::create(&folder.join("tb"), 1000.5, 40).unwrap();
         assert_ne!(second.path, events.path);
         fs::remove_dir_all(folder).unwrap();

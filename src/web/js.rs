@@ -1,4 +1,4 @@
-//! Between Rust values and JavaScript ones.
+//! Conversion between Rust and JavaScript values.
 
 use js_sys::Reflect;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::error::{Error, Result};
 
-/// An error as `MixwellError` of the protocol.
+/// An error in the form of the contract's `MixwellError`.
 #[derive(Serialize)]
 struct Problem {
     kind: &'static str,
@@ -50,7 +50,7 @@ pub(super) fn from_js<T: serde::de::DeserializeOwned>(
     })
 }
 
-/// Puts `elapsed_ms` into an answer.
+/// Adds `elapsed_ms` to an answer.
 pub(super) fn timed(answer: &impl Serialize, began: f64) -> Result<JsValue, JsValue> {
     let object = to_js(answer)?;
     let elapsed = js_sys::Date::now() - began;

@@ -1,6 +1,6 @@
-//! The page's view of the crate: one class a room, driven by an engine in a Web Worker.
+//! The page's interface to the crate: one class per room, called by an engine in a Web Worker.
 //!
-//! `www/contract/` has the same shapes in TypeScript. Everything that reads from the device is
+//! `www/contract/` declares the same types in TypeScript. Everything that reads from the device is
 //! asynchronous, and no borrow is held across an await.
 
 mod js;

@@ -40,7 +40,7 @@ impl Playground {
         self.play.now(|play| Ok(play.targets()))
     }
 
-    /// The default settings on a target.
+    /// The default settings for a target.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -48,7 +48,7 @@ impl Playground {
         self.play.now(|play| play.defaults(target))
     }
 
-    /// Takes a drawing of `side`² grey values as the target "drawn".
+    /// Sets the target "drawn" from `side`² grey values.
     ///
     /// # Errors
     /// A `MixwellError` for an empty drawing or another size.
@@ -59,7 +59,7 @@ impl Playground {
                     "drawing",
                     format!("{side} × {side} grey values"),
                     grid.len(),
-                    "draw on the page's own grid",
+                    "draw on the page's grid",
                 ));
             }
             play.draw(&grid)
@@ -77,7 +77,7 @@ impl Playground {
             .await
     }
 
-    /// Runs on by so many gradients.
+    /// Runs for `gradients` more gradient evaluations.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -87,7 +87,7 @@ impl Playground {
             .await
     }
 
-    /// Replays to a clock.
+    /// Rewinds to a clock.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -115,7 +115,7 @@ impl Playground {
         self.play.now(|play| play.chart(side, kind, quantity))
     }
 
-    /// Begins to train a flow and its tilt.
+    /// Starts training a flow and its tilt.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -124,7 +124,7 @@ impl Playground {
         self.play.timed(async |play| play.learn(config).await).await
     }
 
-    /// Trains for so many more iterations.
+    /// Trains for `iterations` more iterations.
     ///
     /// # Errors
     /// A `MixwellError`.

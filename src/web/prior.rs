@@ -46,7 +46,7 @@ impl Prior {
             .await
     }
 
-    /// Checks a config and shows the start states.
+    /// Checks a config and returns the frame of the starts.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -57,7 +57,7 @@ impl Prior {
             .await
     }
 
-    /// Makes so many more transitions.
+    /// Makes `transitions` more transitions.
     ///
     /// # Errors
     /// A `MixwellError`.

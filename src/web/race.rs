@@ -34,11 +34,11 @@ unsafe extern "C" {
 
 static CONSTRUCTORS: std::sync::Once = std::sync::Once::new();
 
-/// What must happen once before anything else, whoever is first: the page or a test runner.
+/// One-time initialisation, called first by the page or by a test runner.
 pub fn boot() {
     CONSTRUCTORS.call_once(|| {
-        // SAFETY: the linker's own constructor list, called exactly once, before any of the code
-        // that depends on it, on the only thread there is.
+        // SAFETY: this is the linker's own constructor list. It is called exactly once, before any code
+        // that depends on it, on the only thread.
         unsafe { __wasm_call_ctors() };
         console_error_panic_hook::set_once();
     });
@@ -64,7 +64,7 @@ struct Loaded {
     model: Arc<dyn Model>,
 }
 
-/// A model on a device, and the race it runs.
+/// A model on a device, and its race.
 #[wasm_bindgen]
 pub struct Session {
     device: Device,
@@ -78,7 +78,7 @@ pub struct Session {
 /// Opens the device of this build, once per worker.
 ///
 /// # Errors
-/// A `MixwellError` when there is no adapter.
+/// A `MixwellError` when no adapter can be opened.
 #[wasm_bindgen]
 pub async fn start() -> Result<Session, JsValue> {
     boot();
@@ -110,7 +110,7 @@ async fn open() -> Result<Device> {
 
 #[wasm_bindgen]
 impl Session {
-    /// Makes the model of a card and its weights, and tests it on this device.
+    /// Builds the model from a card and its weights, and tests it on this device.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -133,7 +133,7 @@ impl Session {
         Ok(info)
     }
 
-    /// Checks and completes the settings, and starts the race they describe.
+    /// Checks and completes the settings, and starts the race.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -151,7 +151,7 @@ impl Session {
         info
     }
 
-    /// Starts anew from a seed; the frame shows the start states.
+    /// Restarts with a seed; returns the frame of the starts.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -181,7 +181,7 @@ impl Session {
         timed(&frame.map_err(|e| problem(&e))?, began)
     }
 
-    /// The race so far, as bytes; from the host's copy, so that it works on a lost device.
+    /// The race so far, as bytes; from the host's copy, so that it works after a lost device.
     ///
     /// # Errors
     /// A `MixwellError` before the first configure.
@@ -191,9 +191,9 @@ impl Session {
         bytes.map_err(|e| JsValue::from_str(&e.to_string()))
     }
 
-    /// Random words as the host makes them and as this device does, chains × dim each: equal to the
-    /// last bit, or replays between devices mean nothing. The device's are null where it has no
-    /// generator of its own and takes the host's.
+    /// Random words from the host and from this device, chains × dim each. They must be equal bit for
+    /// bit, or replays between devices are invalid. The device's are null if it has no generator and
+    /// uses the host's.
     ///
     /// # Errors
     /// A `MixwellError` when the device cannot be read.
@@ -232,10 +232,10 @@ impl Session {
         Prior::new(prior::Prior::new(self.device.clone()))
     }
 
-    /// Goes on from a checkpoint; the frame shows where it stood.
+    /// Continues from a checkpoint; returns its frame.
     ///
     /// # Errors
-    /// A `MixwellError` when the checkpoint does not fit the model.
+    /// A `MixwellError` when the checkpoint does not match the model.
     pub async fn restore(&self, checkpoint: Vec<u8>) -> Result<JsValue, JsValue> {
         let record: Record = postcard::from_bytes(&checkpoint).map_err(|e| {
             problem(&Error::invalid(
@@ -267,7 +267,7 @@ async fn device_words(
         shape,
         device,
     ) {
-        Some(words) => read_int(words).await.map(Some),
+        Some(words) => crate::device::read_int(words).await.map(Some),
         None => Ok(None),
     }
 }

@@ -1,4 +1,4 @@
-//! What a room's class holds: a value that one call at a time may use.
+//! The value behind a room's class, used by one call at a time.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// A value that is taken out while a call uses it, so that no borrow is held across an await.
 pub(super) struct Slot<T> {
-    /// What is told to a call that comes during another.
+    /// Name for the error of a call during another call.
     name: &'static str,
     value: RefCell<Option<T>>,
 }
@@ -23,7 +23,7 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Lets `work` use the value, and puts it back.
+    /// Lends the value to `work` and puts it back.
     ///
     /// # Errors
     /// A `MixwellError`: what `work` reports, or a call during another.
@@ -52,7 +52,7 @@ impl<T> Slot<T> {
         to_js(&self.lend(work).await?)
     }
 
-    /// The answer of `work`, with the milliseconds that it took as `elapsed_ms`.
+    /// The answer of `work`, with its duration in milliseconds as `elapsed_ms`.
     ///
     /// # Errors
     /// A `MixwellError`: what `work` reports, or a call during another.
@@ -64,7 +64,7 @@ impl<T> Slot<T> {
         timed(&self.lend(work).await?, began)
     }
 
-    /// The answer of work that waits for nothing.
+    /// The answer of work that never awaits.
     ///
     /// # Errors
     /// A `MixwellError`: what `work` reports, or a call during another.
@@ -77,9 +77,7 @@ impl<T> Slot<T> {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         match lent.poll(&mut context) {
             std::task::Poll::Ready(outcome) => to_js(&outcome?),
-            std::task::Poll::Pending => {
-                Err(JsValue::from_str("work that waits for nothing waited"))
-            }
+            std::task::Poll::Pending => Err(JsValue::from_str("synchronous work returned Pending")),
         }
     }
 }

@@ -60,7 +60,7 @@ impl Studio {
             .await
     }
 
-    /// Checks a config and shows the start images.
+    /// Checks a config and returns the start images.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -71,7 +71,7 @@ impl Studio {
             .await
     }
 
-    /// Makes so many more transitions.
+    /// Makes `transitions` more transitions.
     ///
     /// # Errors
     /// A `MixwellError`.
@@ -91,7 +91,7 @@ impl Studio {
             .await
     }
 
-    /// Descends the energy from an image, or goes on from where the last descent ended.
+    /// Descends the energy from an image, or continues the last descent.
     ///
     /// # Errors
     /// A `MixwellError`.

@@ -1,4 +1,4 @@
-//! Devices and tolerances that the tests share.
+//! Devices and comparisons shared by the tests.
 
 #![allow(dead_code)] // each test file uses its part
 
@@ -9,9 +9,9 @@ use burn::{
     tensor::{Device, DeviceKind, Tensor, TensorData},
 };
 
-/// The CPU and the graphics adapter (Mesa's lavapipe where there is no GPU). A machine without any
-/// Vulkan driver says so by MIXWELL_NO_GPU=1; otherwise a missing adapter fails the tests, so that
-/// the GPU half is never skipped unseen.
+/// The CPU and the Vulkan adapter (Mesa's lavapipe on machines without a GPU). On a machine without any
+/// Vulkan driver set MIXWELL_NO_GPU=1; otherwise a missing adapter fails the tests, so that the GPU
+/// half is never skipped silently.
 pub fn devices() -> Vec<(&'static str, Device)> {
     static GPU: OnceLock<Option<Device>> = OnceLock::new();
     let gpu = GPU.get_or_init(|| {
@@ -27,8 +27,8 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     all
 }
 
-/// The CPU, after the graphics adapter was opened: reading a checkpoint touches burn's default device,
-/// and what it opens by itself can no longer be opened as another test wants it.
+/// The CPU, after the GPU was opened. Reading a checkpoint opens burn's default device, which could then
+/// no longer be opened with the options that another test needs.
 pub fn cpu() -> Device {
     devices().swap_remove(0).1
 }
@@ -66,7 +66,7 @@ pub fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) 
     );
 }
 
-/// n numbers in [−1, 1) of stream `index`, the same as the fixtures' scripts make and exact in f32.
+/// n numbers in [−1, 1) of stream `index`, the same as in the fixtures' scripts and exact in f32.
 pub fn pseudo(index: u64, n: usize) -> Vec<f32> {
     (0..n as u64)
         .map(|i| {
@@ -80,7 +80,7 @@ pub fn pseudo(index: u64, n: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Overwrites all parameters as the fixtures' `Filler`, one stream each from `first` + 1 on.
+/// Overwrites all parameters like the fixtures' `Filler`, one stream each from `first` + 1 on.
 pub struct Fill {
     next: u64,
     path: Vec<String>,

@@ -1,5 +1,6 @@
-//! The project's tasks: `cargo xtask demo`, `cargo xtask test`, and what they are made of.
+//! The project's tasks: `cargo xtask demo`, `cargo xtask test` and others.
 
+mod checks;
 mod tools;
 mod web;
 
@@ -16,17 +17,20 @@ type Result<T = ()> = std::result::Result<T, String>;
 const HELP: &str = "\
 cargo xtask demo          build the page and serve it on http://localhost:8080
 cargo xtask test          everything: formatting, lints, Rust tests on CPU and GPU, page, browser
-cargo xtask test rust     the Rust half of it
-cargo xtask test web      the page's half of it
+cargo xtask test rust     only the Rust half
+cargo xtask test web      only the page's half
 cargo xtask web           build the page into dist/
-cargo xtask takeout FILE  recompute with ArviZ what the Playground exported
+cargo xtask texts         spelling, and links in Markdown
+cargo xtask licences      licences and sources of dependencies
+cargo xtask contract      write the page's contract (types, settings) from the crate
+cargo xtask takeout FILE  recompute the Playground's exported diagnostics with ArviZ
 cargo xtask bench         ratios of speeds, measured in one run
 cargo xtask fixtures      rebuild the reference values in tests/fixtures (needs Python with torch, torchvision, mpmath, tensorboard, datasets)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    // Every task runs from the repository's root.
+    // Every task runs in the repository's root.
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     if let Err(e) = env::set_current_dir(root.unwrap_or(Path::new("."))) {
         eprintln!("xtask: cannot enter the repository: {e}");
@@ -40,6 +44,9 @@ fn main() -> ExitCode {
             .and_then(|()| web::build())
             .and_then(|()| browser_tests()),
         ["web"] => web::build(),
+        ["texts"] => texts(),
+        ["licences"] => checks::licences(),
+        ["contract"] => cargo(&["run", "--release", "--quiet", "--", "contract"]),
         ["takeout", file] => check_takeout(Path::new(file)),
         ["bench"] => cargo(&["run", "--release", "--quiet", "--example", "bench"]),
         ["fixtures"] => fixtures(),
@@ -56,45 +63,49 @@ fn main() -> ExitCode {
 
 fn demo() -> Result {
     web::build()?;
-    println!("\n  mixwell is on http://localhost:8080 (Ctrl-C ends it)\n");
+    println!("\n  mixwell is served on http://localhost:8080 (Ctrl-C stops it)\n");
     run(tools::node()
         .arg("www/node_modules/sirv-cli/bin.js")
         .args(["dist", "--port", "8080", "--dev"]))
 }
 
-/// Compiling fills all cores; running tests and linking wasm do not, so they go side by side.
+/// Runs all checks. Compiling fills all cores; running tests and linking wasm do not, so they run in
+/// parallel.
 fn everything() -> Result {
     page_checks()?;
+    texts()?;
     lints_and_builds()?;
-    let page = Meanwhile::start("web", "target/web-build.log")?;
+    let page = Background::start("web", "target/web-build.log")?;
     rust_tests()?;
     page.finish()?;
-    browser_tests()
+    browser_tests()?;
+    checks::licences()
 }
 
-/// A task of this program in a process of its own, its output in a file.
-struct Meanwhile {
+/// A task of this program in a background process, with its output in a file.
+struct Background {
     task: &'static str,
     log: &'static str,
     process: Child,
 }
 
-impl Meanwhile {
+impl Background {
     fn start(task: &'static str, log: &'static str) -> Result<Self> {
-        println!("\n▸ cargo xtask {task}, meanwhile, into {log}");
-        let told = |e: std::io::Error| format!("cannot start cargo xtask {task} into {log}: {e}");
-        let file = File::create(log).map_err(told)?;
-        let process = Command::new(env::current_exe().map_err(told)?)
+        println!("\n▸ cargo xtask {task}, in the background, output in {log}");
+        let problem =
+            |e: std::io::Error| format!("cannot start cargo xtask {task} into {log}: {e}");
+        let file = File::create(log).map_err(problem)?;
+        let process = Command::new(env::current_exe().map_err(problem)?)
             .arg(task)
             .stdin(Stdio::null())
-            .stdout(file.try_clone().map_err(told)?)
+            .stdout(file.try_clone().map_err(problem)?)
             .stderr(file)
             .spawn()
-            .map_err(told)?;
+            .map_err(problem)?;
         Ok(Self { task, log, process })
     }
 
-    /// Waits for its end, and shows what it said.
+    /// Waits for it to end, and prints its output.
     fn finish(mut self) -> Result {
         let began = Instant::now();
         let status = self.process.wait();
@@ -109,8 +120,8 @@ impl Meanwhile {
     }
 }
 
-impl Drop for Meanwhile {
-    /// Where the tests failed, it ends first all the same: killed, it would leave a compiler behind that
+impl Drop for Background {
+    /// Waits for the process even if the tests failed: if killed, it would leave a compiler behind that
     /// holds the build's lock.
     fn drop(&mut self) {
         if matches!(self.process.try_wait(), Ok(None)) {
@@ -145,7 +156,14 @@ fn rust_tests() -> Result {
     web::check_features()
 }
 
-/// What the page's sources can be held to in seconds, before anything is compiled.
+/// Checks spelling and links.
+fn texts() -> Result {
+    tools::npm_ci()?;
+    checks::spelling()?;
+    checks::links()
+}
+
+/// Checks of the page's sources that take seconds, before anything is compiled.
 fn page_checks() -> Result {
     tools::npm_ci()?;
     run(tools::npm().args(["run", "check"]))?;
@@ -154,7 +172,7 @@ fn page_checks() -> Result {
 
 fn browser_tests() -> Result {
     web::check_build()?;
-    // The browser's numbers are compared with these.
+    // The native numbers, with which the browser's are compared.
     cargo(&["build", "--release"])?;
     let native = PathBuf::from("target/native-race.json");
     let race = Command::new("target/release/mixwell")
@@ -185,7 +203,7 @@ fn browser_tests() -> Result {
     std::fs::write(&native, race.stdout).map_err(|e| format!("{}: {e}", native.display()))?;
     let absolute = |path: &Path| std::path::absolute(path).map_err(|e| e.to_string());
     let takeout = absolute(Path::new("target/takeout.json"))?;
-    // What an earlier run left must not be taken for this one's.
+    // Remove the output of an earlier run.
     let _ = std::fs::remove_file(&takeout);
     run(tools::npm()
         .args(["run", "test:browser"])
@@ -194,12 +212,12 @@ fn browser_tests() -> Result {
     check_takeout(&takeout)
 }
 
-/// The draws that a browser test took out of the Playground, recomputed by ArviZ with the script that
-/// the page hands out beside them.
+/// Recomputes the draws exported from the Playground by a browser test with ArviZ, using the script
+/// that the page offers with the export.
 fn check_takeout(takeout: &Path) -> Result {
     if !takeout.exists() {
         return Err(format!(
-            "{}: the browser tests took no draws out of the Playground",
+            "{}: the browser tests exported no draws from the Playground",
             takeout.display()
         ));
     }
@@ -232,7 +250,7 @@ fn cargo(args: &[&str]) -> Result {
     run(Command::new(env!("CARGO")).args(args))
 }
 
-/// Runs a command, shows it, and says how long it took.
+/// Runs a command, and prints it with its duration.
 fn run(command: &mut Command) -> Result {
     let shown = format!("{command:?}").replace('"', "");
     println!("\n▸ {shown}");

@@ -1,4 +1,4 @@
-//! What a fresh machine lacks, installed on first use.
+//! Tools, installed on first use.
 
 use std::{
     env,
@@ -10,9 +10,10 @@ use std::{
 
 use crate::{Result, run};
 
-/// Tools live beside the build: nothing outside the repository is changed.
+/// Tools are installed beside the build; nothing outside the repository changes.
 const TOOLS: &str = "target/tools";
 const TRUNK: &str = "0.22.1";
+const DENY: &str = "0.20.2";
 
 /// `PATH` with our tools first.
 pub fn path() -> OsString {
@@ -40,7 +41,7 @@ pub fn npm() -> Command {
     command
 }
 
-/// Installs the page's locked packages, unless they already are.
+/// Installs the page's locked packages, if they are not up to date.
 pub fn npm_ci() -> Result {
     let newer = |a: &str, b: &str| {
         let time = |p: &str| fs::metadata(p).and_then(|m| m.modified()).ok();
@@ -55,38 +56,64 @@ pub fn npm_ci() -> Result {
     run(npm().args(["ci", "--no-audit", "--no-fund"]))
 }
 
-/// Python with ArviZ in a virtual environment of its own; `None` on a machine without Python, except
-/// in CI, where the check must not be left out.
-pub fn python_with_arviz() -> Result<Option<PathBuf>> {
-    const ARVIZ: &str = "arviz-stats==0.8.0";
+/// A program in our Python virtual environment.
+pub fn venv_program(name: &str) -> PathBuf {
     let folder = Path::new(TOOLS).join("venv");
-    let python = folder.join(if cfg!(windows) {
-        "Scripts/python.exe"
+    if cfg!(windows) {
+        folder.join("Scripts").join(format!("{name}.exe"))
     } else {
-        "bin/python"
-    });
-    let works = |python: &Path, code: &str| {
-        Command::new(python)
-            .args(["-c", code])
-            .output()
-            .is_ok_and(|o| o.status.success())
-    };
-    if works(&python, "import arviz_stats") {
-        return Ok(Some(python));
+        folder.join("bin").join(name)
     }
-    if !works(Path::new("python3"), "import venv, ensurepip") {
-        return if env::var_os("CI").is_some() {
-            Err("CI needs python3 with venv, to check our draws with ArviZ".into())
-        } else {
-            Ok(None)
-        };
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", ARVIZ, "numpy", "scipy"]))?;
-    Ok(Some(python))
 }
 
-/// The wasm target, trunk, and wasm-bindgen of the very version that Cargo.lock has.
+/// Installs packages into our virtual environment, unless `installed` is true. Returns false on a
+/// machine without Python; in CI, where no check may be skipped, that is an error.
+fn python_packages(installed: impl Fn() -> bool, packages: &[&str]) -> Result<bool> {
+    if installed() {
+        return Ok(true);
+    }
+    let folder = Path::new(TOOLS).join("venv");
+    let python = venv_program("python");
+    if !python.exists() {
+        if !succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
+            return match env::var_os("CI") {
+                Some(_) => Err(format!("CI needs python3 with venv, for {packages:?}")),
+                None => Ok(false),
+            };
+        }
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet"])
+        .args(packages))?;
+    Ok(true)
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|o| o.status.success())
+}
+
+/// Python with ArviZ; `None` on a machine without Python.
+pub fn python_with_arviz() -> Result<Option<PathBuf>> {
+    let python = venv_program("python");
+    let installed = || succeeds(Command::new(&python).args(["-c", "import arviz_stats"]));
+    let packages = ["arviz-stats==0.8.0", "numpy", "scipy"];
+    Ok(python_packages(installed, &packages)?.then_some(python.clone()))
+}
+
+/// The spell checker; `None` on a machine without Python.
+pub fn typos() -> Result<Option<PathBuf>> {
+    let program = venv_program("typos");
+    let installed = || succeeds(Command::new(&program).arg("--version"));
+    Ok(python_packages(installed, &["typos==1.52.0"])?.then_some(program.clone()))
+}
+
+/// cargo-deny.
+pub fn ensure_deny() -> Result {
+    install("cargo-deny", "cargo-deny", DENY)
+}
+
+/// The wasm target, trunk, and wasm-bindgen in the version of Cargo.lock.
 pub fn ensure_web() -> Result {
     let targets = Command::new("rustup")
         .args(["target", "list", "--installed"])
@@ -95,8 +122,8 @@ pub fn ensure_web() -> Result {
     if !String::from_utf8_lossy(&targets.stdout).contains("wasm32-unknown-unknown") {
         run(Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))?;
     }
-    // trunk builds offline, so that it looks for tools on PATH only; the crates of the wasm build must
-    // be here by then, and a native build has not fetched all of them.
+    // trunk builds offline, so that it looks for tools on PATH only. The crates of the wasm build must
+    // be fetched before; a native build does not fetch all of them.
     run(Command::new(env!("CARGO")).args(["fetch", "--target", "wasm32-unknown-unknown"]))?;
     npm_ci()?;
     let bindgen = locked_version("wasm-bindgen")?;
@@ -115,8 +142,8 @@ fn install(program: &str, package: &str, version: &str) -> Result {
         return Ok(());
     }
     println!("{program} {version} is not installed yet: building it once");
-    // trunk names a newer compiler than it needs: it builds with the one this project asks for. Both
-    // tools run for seconds: optimising them at link time, as trunk's own profile does, takes minutes.
+    // trunk requires a newer compiler than it needs: it builds with this project's. Both tools run for
+    // seconds only, while link-time optimisation, as in trunk's own profile, takes minutes.
     run(Command::new(env!("CARGO"))
         .args(["install", package, "--version", version, "--root", TOOLS])
         .args(["--ignore-rust-version", "--force"])

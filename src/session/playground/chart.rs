@@ -1,4 +1,4 @@
-//! The charts that are made on request: ranks, running R-hat, autocorrelation.
+//! Charts computed on request: ranks, running R-hat, autocorrelation.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Data of a chart that is made on request.
+/// Data of a chart computed on request.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
@@ -19,16 +19,16 @@ pub enum Chart {
         bins: usize,
         /// Chains × bins.
         counts: Vec<Vec<u32>>,
-        /// What chains that agree have in each bin.
+        /// Expected count per bin if the chains agree.
         expected: f64,
     },
-    /// R-hat as the draws come in.
+    /// R-hat against the number of draws.
     Running {
-        /// Draws of each chain after warm-up.
+        /// Draws per chain after warm-up.
         draws: Vec<usize>,
-        /// R-hat of so many.
+        /// R-hat of that many draws.
         rhat: Vec<Option<f64>>,
-        /// Nested R-hat of so many.
+        /// Nested R-hat of that many draws.
         nested: Vec<Option<f64>>,
     },
     /// Autocorrelation of the first chains.
@@ -38,7 +38,7 @@ pub enum Chart {
     },
 }
 
-/// The chart of a kind over the draws of every chain.
+/// The chart of kind `kind` for the draws of every chain.
 pub(super) fn of(chains: &[Vec<f64>], superchains: usize, kind: &str) -> Result<Chart> {
     let draws = diagnostics::Draws::new(chains)?;
     match kind {
@@ -83,7 +83,7 @@ pub(super) fn of(chains: &[Vec<f64>], superchains: usize, kind: &str) -> Result<
                     let mut lags = diagnostics::autocorrelation(c);
                     lags.truncate(101);
                     lags.iter_mut().for_each(|l| {
-                        // JSON has no NaN; a constant chain has no correlation to show.
+                        // JSON has no NaN, which a constant chain gives.
                         if !l.is_finite() {
                             *l = 0.0;
                         }

@@ -1,4 +1,4 @@
-//! What the Playground is told and what it shows: configs, targets, surfaces, marginals.
+//! Inputs and outputs of the Playground: configs, targets, surfaces, marginals.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     sampler::SamplerConfig,
 };
 
-/// What the page needs to know of a sampler.
+/// A sampler, described for the page.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct SamplerInfo {
@@ -22,7 +22,7 @@ pub struct SamplerInfo {
     pub(super) settings: Vec<&'static str>,
 }
 
-/// What the page needs to know of a target.
+/// A target, described for the page.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct TargetInfo {
@@ -38,7 +38,7 @@ pub struct TargetInfo {
     pub(super) mode: [f64; 2],
 }
 
-/// One side: a sampler, and the space it walks in ("latent" on a learned model only).
+/// One side: a sampler, and the space in which it runs ("latent" for a learned model only).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
@@ -58,15 +58,15 @@ pub struct SideConfig {
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 #[cfg_attr(feature = "native", ts(rename = "PlayStart"))]
 pub enum Start {
-    /// Over the whole plane.
+    /// Spread over the target's start rectangle.
     Dispersed,
     /// All at one mode.
     Mode,
-    /// In groups, each from one point of the plane: what nested R-hat is made for.
+    /// In groups that each share one point of the plane, for nested R-hat.
     Superchains,
 }
 
-/// Everything that the chains depend on: the same config replays the same chains.
+/// Everything the chains depend on: the same config gives the same chains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
@@ -86,8 +86,9 @@ pub struct PlayConfig {
 }
 
 impl PlayConfig {
-    /// Groups of chains for nested R-hat. Scattered chains have none: their starts' own spread would
-    /// hide between the chains of a group, and chains that never moved would look converged.
+    /// Number of groups of chains for nested R-hat; 1 for dispersed starts. With dispersed starts, the
+    /// spread of the starts would count as variance within a group, and chains that never moved would
+    /// look converged.
     pub(super) fn groups_that_share_a_start(&self) -> usize {
         match self.start {
             Start::Dispersed => 1,
@@ -96,7 +97,7 @@ impl PlayConfig {
     }
 }
 
-/// The exact law of one coordinate.
+/// The exact marginal of one coordinate.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 #[cfg_attr(feature = "native", ts(rename = "Marginal"))]
@@ -108,7 +109,7 @@ pub struct MarginalInfo {
     pub(super) sd: f64,
 }
 
-/// −log density of the plane on a grid, less its minimum.
+/// −log density of the plane on a grid, minus its minimum.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Surface {
@@ -118,7 +119,7 @@ pub struct Surface {
     pub(super) energy: Floats,
 }
 
-/// What `configure` gives.
+/// Result of `configure`.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct PlayInfo {
@@ -141,7 +142,7 @@ pub struct PlayPath {
     pub(super) transition: u32,
 }
 
-/// Cells along a side of the surfaces that are drawn.
+/// Cells per side of a plotted surface.
 pub(super) const SURFACE: usize = 128;
 
 pub(super) fn surface(grid: &Grid, bounds: [f64; 4]) -> Surface {
@@ -182,7 +183,7 @@ pub(super) fn drawn_info(density: &dyn Density) -> TargetInfo {
     describe(
         "drawn",
         "Your drawing",
-        "A mixture of small Gaussians, one in each cell that you painted, as heavy as its ink.",
+        "A mixture of small Gaussians, one per painted cell, weighted by its grey value.",
         Drawing::STEPS,
         density,
     )

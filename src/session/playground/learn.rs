@@ -1,4 +1,4 @@
-//! Learning a small flow and its tilt on a density of the plane, a few iterations at a time.
+//! Training of a small flow and its tilt on a density of the plane, a few iterations at a time.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Settings of a learning run.
+/// Settings of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
@@ -67,16 +67,16 @@ impl LearnConfig {
     }
 }
 
-/// Where learning stands.
+/// State of the training.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct LearnFrame {
     /// "flow", "tilt" or "done".
     #[cfg_attr(feature = "native", ts(type = "\"flow\" | \"tilt\" | \"done\""))]
     pub stage: &'static str,
-    /// Within the stage.
+    /// Iteration within the stage.
     pub iteration: u64,
-    /// Iterations of the stage.
+    /// Total iterations of the stage.
     pub of: u64,
     /// Losses since the last frame.
     pub losses: Floats,
@@ -84,15 +84,15 @@ pub struct LearnFrame {
     pub kl_flow: Option<f64>,
     /// KL(data ‖ model) on the grid, in nats.
     pub kl_model: Option<f64>,
-    /// The learned density, where the KL is new.
+    /// The learned density, if the KL was recomputed.
     pub surface: Option<Surface>,
-    /// Filled in by whoever has a clock.
+    /// Elapsed time; set by the caller that has a clock.
     pub elapsed_ms: f64,
 }
 
-/// Points in a batch of data.
+/// Batch size.
 const BATCH: usize = 256;
-/// Iterations between two looks at the KL.
+/// Iterations between two evaluations of the KL.
 const LOOK_EVERY: u64 = 100;
 
 enum Stage {
@@ -101,7 +101,7 @@ enum Stage {
     Done(Learned),
 }
 
-/// A learning run under way.
+/// A training run in progress.
 pub(super) struct Learning {
     config: LearnConfig,
     density: Arc<dyn Density>,
@@ -115,8 +115,8 @@ pub(super) struct Learning {
     kl_model: Option<f64>,
 }
 
-/// The affine map between the picture's coordinates and those that the flow learns in, where data
-/// have about unit variance: u = (x − m)/s.
+/// The affine map from the plane's coordinates to the flow's, in which the data have about unit
+/// variance: u = (x − m)/s.
 #[derive(Debug, Clone)]
 struct Frame {
     mean: [f64; 2],
@@ -124,7 +124,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// log of the volume by which x is larger than u.
+    /// log |det ∂x/∂u| = Σ log s.
     fn log_volume(&self) -> f64 {
         self.sd.iter().map(|s| s.ln()).sum()
     }
@@ -217,7 +217,7 @@ impl Learning {
         Ok(this)
     }
 
-    /// Iteration's data, `[B, 2]`, in the flow's coordinates.
+    /// The batch of an iteration, `[B, 2]`, in the flow's coordinates.
     fn batch(&self, iteration: u64) -> Tensor<2> {
         let rng = Rng::new(self.config.seed ^ 0x0DA7_A000);
         let x = self.density.draws(&rng, iteration as u32, BATCH).concat();
@@ -259,7 +259,7 @@ impl Learning {
         let mut losses = Vec::new();
         let mut seen = None;
         for _ in 0..iterations {
-            // Taken out while it is worked on: a failure leaves no half-made stage behind.
+            // Taken out during the step, so that a failure leaves no partial stage behind.
             match self.stage.take() {
                 Some(Stage::Flow(mut t)) => {
                     let x = self.batch(t.iteration);
@@ -333,7 +333,7 @@ impl Learning {
         if self.stage.is_none() {
             return Err(Error::invalid(
                 "learning",
-                "a run under way",
+                "a training run in progress",
                 "none",
                 "start it again",
             ));
@@ -341,7 +341,7 @@ impl Learning {
         Ok(self.frame(losses, seen))
     }
 
-    /// The learned log density on the grid of the truth: of the flow, or tilted.
+    /// The learned log density on the target's grid: of the flow, or of the tilted model.
     async fn log_density(&self, flow: &Flow, model: Option<&FlowEbm>) -> Result<Grid> {
         let x = Grid::points(self.density.bounds(), SURFACE, &self.device);
         let u = self.frame.to_model(x);
@@ -393,7 +393,7 @@ impl Learned {
         TargetInfo {
             name: "learned".into(),
             title: "The learned model".into(),
-            description: "The flow and its tilt, learned here a moment ago: the same density in two coordinate systems.".into(),
+            description: "The flow and the tilt that you just trained: the same density in two coordinate systems.".into(),
             dim: 2,
             coordinates: vec!["x".into(), "y".into()],
             bounds: self.bounds,
@@ -422,7 +422,7 @@ impl Learned {
         ]
     }
 
-    /// The model in a space, with recommended step sizes.
+    /// The model in one space, with recommended step sizes.
     pub(super) fn target(&self, space: &str) -> Result<(Arc<dyn Energy>, Steps)> {
         let view = |latent| {
             Arc::new(View {
@@ -453,15 +453,15 @@ impl Learned {
         let x = Tensor::from_data(x, device);
         Ok(if space == "latent" {
             let (z, _) = self.model.flow.forward(self.frame.to_model(x));
-            // Points where the flow has no data may lie very far out: brought to where a chain can
-            // start, still over-dispersed.
+            // Points without training data may map far out; clamp them to where chains can start. They
+            // remain over-dispersed.
             z.clamp(-4.0, 4.0)
         } else {
             x
         })
     }
 
-    /// Latent states in the plane.
+    /// Latent states mapped to the plane.
     pub(super) fn decode(&self, z: Tensor<2>) -> Tensor<2> {
         self.frame.to_plane(self.model.flow.inverse(z))
     }

@@ -1,5 +1,5 @@
-//! The room Playground: two samplers side by side on a density with a known exact distribution, rewound
-//! and replayed at will; and a small flow with its tilt, trained while the visitor watches.
+//! The room Playground: two samplers side by side on a density with a known exact distribution, with
+//! rewind and replay; and a small flow with its tilt, trained in the page.
 
 mod chart;
 mod info;

@@ -1,4 +1,4 @@
-//! A session of the Playground: what can be sampled, and the chains on it.
+//! A session of the Playground: the targets, and the chains.
 
 use std::sync::Arc;
 
@@ -20,25 +20,25 @@ use crate::{
     energy::{self, Density, Drawing, Energy, Grid},
     error::{Error, Result},
     rng::Rng,
-    sampler::{self, SamplerConfig},
+    sampler,
 };
 
 /// Both sides at one moment.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct PlayFrame {
-    /// In the order of the config.
+    /// Sides in the order of the config.
     pub sides: Vec<SideFrame>,
-    /// Filled in by whoever has a clock.
+    /// Elapsed time; set by the caller that has a clock.
     pub elapsed_ms: f64,
-    /// The buffers hold all draws, not only new ones.
+    /// Whether the buffers hold all draws, not only new ones.
     pub replayed: bool,
 }
 
-/// The most values that one side keeps for rewinding; then it stops.
+/// Largest number of values that one side stores for rewinding; the run then stops.
 const MOST_VALUES: usize = 12_000_000;
 
-/// What can be sampled just now.
+/// The target of a session.
 enum Scene {
     Density(Arc<dyn Density>),
     Learned(Learned),
@@ -70,7 +70,7 @@ fn not_ready(what: &str) -> Error {
 }
 
 impl Play {
-    /// A session; `clock` gives milliseconds, for the effective draws a second.
+    /// A session; `clock` returns milliseconds, for the effective draws per second.
     pub fn new(device: Device, clock: fn() -> f64) -> Self {
         Self {
             device,
@@ -97,7 +97,7 @@ impl Play {
             .collect()
     }
 
-    /// Every target that can be sampled just now.
+    /// Every target that is available now.
     pub fn targets(&self) -> Vec<TargetInfo> {
         let mut all: Vec<_> = energy::REGISTRY
             .iter()
@@ -108,20 +108,20 @@ impl Play {
         all
     }
 
-    /// The default settings on a target.
+    /// The default settings for a target.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a target that is not there.
+    /// [`Error::Invalid`] for an unknown target, or one that is not drawn or learned yet.
     pub fn defaults(&self, target: &str) -> Result<PlayConfig> {
         self.scene(target)?;
         let side = |sampler: &str, space: &str| SideConfig {
-            sampler: SamplerConfig::new(sampler),
+            sampler: settings::sampler(sampler),
             space: space.into(),
         };
         let sides = if target == "learned" {
             vec![side("mala", "data"), side("mala", "latent")]
         } else {
-            vec![side("mala", "data"), side("hmc", "data")]
+            vec![side("mala", "data"), side("nuts", "data")]
         };
         Ok(PlayConfig {
             target: target.into(),
@@ -150,8 +150,7 @@ impl Play {
         }
     }
 
-    /// Takes a drawing as the target "drawn": grey values of [`Drawing::SIDE`]² cells, from the
-    /// bottom up.
+    /// Sets the target "drawn": grey values of [`Drawing::SIDE`]² cells, from the bottom up.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an empty drawing or another size.
@@ -165,7 +164,7 @@ impl Play {
     /// Checks and completes the settings, and starts the chains.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first setting out of its domain; the last run stays.
+    /// [`Error::Invalid`] naming the first setting outside its domain; the previous run is kept.
     pub async fn configure(&mut self, config: PlayConfig) -> Result<PlayInfo> {
         let scene = self.scene(&config.target)?;
         let (config, sides) = self.start(&scene, config).await?;
@@ -233,14 +232,15 @@ impl Play {
         let superchains = config.groups_that_share_a_start();
         let mut sides = Vec::new();
         for side in &mut config.sides {
-            let (target, judge, x) = match scene {
+            // The score target is the density in the traced coordinates.
+            let (target, score_target, x) = match scene {
                 Scene::Density(density) => {
                     if side.space != "data" {
                         return Err(Error::invalid(
                             "space",
-                            "data, on a target without a flow",
+                            "data, for a target without a flow",
                             &side.space,
-                            "learn a model to walk in its latent space",
+                            "learn a model to sample in its latent space",
                         ));
                     }
                     side.sampler.step_size = side.sampler.step_size.or_else(|| {
@@ -270,10 +270,10 @@ impl Play {
                         .sampler
                         .step_size
                         .or_else(|| energy::step_size(steps, &side.sampler.sampler));
-                    let (judge, _) = learned.target("data")?;
+                    let (score_target, _) = learned.target("data")?;
                     (
                         target,
-                        judge,
+                        score_target,
                         learned.starts(&side.space, &plane, &self.device)?,
                     )
                 }
@@ -282,7 +282,7 @@ impl Play {
             sides.push(
                 Side::new(
                     target,
-                    judge,
+                    score_target,
                     &side.sampler,
                     rng,
                     x,
@@ -301,12 +301,12 @@ impl Play {
             .ok_or_else(|| not_ready("a configuration"))
     }
 
-    /// Runs every side until its clock is at least `gradients` beyond the farthest side's, by one
-    /// transition at least; 0 only shows the state.
+    /// Runs every side, by at least one transition, until its clock is at least `gradients` beyond the
+    /// most advanced side's; 0 only returns the state.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device cannot be read; [`Error::Invalid`] when the run has grown
-    /// too long to be kept.
+    /// [`Error::Device`] when the device cannot be read; [`Error::Invalid`] when the run is too long to
+    /// be stored.
     pub async fn advance(&mut self, gradients: f64, statistics: bool) -> Result<PlayFrame> {
         let current = self.current()?;
         if !(0.0..=1e6).contains(&gradients) {
@@ -330,7 +330,7 @@ impl Play {
         current.frame(statistics, false).await
     }
 
-    /// Replays to the last transition of each side at or before a clock.
+    /// Rewinds each side to its last transition at or before a clock.
     ///
     /// # Errors
     /// As [`advance`](Self::advance).
@@ -342,11 +342,11 @@ impl Play {
         current.frame(statistics, true).await
     }
 
-    /// Makes the last transition of a chain again, with every evaluated point.
+    /// Replays the last transition of a chain, with every evaluated point.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a side or chain that is not there; [`Error::Device`] when the device
-    /// cannot be read.
+    /// [`Error::Invalid`] for an unknown side or chain, or before the first transition;
+    /// [`Error::Device`] when the device cannot be read.
     pub async fn path(&mut self, side: usize, chain: usize) -> Result<PlayPath> {
         let current = self.current()?;
         let latent = current
@@ -372,7 +372,7 @@ impl Play {
         let dim = states.dims()[1];
         let points = plane(read(states).await?, dim);
         let last = path.outcome.point.x.clone().narrow(0, 0, 1);
-        // A chain that stays keeps its very bits; in its own space, since decoding may round.
+        // A rejected chain keeps its exact bits. Compare in its own space, since decoding may round.
         let before: Vec<f32> = read(path.states.clone().narrow(0, 0, 1)).await?;
         let after: Vec<f32> = read(last.clone()).await?;
         let moved = before
@@ -397,7 +397,7 @@ impl Play {
     /// Data of a chart of one side's quantity.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a side, kind or quantity that is not there.
+    /// [`Error::Invalid`] for an unknown side, kind or quantity.
     pub fn chart(&mut self, side: usize, kind: &str, quantity: &str) -> Result<Chart> {
         let current = self.current()?;
         let superchains = current.config.groups_that_share_a_start();
@@ -417,10 +417,10 @@ impl Play {
         chart::of(&trace.widened(index), superchains, kind)
     }
 
-    /// Begins to learn a flow and its tilt on a target.
+    /// Starts training a flow and its tilt on a target.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for settings out of their domain.
+    /// [`Error::Invalid`] for a setting outside its domain.
     pub async fn learn(&mut self, config: LearnConfig) -> Result<LearnFrame> {
         let Scene::Density(density) = self.scene(&config.target)? else {
             return Err(Error::invalid(
@@ -436,7 +436,7 @@ impl Play {
         Ok(frame)
     }
 
-    /// So many iterations more; at the end the target "learned" is there.
+    /// Runs `iterations` more iterations; after the last one the target "learned" is available.
     ///
     /// # Errors
     /// [`Error::Diverged`] when learning fails; [`Error::Invalid`] before [`learn`](Self::learn).

@@ -1,13 +1,16 @@
 //! Settings of the Playground.
 
-use crate::setting::{Kind, Setting};
+use crate::{
+    sampler::SamplerConfig,
+    setting::{Kind, Setting},
+};
 
 /// Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.
 pub const SEED: Setting = Setting {
     name: "seed",
     title: "seed",
     help: "Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.",
-    kind: Kind::count(0, (1 << 53) - 1, 1),
+    kind: Kind::count(0, (1 << 53) - 1, 7),
 };
 
 /// Chains on each side.
@@ -15,7 +18,7 @@ pub const CHAINS: Setting = Setting {
     name: "chains",
     title: "chains",
     help: "Chains on each side.",
-    kind: Kind::count(2, 1000, 8),
+    kind: Kind::count(2, 1000, 12),
 };
 
 /// Groups of chains that share a start; a divisor of the chains.
@@ -23,7 +26,7 @@ pub const SUPERCHAINS: Setting = Setting {
     name: "superchains",
     title: "superchains",
     help: "Groups of chains that share a start; a divisor of the chains.",
-    kind: Kind::count(1, 500, 4),
+    kind: Kind::count(1, 500, 1),
 };
 
 /// Iterations that train the flow.
@@ -58,7 +61,7 @@ pub const HIDDEN: Setting = Setting {
     kind: Kind::count(4, 256, 32),
 };
 
-/// All of them.
+/// All settings of the Playground.
 pub const ALL: &[&Setting] = &[
     &SEED,
     &CHAINS,
@@ -68,3 +71,12 @@ pub const ALL: &[&Setting] = &[
     &STEPS,
     &HIDDEN,
 ];
+
+/// A sampler with the Playground's defaults. Links omit settings that have their default.
+pub fn sampler(name: &str) -> SamplerConfig {
+    SamplerConfig::new(name)
+        .with("leapfrog_steps", 10)
+        .with("max_tree_depth", 6)
+        .with("rungs", 5)
+        .with("hottest", 20.0)
+}

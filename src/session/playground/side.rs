@@ -1,4 +1,4 @@
-//! One side of the Playground: chains that can be rewound, and what they show.
+//! One side of the Playground: chains that can be rewound, and their frames.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,40 +15,40 @@ use crate::{
     sampler::{Counters, Run, SamplerConfig, SavedRun, Trace},
 };
 
-/// Transitions between two states that are kept, to replay from.
+/// Transitions between two snapshots, from which to replay.
 const SNAPSHOT_EVERY: usize = 64;
 
-/// Draws that a Stein discrepancy is computed of.
+/// Draws used for a Stein discrepancy.
 const STEIN_DRAWS: usize = 400;
 
-/// What the draws after warm-up say. `None` is undefined.
+/// Statistics of the draws after warm-up. `None` means undefined.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 #[cfg_attr(feature = "native", ts(rename = "PlayStatistics"))]
 pub struct Statistics {
-    /// One for each traced quantity.
+    /// One summary per traced quantity.
     pub summaries: Vec<Summary>,
     /// Largest R-hat.
     pub rhat_max: Option<f64>,
     /// Smallest bulk ESS.
     pub ess_bulk_min: Option<f64>,
-    /// The same per 1000 gradient evaluations of all chains together.
+    /// Smallest bulk ESS per 1000 gradient evaluations of all chains together.
     pub ess_per_1000_gradients: Option<f64>,
-    /// The same per second of computing.
+    /// Smallest bulk ESS per second of computing.
     pub ess_per_second: Option<f64>,
     /// Largest nested R-hat.
     pub nested_rhat: Option<f64>,
-    /// Kernelised Stein discrepancy of some draws.
+    /// Kernel Stein discrepancy of a selection of draws.
     pub ksd: Option<f64>,
-    /// That of as many exact draws.
+    /// Kernel Stein discrepancy of as many exact draws.
     pub ksd_exact: Option<f64>,
-    /// Mean acceptance, or its shadow.
+    /// Mean acceptance, or shadow acceptance.
     pub acceptance: Option<f64>,
     /// Divergent transitions.
     pub divergences: u64,
-    /// Share of gradient components that a clip cut.
+    /// Share of clipped gradient components.
     pub clipped: Option<f64>,
-    /// Share of trajectories that the largest length ended.
+    /// Share of trajectories that reached the largest length.
     pub saturated: Option<f64>,
     /// Smallest E-BFMI.
     pub e_bfmi: Option<f64>,
@@ -56,38 +56,38 @@ pub struct Statistics {
     pub broken_chains: usize,
 }
 
-/// What one side shows.
+/// State of one side.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 #[cfg_attr(feature = "native", ts(rename = "PlaySideFrame"))]
 pub struct SideFrame {
-    /// Mean gradient evaluations of each chain so far.
+    /// Mean gradient evaluations per chain so far.
     pub clock: f64,
     /// Transitions so far.
     pub transitions: u32,
     /// Whether the next transition belongs to the warm-up.
     pub warming_up: bool,
-    /// In the plane, chains × 2.
+    /// Positions in the plane, chains × 2.
     pub positions: Floats,
     /// E of every chain.
     pub energies: Floats,
     /// Draws in the buffers below.
     pub draws: usize,
-    /// Clock of each.
+    /// Clock of each draw.
     pub clocks: Floats,
-    /// 1 where it belongs to the warm-up.
+    /// 1 where the draw belongs to the warm-up.
     pub warmup: Bytes,
     /// Quantity → draw-major values.
     pub values: BTreeMap<String, Floats>,
-    /// ε.
+    /// Step size ε.
     pub step_size: f64,
     /// a of x ← x − a∇E + σξ.
     pub drift: f64,
-    /// σ of the same.
+    /// σ of x ← x − a∇E + σξ.
     pub noise: f64,
     /// T = σ²/(2a).
     pub temperature: f64,
-    /// On request.
+    /// Statistics, on request.
     pub statistics: Option<Statistics>,
 }
 
@@ -98,39 +98,40 @@ struct Snapshot {
     counters: Counters,
 }
 
-/// `n` draws of so many chains: every chain in turn, while the draw goes from the first to the last,
-/// so that no chain is left out, whatever the numbers. (draw, chain)
+/// Selects `n` pairs (draw, chain): the chain cycles while the draw goes from first to last, so that no
+/// chain is left out.
 fn spread_over(chains: usize, draws: usize, n: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..n).map(move |k| (k * draws / n, k % chains))
 }
 
-/// Chains of one sampler, with all that they have drawn.
+/// Chains of one sampler, with all their draws.
 pub(super) struct Side {
     run: Run,
     trace: Trace,
-    /// The model's density in the coordinates that are traced: for the Stein discrepancy.
-    judge: Arc<dyn Energy>,
-    /// Groups of chains that began at one point each; 1 if they did not.
+    /// The target in the traced coordinates, whose score the Stein discrepancy needs.
+    score_target: Arc<dyn Energy>,
+    /// Number of groups of chains that share a start; 1 if the chains do not.
     superchains: usize,
     snapshots: Vec<Snapshot>,
-    /// Clock and kind of every draw, warm-up included.
+    /// Clock of every draw, including warm-up.
     clocks: Vec<f64>,
+    /// 1 where the draw belongs to the warm-up.
     warmup: Vec<u8>,
-    /// quantity → draw-major values, warm-up included.
+    /// quantity → draw-major values, including warm-up.
     history: Vec<Vec<f32>>,
-    /// Draws that were shown already.
+    /// Draws already sent in a frame.
     shown: usize,
-    /// The Stein discrepancy of so many exact draws, computed once.
+    /// Number of exact draws and their Stein discrepancy, cached.
     exact: Option<(usize, Option<f64>)>,
     now: fn() -> f64,
-    /// Milliseconds of computing after warm-up, by the clock; of the draws in the trace.
+    /// Milliseconds of computing for the draws in the trace (after warm-up).
     spent: f64,
 }
 
 impl Side {
     pub(super) async fn new(
         target: Arc<dyn Energy>,
-        judge: Arc<dyn Energy>,
+        score_target: Arc<dyn Energy>,
         config: &SamplerConfig,
         rng: Rng,
         x: Tensor<2>,
@@ -142,7 +143,7 @@ impl Side {
         let run = Run::new(target, config, rng, x)?;
         let mut this = Self {
             history: vec![Vec::new(); trace.names().len()],
-            judge,
+            score_target,
             superchains,
             snapshots: Vec::new(),
             clocks: Vec::new(),
@@ -180,7 +181,7 @@ impl Side {
         Ok(())
     }
 
-    /// Makes transitions until the clock is at least `clock`, one at least.
+    /// Makes transitions until the clock is at least `clock`, but at least one.
     pub(super) async fn advance_to(&mut self, clock: f64, most_values: usize) -> Result<()> {
         loop {
             if self.history.iter().map(Vec::len).sum::<usize>() > most_values {
@@ -192,13 +193,13 @@ impl Side {
                 ));
             }
             let behind = clock - self.run.gradients();
-            // What a transition costs is known beforehand unless trajectories end by themselves.
+            // The cost of a transition is known in advance, except for NUTS.
             let n = if self.run.cost_varies() {
                 1
             } else {
                 (behind / self.run.gradients_per_transition() as f64).ceil() as usize
             };
-            // In parts, so that the length is looked at now and then.
+            // In parts, so that the size limit above is checked regularly.
             self.make(n.clamp(1, 1000)).await?;
             if self.run.gradients() >= clock {
                 return Ok(());
@@ -206,7 +207,7 @@ impl Side {
         }
     }
 
-    /// Makes `n` transitions and takes their draws in.
+    /// Makes `n` transitions and stores their draws.
     async fn make(&mut self, n: usize) -> Result<()> {
         let mut left = n;
         while left > 0 {
@@ -237,14 +238,14 @@ impl Side {
         Ok(())
     }
 
-    /// Goes back (or stays) at the last transition whose clock is not beyond `clock`: restores the
-    /// state kept before it, and makes the transitions since then again.
+    /// Rewinds to the last transition whose clock is at most `clock`: restores the snapshot before it
+    /// and repeats the transitions since then. Does nothing if no draw lies beyond `clock`.
     pub(super) async fn seek(&mut self, clock: f64) -> Result<()> {
         let wanted = self.clocks.partition_point(|&c| c <= clock + 1e-6);
         if wanted == self.clocks.len() {
             return Ok(());
         }
-        // Strictly before the wanted one, so that it can be shown step by step.
+        // Strictly before the wanted transition, so that `path` can replay it.
         let from = self
             .snapshots
             .iter()
@@ -260,7 +261,7 @@ impl Side {
         self.trace.cut(snapshot.draws, snapshot.counters);
         self.spent *= snapshot.draws as f64 / all.max(1) as f64;
         self.clocks.truncate(kept);
-        // Should the replay below fail, the next frame must not ask for draws that are gone.
+        // If the replay below fails, the next frame must not read truncated draws.
         self.shown = self.shown.min(kept);
         self.warmup.truncate(kept);
         let chains = self.run.chains();
@@ -364,13 +365,13 @@ impl Side {
         Ok(worst)
     }
 
-    /// The Stein discrepancy of draws spread evenly over chains and time, by the score of the model
-    /// in the traced coordinates; and that of as many exact draws.
+    /// The Stein discrepancy of draws spread evenly over chains and time, with the target's score in the
+    /// traced coordinates; and that of as many exact draws.
     async fn stein(&mut self, exact: Option<&dyn Density>) -> Result<(Option<f64>, Option<f64>)> {
         let coordinates = self.trace.names().len() - 1;
         let (chains, draws) = (self.run.chains(), self.trace.draws());
         if self.run.config().temperature != 1.0
-            || coordinates != self.judge.space().dim
+            || coordinates != self.score_target.space().dim
             || draws < 2
         {
             return Ok((None, None));
@@ -401,7 +402,7 @@ impl Side {
         let device = self.run.point().x.device();
         let n = x.len() / dim;
         let states = Tensor::from_data(TensorData::new(x.clone(), [n, dim]), &device);
-        let score: Vec<f64> = read(self.judge.point(states).gradient.neg()).await?;
+        let score: Vec<f64> = read(self.score_target.point(states).gradient.neg()).await?;
         let x: Vec<f64> = x.into_iter().map(f64::from).collect();
         let value = diagnostics::ksd(&x, &score, dim, 1.0)?;
         Ok(Some(value).filter(|v| v.is_finite()))
@@ -413,7 +414,7 @@ mod tests {
     use super::spread_over;
 
     #[test]
-    fn a_selection_of_draws_leaves_no_chain_out() {
+    fn selected_draws_cover_every_chain() {
         for chains in [2, 3, 4, 8, 16, 32, 100, 1000] {
             for draws in [2, 7, 100, 200, 400, 800, 1000] {
                 let n = 400.min(chains * draws);

@@ -1,4 +1,4 @@
-//! Images inferred into a latent prior: reconstructions, scores, and the path between two latents.
+//! Inference of images under a latent prior: reconstructions, scores, and paths between two latents.
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -22,7 +22,7 @@ impl Prior {
         if bytes.len() != c * h * w {
             return Err(Error::invalid(
                 "image",
-                format!("{} bytes, as many as {shape:?} has", c * h * w),
+                format!("{} bytes, for shape {shape:?}", c * h * w),
                 bytes.len(),
                 "scale the image to the model's size",
             ));
@@ -30,7 +30,7 @@ impl Prior {
         Ok(pixels::tensor(bytes, c * h * w, &self.device))
     }
 
-    /// Infers z of an image by `steps` gradient steps on its posterior energy from z = 0, and scores it.
+    /// Infers z of an image by `steps` gradient steps from z = 0 on its posterior energy, and scores it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an image of another size, or steps outside 1 to 2000.
@@ -54,7 +54,7 @@ impl Prior {
         let latent: Vec<f32> = read(z).await?;
         Ok(Reconstruction {
             latent: latent.into(),
-            plane: plane.into(),
+            plane: [plane[0], plane[1]],
             image: Bytes(shown.into_iter().map(pixels::byte).collect()),
             mse: one(terms.mse).await?,
             score,
@@ -73,8 +73,8 @@ impl Prior {
         })
     }
 
-    /// Decodes `frames` points of the way between two latents: a straight line, or a great circle's arc
-    /// with the norms interpolated.
+    /// Decodes `frames` points between two latents: on the straight line, or on a great-circle arc with
+    /// interpolated norms.
     ///
     /// # Errors
     /// [`Error::Invalid`] for latents of another dimension, or frames outside 2 to 64.
@@ -96,7 +96,7 @@ impl Prior {
                 "reconstruct two images with this model first",
             ));
         }
-        let values = way(from, to, frames, sphere);
+        let values = path_between(from, to, frames, sphere);
         let z = Tensor::<2>::from_data(TensorData::new(values, [frames, n]), &self.device);
         let stages = model.architecture().stages;
         let target = StageEnergy::new(model.clone(), stages, false)?;
@@ -111,8 +111,8 @@ impl Prior {
     }
 }
 
-/// Points of the way between two vectors, both ends included.
-fn way(from: &[f32], to: &[f32], frames: usize, sphere: bool) -> Vec<f32> {
+/// Points of the path between two vectors, both ends included.
+fn path_between(from: &[f32], to: &[f32], frames: usize, sphere: bool) -> Vec<f32> {
     let norm = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
     let (a, b) = (norm(from), norm(to));
     let dot: f64 = from
@@ -121,7 +121,7 @@ fn way(from: &[f32], to: &[f32], frames: usize, sphere: bool) -> Vec<f32> {
         .map(|(&x, &y)| f64::from(x) * f64::from(y))
         .sum();
     let angle = (dot / (a * b).max(1e-12)).clamp(-1.0, 1.0).acos();
-    // Opposite or equal directions have no one arc between them.
+    // Equal or opposite directions have no unique arc.
     let arc = sphere && angle.sin() > 1e-6;
     (0..frames)
         .flat_map(|k| {
@@ -147,18 +147,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ways_end_where_they_should_and_arcs_keep_their_norms() {
+    fn paths_reach_both_ends_and_arcs_interpolate_norms() {
         let (from, to) = ([1.0f32, 0.0, 0.0], [0.0f32, 2.0, 0.0]);
         for sphere in [false, true] {
-            let way = way(&from, &to, 5, sphere);
-            assert_eq!((&way[..3], way.len()), (&from[..], 15));
-            assert!(way[12..].iter().zip(&to).all(|(a, b)| (a - b).abs() < 1e-6));
-            let middle = (way[6].powi(2) + way[7].powi(2) + way[8].powi(2)).sqrt();
+            let path = path_between(&from, &to, 5, sphere);
+            assert_eq!((&path[..3], path.len()), (&from[..], 15));
+            assert!(
+                path[12..]
+                    .iter()
+                    .zip(&to)
+                    .all(|(a, b)| (a - b).abs() < 1e-6)
+            );
+            let middle = (path[6].powi(2) + path[7].powi(2) + path[8].powi(2)).sqrt();
             let expected = if sphere { 1.5 } else { 1.25f32.sqrt() };
             assert!((middle - expected).abs() < 1e-6, "{middle}");
         }
-        // No arc between a vector and itself, or its opposite: the line.
-        let way = way(&from, &[-1.0, 0.0, 0.0], 3, true);
-        assert_eq!(&way[3..6], &[0.0; 3]);
+        // Between a vector and its opposite there is no unique arc: the straight line.
+        let path = path_between(&from, &[-1.0, 0.0, 0.0], 3, true);
+        assert_eq!(&path[3..6], &[0.0; 3]);
     }
 }

@@ -1,4 +1,4 @@
-//! What the room Prior is told and what it shows.
+//! Inputs and outputs of the room Prior.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,35 +11,35 @@ use crate::{
     system::latent_prior,
 };
 
-/// What a sampling of a prior depends on, beside the model.
+/// Everything a sampling run depends on, besides the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct PriorConfig {
     /// Seed of starts and noise.
     pub seed: u64,
-    /// Which prior: 0 to the number of stages.
+    /// Stage of the prior: 0 to the number of ratios.
     pub stage: usize,
     /// A sampler's name, or "sir".
     pub sampler: String,
-    /// Chains.
+    /// Number of chains.
     pub count: usize,
     /// Step size; `None`: the card's.
     pub step_size: Option<f64>,
     /// Transitions that adapt the step size.
     pub warmup: usize,
-    /// Scale of the starts.
+    /// Standard deviation of the starts.
     pub start_scale: f64,
     /// Temperature.
     pub temperature: f64,
-    /// Proposals of "sir".
+    /// Number of proposals for "sir".
     pub proposals: usize,
 }
 
-/// The samplers that are offered, "sir" beside them.
+/// The samplers offered, besides "sir".
 pub const SAMPLERS: [&str; 3] = ["ula", "mala", "hmc"];
 
-/// What the page needs to know of a loaded model.
+/// A loaded model, described for the page.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct PriorModel {
@@ -52,11 +52,11 @@ pub struct PriorModel {
     pub(super) sigma: f64,
     pub(super) parameters: usize,
     pub(super) classes: Vec<String>,
-    /// Stage 0, then one for each ratio.
+    /// Stage 0, then one per ratio.
     pub stages: Vec<StageInfo>,
     pub(super) posterior: PosteriorInfo,
     pub(super) explained: [f32; 2],
-    /// Sets that scores are placed in.
+    /// Reference sets for the percentiles of scores.
     pub sets: Vec<ScoreSet>,
     /// Default settings.
     pub defaults: PriorConfig,
@@ -68,14 +68,14 @@ pub struct PriorModel {
     pub(super) licence: String,
 }
 
-/// A stage and the evidence that ended it.
+/// A stage and why its training ended.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct StageInfo {
     pub(super) stage: usize,
-    /// Iterations of its training.
+    /// Training iterations.
     pub iterations: u64,
-    /// Why it ended.
+    /// Why the training ended.
     pub ended: String,
     /// Held-out losses.
     pub checks: Vec<latent_prior::ratio::Check>,
@@ -90,18 +90,18 @@ pub struct PosteriorInfo {
     pub(super) labels: Bytes,
 }
 
-/// A set that scores are placed in.
+/// A reference set for the percentiles of scores.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct ScoreSet {
     pub(super) name: String,
-    /// Name for people.
+    /// Display name.
     pub title: String,
     pub(super) images: usize,
     pub(super) auroc: Option<Interval>,
 }
 
-/// Where a sampling stands.
+/// State of a sampling run.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct PriorFrame {
@@ -115,11 +115,11 @@ pub struct PriorFrame {
     pub(super) plane: Floats,
     pub(super) path: PathInfo,
     pub(super) energies: Floats,
-    /// Of the draws after the warm-up.
+    /// Diagnostics of the draws after the warm-up.
     pub diagnostics: Vec<PriorDiagnostic>,
-    /// Whether all of them pass.
+    /// Whether every diagnostic meets the convergence rule.
     pub converged: bool,
-    /// How the stage's classifier tells the chains from the posterior.
+    /// Log ratios of the stage's classifier for the chains and for the posterior latents.
     pub ratio: Option<RatioHistogram>,
     /// Mean acceptance.
     pub acceptance: Option<f64>,
@@ -128,9 +128,9 @@ pub struct PriorFrame {
     pub(super) drift: f64,
     pub(super) noise: f64,
     pub(super) temperature: f64,
-    /// Gradient evaluations of each chain.
+    /// Gradient evaluations per chain.
     pub gradients: f64,
-    /// Of "sir".
+    /// Importance weights of "sir".
     pub sir: Option<Weights>,
 }
 
@@ -147,7 +147,7 @@ pub struct PathInfo {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct PriorDiagnostic {
-    /// The quantity.
+    /// Name of the quantity.
     pub name: String,
     /// R-hat.
     pub rhat: Option<f64>,
@@ -162,39 +162,39 @@ pub struct PriorDiagnostic {
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct RatioHistogram {
     pub(super) edges: Floats,
-    /// Under the chains.
+    /// Shares of the chains.
     pub prior: Floats,
-    /// Under the training images' posteriors.
+    /// Shares of the training images' posterior latents.
     pub posterior: Floats,
 }
 
-/// What importance weights were worth.
+/// Quality of the importance weights.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 #[cfg_attr(feature = "native", ts(rename = "ImportanceWeights"))]
 pub struct Weights {
-    /// (Σw)²/Σw².
+    /// Effective sample size (Σw)²/Σw².
     pub ess: f64,
-    /// Of so many proposals.
+    /// Number of proposals.
     pub proposals: usize,
-    /// Different ones that were drawn.
+    /// Number of distinct proposals drawn.
     pub distinct: usize,
 }
 
-/// An image, inferred.
+/// The inferred latent of an image, and its reconstruction and score.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Reconstruction {
-    /// z.
+    /// The inferred z.
     pub latent: Floats,
-    pub(super) plane: Floats,
+    pub(super) plane: [f32; 2],
     pub(super) image: Bytes,
-    /// Mean squared difference a value, in [0, 1].
+    /// Mean squared difference per value, with values in [0, 1].
     pub mse: f64,
     /// The anomaly score.
     pub score: f64,
     pub(super) terms: ScoreTerms,
-    /// Where it stands in each set.
+    /// Percentile of the score in each reference set.
     pub percentiles: Vec<Percentile>,
     pub(super) trace: Floats,
 }
@@ -208,12 +208,12 @@ pub struct ScoreTerms {
     pub(super) ratios: Floats,
 }
 
-/// The way between two latents.
+/// The path between two latents.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Interpolation {
     pub(super) images: Bytes,
-    /// E_K along it.
+    /// E_K along the path.
     pub energies: Floats,
     pub(super) plane: Floats,
 }

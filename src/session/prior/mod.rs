@@ -1,5 +1,5 @@
-//! The room Prior: a latent prior stage by stage, images inferred into it, the path between two, and how
-//! unlike the data an image is.
+//! The room Prior: samples of a latent prior at every stage, inferred latents of images, paths between
+//! two latents, and anomaly scores.
 
 mod inference;
 mod info;

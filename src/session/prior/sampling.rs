@@ -1,4 +1,4 @@
-//! A session of the room Prior: a latent prior sampled at one of its stages.
+//! A session of the room Prior: sampling a latent prior at one of its stages.
 
 use std::sync::Arc;
 
@@ -54,12 +54,12 @@ pub struct Prior {
     pub(super) drawn: Option<PriorFrame>,
 }
 
-/// Chains whose paths are drawn.
+/// Chains whose paths are plotted.
 const PATHS: usize = 8;
 const BINS: usize = 30;
 
 impl Prior {
-    /// Without a model yet.
+    /// A session without a model.
     pub fn new(device: Device) -> Self {
         Self {
             device,
@@ -78,7 +78,7 @@ impl Prior {
     /// Loads a model and its reference scores, and tests the device.
     ///
     /// # Errors
-    /// [`Error::Model`] for files that are damaged, another system's, or do not belong together.
+    /// [`Error::Model`] for files that are damaged, belong to another system, or do not belong together.
     pub async fn load(
         &mut self,
         card: Card,
@@ -149,7 +149,7 @@ impl Prior {
             },
             steps: STEPS,
             method: format!(
-                "Each chain starts as z ~ N(0, s²) and walks in the {} coordinates of z towards p_k(z) ∝ N(z; 0, I) exp(f₁(z) + … + f_k(z)); the generator g turns z into the image you see, without the noise σ.",
+                "Each chain starts at z ~ N(0, s²) and samples p_k(z) ∝ N(z; 0, I) exp(f₁(z) + … + f_k(z)) in the {} coordinates of z; the generator g decodes z to the image you see, without the noise σ.",
                 architecture.generator.latent
             ),
             self_test,
@@ -165,14 +165,13 @@ impl Prior {
         Ok(info)
     }
 
-    /// Checks a config and shows its starts; "sir" is done at once.
+    /// Checks a config and returns the frame of its starts; "sir" draws all its samples at once.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first setting out of its domain; the last run stays then.
+    /// [`Error::Invalid`] naming the first setting outside its domain; the previous run is kept.
     pub async fn begin(&mut self, config: PriorConfig) -> Result<PriorFrame> {
         let loaded = self.loaded()?;
         let stages = loaded.model.architecture().stages;
-        settings::SEED.check(config.seed)?;
         settings::COUNT.check(config.count)?;
         settings::WARMUP.check(config.warmup)?;
         settings::START_SCALE.check(config.start_scale)?;
@@ -226,10 +225,11 @@ impl Prior {
         self.advance(0).await
     }
 
-    /// So many transitions more; "sir" answers its last frame.
+    /// Makes up to 1000 more transitions; for "sir" returns the last frame.
     ///
     /// # Errors
-    /// [`Error::Invalid`] before a run has begun, [`Error::Device`] when the device cannot be read.
+    /// [`Error::Invalid`] before [`begin`](Self::begin), [`Error::Device`] when the device cannot be
+    /// read.
     pub async fn advance(&mut self, transitions: usize) -> Result<PriorFrame> {
         if let Some(frame) = &self.drawn {
             return Ok(frame.clone());
@@ -237,7 +237,7 @@ impl Prior {
         let Some(work) = &mut self.work else {
             return Err(Error::invalid(
                 "Prior",
-                "a begun run",
+                "a run in progress",
                 "none",
                 "begin first",
             ));
@@ -303,12 +303,12 @@ impl Prior {
         };
         let (z, energy) = (work.run.states(), work.run.point().energy.clone());
         let (target, posterior) = (work.target.clone(), work.posterior.clone());
-        self.seen(frame, &target, z, energy, posterior.as_deref())
+        self.with_states(frame, &target, z, energy, posterior.as_deref())
             .await
     }
 
-    /// A frame with what is seen of its states.
-    async fn seen(
+    /// Adds images, plane coordinates, energies and log ratios of the states to a frame.
+    async fn with_states(
         &self,
         frame: PriorFrame,
         target: &StageEnergy,
@@ -362,7 +362,7 @@ impl Prior {
             temperature: config.temperature,
             ..PriorFrame::blank(config)
         };
-        self.seen(frame, target, z, energy, posterior).await
+        self.with_states(frame, target, z, energy, posterior).await
     }
 }
 
@@ -374,7 +374,7 @@ async fn log_ratios(target: &StageEnergy, z: Tensor<2>) -> Result<Option<Vec<f32
     }
 }
 
-/// Shares of two samples in common bins.
+/// Histogram shares of two samples in common bins.
 fn histogram(prior: &[f32], posterior: &[f32]) -> RatioHistogram {
     let finite = prior.iter().chain(posterior).filter(|v| v.is_finite());
     let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| {
@@ -409,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn histograms_hold_all_of_both() {
+    fn histogram_shares_sum_to_one() {
         let h = histogram(&[0.0, 1.0, 1.0], &[-1.0, 2.0]);
         let sum = |f: &Floats| f.0.iter().sum::<f32>();
         assert!((sum(&h.prior) - 1.0).abs() < 1e-6 && (sum(&h.posterior) - 1.0).abs() < 1e-6);

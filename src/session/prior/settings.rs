@@ -10,11 +10,11 @@ pub const SEED: Setting = Setting {
     kind: Kind::count(0, (1 << 53) - 1, 1),
 };
 
-/// Chains.
+/// Number of chains.
 pub const COUNT: Setting = Setting {
     name: "count",
     title: "chains",
-    help: "Chains.",
+    help: "Number of chains.",
     kind: Kind::count(4, 256, 36),
 };
 
@@ -50,7 +50,7 @@ pub const PROPOSALS: Setting = Setting {
     kind: Kind::count(4, 100_000, 10_000),
 };
 
-/// All of them.
+/// All settings of the room Prior.
 pub const ALL: &[&Setting] = &[
     &SEED,
     &COUNT,

@@ -1,4 +1,4 @@
-//! A race under way, and what it shows.
+//! A race in progress, and its frames.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -16,7 +16,7 @@ use crate::{
     system::Model,
 };
 
-/// What one side shows.
+/// State of one side.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 #[cfg_attr(feature = "native", ts(rename = "RaceSideFrame"))]
@@ -26,7 +26,7 @@ pub struct SideFrame {
     pub space: String,
     /// Chains on this side.
     pub chains: usize,
-    /// Energy-gradient evaluations of each chain so far.
+    /// Energy-gradient evaluations per chain so far.
     pub gradients: u64,
     /// Transitions so far.
     pub transitions: u32,
@@ -34,17 +34,17 @@ pub struct SideFrame {
     pub warming_up: bool,
     /// chains × channels × height × width grey values.
     pub images: Bytes,
-    /// Values since the last frame: name → draw-major, one value per chain for each draw.
+    /// Values since the last frame: name → draw-major, one value per chain and draw.
     pub traces: BTreeMap<String, Floats>,
     /// Clock of each new draw.
     pub trace_clock: Floats,
     /// Diagnostics of every traced quantity, over the draws after warm-up.
     pub summaries: Vec<Summary>,
-    /// Largest R-hat of all of them; `None` while one is undefined or infinite.
+    /// Largest R-hat of all quantities; `None` while one is undefined or infinite.
     pub rhat_max: Option<f64>,
-    /// Smallest bulk ESS of all of them.
+    /// Smallest bulk ESS of all quantities.
     pub ess_bulk_min: Option<f64>,
-    /// The same per 1000 gradient evaluations of all chains together.
+    /// Smallest bulk ESS per 1000 gradient evaluations of all chains together.
     pub ess_per_1000_gradients: Option<f64>,
     /// Mean acceptance; `None` for ULA and before the first draw.
     pub acceptance: Option<f64>,
@@ -73,15 +73,15 @@ pub struct Frame {
     pub sides: Vec<SideFrame>,
 }
 
-/// A race under way.
+/// A race in progress.
 pub struct Race {
     runs: Vec<Run>,
     record: Rc<RefCell<Record>>,
     rule: Rule,
 }
 
-/// What a race has shown so far, on the host: enough to go on from after a lost device. It changes
-/// only when both sides have reached the same clock, so that it is whole at every moment.
+/// State and draws of a race on the host, from which it can continue after a lost device. Both sides are
+/// updated together, so the record is always consistent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     config: RaceConfig,
@@ -100,7 +100,7 @@ impl Race {
     /// Starts both sides; `config` must be [complete](RaceConfig::complete).
     ///
     /// # Errors
-    /// [`Error::Invalid`] for settings out of their domain or a model without one of the spaces;
+    /// [`Error::Invalid`] for a setting outside its domain or a model without one of the spaces;
     /// [`Error::Device`] when the device cannot be read.
     pub async fn new(model: &dyn Model, config: RaceConfig) -> Result<Self> {
         let rng = Rng::new(config.seed);
@@ -125,7 +125,7 @@ impl Race {
         })
     }
 
-    /// Goes on from a record, on this model's device.
+    /// Continues from a record, on this model's device.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -138,7 +138,7 @@ impl Race {
         Ok(race)
     }
 
-    /// What the race has shown so far; shared, so that it outlives an advance that never returns.
+    /// The record so far; shared, so that it survives an `advance` that never returns.
     pub fn record(&self) -> Rc<RefCell<Record>> {
         self.record.clone()
     }
@@ -158,17 +158,17 @@ impl Race {
         self.runs[0].gradients_per_transition()
     }
 
-    /// Makes `transitions` transitions on each side and shows them.
+    /// Makes `transitions` transitions on each side and returns the frame.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device cannot be read; the record then holds the last frame.
+    /// [`Error::Device`] when the device cannot be read; the record is then unchanged.
     pub async fn advance(&mut self, transitions: usize) -> Result<Frame> {
         let mut news = Vec::new();
         for run in &mut self.runs {
             let draws = run.advance(transitions).await?;
             news.push((draws, images(run).await?, run.save().await?));
         }
-        // No await from here on: the record changes in one go.
+        // No await from here on: the record is updated as a whole.
         let mut record = self.record.borrow_mut();
         record.index += u64::from(transitions > 0);
         let mut sides = Vec::new();

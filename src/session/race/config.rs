@@ -21,7 +21,7 @@ pub struct SideConfig {
     pub temperature: f64,
 }
 
-/// Everything that a race depends on: the same config replays the same chains.
+/// Everything a race depends on: the same config gives the same chains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
@@ -32,18 +32,18 @@ pub struct RaceConfig {
     pub seed: u64,
     /// Chains on each side.
     pub chains: usize,
-    /// "ula", "mala" or "hmc": the samplers whose transitions cost the same on both sides.
+    /// "ula", "mala" or "hmc".
     #[cfg_attr(feature = "native", ts(type = "SamplerName"))]
     pub sampler: String,
-    /// Leapfrog steps of an HMC transition.
+    /// Leapfrog steps per HMC transition.
     pub leapfrog_steps: usize,
-    /// Adapt the step sizes during warm-up.
+    /// Whether to adapt the step sizes during warm-up.
     pub adapt: bool,
     /// Warm-up transitions.
     pub warmup: usize,
-    /// Acceptance that warm-up adapts to; `None`: the sampler's own.
+    /// Acceptance that the warm-up adapts to; `None`: the sampler's own.
     pub target_accept: Option<f64>,
-    /// Keep the pixel side's temperature equal to the latent side's.
+    /// Whether the pixel side's temperature follows the latent side's.
     pub match_temperature: bool,
     /// Standard deviation of the over-dispersed starts z₀.
     pub start_scale: f64,
@@ -53,7 +53,7 @@ pub struct RaceConfig {
     pub latent: SideConfig,
 }
 
-/// Samplers that race: those whose every transition costs each chain the same.
+/// The samplers offered in a race: every transition costs every chain the same.
 pub const SAMPLERS: [&str; 3] = ["ula", "mala", "hmc"];
 
 /// Spaces in the order of a frame's sides.
@@ -82,10 +82,10 @@ impl RaceConfig {
         }
     }
 
-    /// Fills step sizes in from the card, applies the temperature match, and checks every number.
+    /// Sets missing step sizes from the card, matches the temperatures, and checks every number.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first setting out of its domain.
+    /// [`Error::Invalid`] naming the first setting outside its domain.
     pub fn complete(mut self, card: &Card) -> Result<Self> {
         settings::SEED.check(self.seed)?;
         settings::CHAINS.check(self.chains)?;

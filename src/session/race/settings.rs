@@ -18,29 +18,29 @@ pub const CHAINS: Setting = Setting {
     kind: Kind::count(2, 64, 16),
 };
 
-/// Leapfrog steps of an HMC transition.
+/// Leapfrog steps per HMC transition.
 pub const LEAPFROG_STEPS: Setting = Setting {
     name: "leapfrog_steps",
     title: "leapfrog steps",
-    help: "Leapfrog steps of an HMC transition.",
+    help: "Leapfrog steps per HMC transition.",
     kind: Kind::count(1, 50, 5),
 };
 
-/// Warm-up transitions: they adapt the step size, and no statistic counts them.
+/// Warm-up transitions: they adapt the step size and are excluded from all statistics.
 pub const WARMUP: Setting = Setting {
     name: "warmup",
     title: "warm-up",
-    help: "Warm-up transitions: they adapt the step size, and no statistic counts them.",
+    help: "Warm-up transitions: they adapt the step size and are excluded from all statistics.",
     kind: Kind::count(0, 10_000, 100),
 };
 
-/// Standard deviation of the over-dispersed starts in latent space; the model's own is 1.
+/// Standard deviation of the over-dispersed starts in latent space; the latent prior's is 1.
 pub const START_SCALE: Setting = Setting {
     name: "start_scale",
     title: "start scale",
-    help: "Standard deviation of the over-dispersed starts in latent space; the model's own is 1.",
+    help: "Standard deviation of the over-dispersed starts in latent space; the latent prior's is 1.",
     kind: Kind::positive(10.0, Some(1.2)),
 };
 
-/// All of them.
+/// All settings of a race.
 pub const ALL: &[&Setting] = &[&SEED, &CHAINS, &LEAPFROG_STEPS, &WARMUP, &START_SCALE];

@@ -1,4 +1,4 @@
-//! A session of the Studio: images from noise, under conditions, around kept pixels.
+//! A session of the Studio: images from noise, under conditions, and by inpainting.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor};
 use super::{
     super::arrays::{Bytes, Floats},
     info::{
-        ClassifierInfo, InpaintConfig, Of, ReferenceSet, StudioConfig, StudioFrame, StudioModel,
-        StudioTerm,
+        ClassifierInfo, ConditionSource, InpaintConfig, ReferenceSet, StudioConfig, StudioFrame,
+        StudioModel, StudioTerm,
     },
     settings,
 };
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// A model on the device, with what is shown beside it.
+/// A model on the device, with its classifier and reference scores.
 pub(super) struct Loaded {
     pub(super) card: Card,
     pub(super) model: Arc<dyn Model>,
@@ -45,17 +45,20 @@ pub(super) struct Loaded {
 impl Loaded {
     pub(super) async fn verdict(&self, images: Tensor<2>) -> Result<Option<Floats>> {
         match &self.classifier {
-            Some(judge) => Ok(Some(Floats(read(judge.probabilities(images)).await?))),
+            Some(classifier) => {
+                let probabilities = read(classifier.probabilities(images)).await?;
+                Ok(Some(Floats(probabilities)))
+            }
             None => Ok(None),
         }
     }
 }
 
-/// A generation under way.
+/// A generation in progress.
 struct Work {
     config: StudioConfig,
     sampler: SamplerConfig,
-    /// What the model alone walks on, in its own space.
+    /// The model's energy without conditions, in the sampled space.
     base: Arc<dyn Energy>,
     composed: Option<Arc<ComposedEnergy>>,
     inpainting: Option<Arc<Inpainting>>,
@@ -76,7 +79,7 @@ pub struct Studio {
 }
 
 impl Studio {
-    /// Without a model yet.
+    /// A session without a model.
     pub fn new(device: Device) -> Self {
         Self {
             device,
@@ -92,7 +95,7 @@ impl Studio {
             .ok_or_else(|| Error::invalid("Studio", "a loaded model", "none", "load a model first"))
     }
 
-    /// Loads a model, the judge of its classes and its reference scores, and tests the device.
+    /// Loads a model, its classifier and its reference scores, and tests the device.
     ///
     /// # Errors
     /// [`Error::Model`] for files that are damaged or do not belong together.
@@ -100,11 +103,11 @@ impl Studio {
         &mut self,
         card: Card,
         weights: &[u8],
-        judge: Option<(Card, &[u8])>,
+        classifier: Option<(Card, &[u8])>,
         scores: Option<&[u8]>,
     ) -> Result<StudioModel> {
         let model = system::load(&card, weights, &self.device)?;
-        let classifier = judge
+        let classifier = classifier
             .map(|(card, weights)| Classifier::open(&card, weights, &self.device))
             .transpose()?;
         if let Some(classifier) = &classifier
@@ -113,7 +116,7 @@ impl Studio {
             return Err(Error::model(
                 &classifier.title,
                 format!(
-                    "expected a judge of {:?} images, found one of {:?}",
+                    "expected a classifier of {:?} images, found one of {:?}",
                     model.shape(),
                     classifier.shape
                 ),
@@ -125,7 +128,7 @@ impl Studio {
             .transpose()?;
         let self_test = system::self_test(&*model, &card.known_answer).await?;
         let spaces = model.spaces();
-        // Where a model has both, its chains mix in the latent space.
+        // If a model has both spaces, sample in the latent one: chains mix there.
         let space = if spaces.contains(&"latent") {
             "latent"
         } else {
@@ -161,15 +164,15 @@ impl Studio {
         };
         let method = match &chains {
             Some(chains) => format!(
-                "Each image starts as uniform noise. In every round it is {}then follows {} steps x ← x − a∇E + σξ with a = {}, σ = {}, kept in [0, 1]: a chain at T = σ²/(2a) = {:.1e}, far colder than the T = 1 of p ∝ exp(−E), as this model was trained. These are samples of that short, cold dynamics.",
+                "Each image starts as uniform noise. In every round it is {}then updated by {} steps x ← x − a∇E + σξ with a = {}, σ = {}, clamped to [0, 1]: a chain at T = σ²/(2a) = {:.1e}, far below the T = 1 of p ∝ exp(−E), as in training. The samples are those of this short, cold chain.",
                 if augments { "cropped, flipped and recoloured at random, " } else { "" },
                 chains.steps,
                 chains.drift,
                 chains.noise,
                 chains.noise * chains.noise / (2.0 * chains.drift)
             ),
-            None if latent_prior::of(&*model).is_some() => "Each image starts as z ~ N(0, I); Metropolis-adjusted Langevin then walks in the latent space towards the learned prior p(z) ∝ exp(−E(z)/T), and the generator turns z into the pixels you see.".into(),
-            None => "Each image starts as a draw of the flow, z ~ N(0, I); Metropolis-adjusted Langevin then walks in the latent space towards p(z) ∝ exp(−E(z)/T), and z is decoded to the pixels you see.".into(),
+            None if latent_prior::of(&*model).is_some() => "Each image starts at z ~ N(0, I); Metropolis-adjusted Langevin then samples the learned prior p(z) ∝ exp(−E(z)/T) in latent space, and the generator decodes z to the pixels you see.".into(),
+            None => "Each image starts as a draw from the flow, z ~ N(0, I); Metropolis-adjusted Langevin then samples p(z) ∝ exp(−E(z)/T) in latent space, and the flow decodes z to the pixels you see.".into(),
         };
         let sets = scores.iter().flat_map(|s| &s.sets);
         let info = StudioModel {
@@ -215,7 +218,7 @@ impl Studio {
         Ok(info)
     }
 
-    /// One image as the model sees it, `[1, D]`.
+    /// One image as model input, `[1, D]`.
     pub(super) fn image(&self, bytes: &[u8]) -> Result<Tensor<2>> {
         let [c, h, w] = self.loaded()?.model.shape();
         let dim = c * h * w;
@@ -233,7 +236,7 @@ impl Studio {
     /// Checks a config and makes the start images.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first setting out of its domain; the last generation stays.
+    /// [`Error::Invalid`] naming the first setting outside its domain; the previous generation is kept.
     pub async fn begin(&mut self, config: StudioConfig) -> Result<StudioFrame> {
         let loaded = self.loaded()?;
         check(&config)?;
@@ -250,7 +253,10 @@ impl Studio {
         if let Some(inpainting) = &inpainting {
             target = inpainting.clone();
         }
-        let sampler = loaded.sampler.clone().heated(config.temperature);
+        let sampler = loaded
+            .sampler
+            .clone()
+            .with_temperature_factor(config.temperature);
         let rng = Rng::new(config.seed);
         let starts = loaded
             .model
@@ -296,7 +302,7 @@ impl Studio {
                 "conditions",
                 "a model with latents",
                 &loaded.card.name,
-                "choose a CLEL model, or take the conditions away",
+                "choose a CLEL model, or remove the conditions",
             )
         })?;
         let classes = clel.class_latents()?;
@@ -305,18 +311,18 @@ impl Studio {
         let mut conditions = Vec::new();
         for condition in &config.conditions {
             let (name, latent) = match &condition.of {
-                &Of::Class(k) if k < count => {
+                &ConditionSource::Class(k) if k < count => {
                     let class = loaded.card.data.classes.get(k);
                     let class = class.map_or("", String::as_str);
                     let latent = classes[k * width..(k + 1) * width].to_vec();
                     (format!("class {k}: {class}"), latent)
                 }
-                Of::Class(k) => {
+                ConditionSource::Class(k) => {
                     let fix = "choose one of the model's classes";
                     let expected = format!("0 to {}", count.saturating_sub(1));
                     return Err(Error::invalid("class", expected, k, fix));
                 }
-                Of::Image(bytes) => {
+                ConditionSource::Image(bytes) => {
                     let latent = read(clel.latent(self.image(bytes)?)?).await?;
                     ("image".to_owned(), latent)
                 }
@@ -350,9 +356,7 @@ impl Studio {
         {
             return Err(Error::invalid(
                 "pixels to keep",
-                format!(
-                    "a model that walks in pixel space, {h} × {w} flags, {c} × {h} × {w} bytes"
-                ),
+                format!("a model sampled in pixel space, {h} × {w} flags, {c} × {h} × {w} bytes"),
                 format!(
                     "{} space, {} flags, {} bytes",
                     loaded.space,
@@ -371,7 +375,7 @@ impl Studio {
         Inpainting::new(target, &known, &self.device)
     }
 
-    /// The chains of a round, from whole states `[B, D]`.
+    /// The chains of a round, from complete states `[B, D]`.
     #[expect(clippy::too_many_arguments)]
     fn round(
         &self,
@@ -401,7 +405,7 @@ impl Studio {
         Run::new(target.clone(), sampler, rng, x)
     }
 
-    /// Makes so many transitions more, but no more than the config asks for.
+    /// Makes up to `transitions` more transitions, within the number that the config asks for.
     ///
     /// # Errors
     /// [`Error::Invalid`] before [`begin`](Self::begin), [`Error::Diverged`] when energies are not
@@ -411,17 +415,17 @@ impl Studio {
             let fix = "begin first";
             return Err(Error::invalid(
                 "Studio",
-                "a generation under way",
+                "a generation in progress",
                 "none",
                 fix,
             ));
         };
-        let outcome = self.go_on(&mut work, transitions).await;
+        let outcome = self.continue_with(&mut work, transitions).await;
         self.work = Some(work);
         outcome
     }
 
-    async fn go_on(&self, work: &mut Work, transitions: usize) -> Result<StudioFrame> {
+    async fn continue_with(&self, work: &mut Work, transitions: usize) -> Result<StudioFrame> {
         let loaded = self.loaded()?;
         let mut left = transitions.min(work.of() - work.step());
         let mut draws = Vec::new();
@@ -429,7 +433,7 @@ impl Studio {
             let here = work.config.steps - work.run.transitions() as usize;
             if here == 0 {
                 work.round += 1;
-                let x = work.whole();
+                let x = work.complete_states();
                 work.run = self.round(
                     loaded,
                     &work.config,
@@ -450,7 +454,7 @@ impl Studio {
         if frame.energies.0.iter().any(|e| !e.is_finite()) {
             return Err(Error::Diverged {
                 problem: "an image's energy is not finite".into(),
-                fix: "lower the temperature or β, and begin again".into(),
+                fix: "lower the temperature or β, and start again".into(),
             });
         }
         Ok(frame)
@@ -458,7 +462,6 @@ impl Studio {
 }
 
 fn check(config: &StudioConfig) -> Result<()> {
-    settings::SEED.check(config.seed)?;
     settings::COUNT.check(config.count)?;
     settings::STEPS.check(config.steps)?;
     settings::ROUNDS.check(config.rounds)?;
@@ -480,8 +483,8 @@ impl Work {
         self.round * self.config.steps + self.run.transitions() as usize
     }
 
-    /// States with every coordinate, `[B, D]`.
-    fn whole(&self) -> Tensor<2> {
+    /// States with all coordinates, `[B, D]`.
+    fn complete_states(&self) -> Tensor<2> {
         let x = self.run.states();
         match &self.inpainting {
             Some(inpainting) => inpainting.complete(x),
@@ -491,7 +494,7 @@ impl Work {
 
     /// Decoded images, `[B, C·H·W]`.
     fn images(&self) -> Tensor<2> {
-        let x = self.whole();
+        let x = self.complete_states();
         match self.base.to_image(x.clone()) {
             Some(images) => images.flatten(1, 3),
             None => x,
@@ -499,7 +502,7 @@ impl Work {
     }
 
     async fn show(&mut self, loaded: &Loaded, accept: &[f32]) -> Result<StudioFrame> {
-        let x = self.whole();
+        let x = self.complete_states();
         let images = self.images();
         let energies: Vec<f32> = read(self.base.evaluate(x.clone()).energy).await?;
         let values: Vec<f32> = read(images.clone()).await?;

@@ -1,4 +1,4 @@
-//! What the Studio is told and what it shows.
+//! Inputs and outputs of the Studio.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,12 +11,11 @@ use crate::{
     system::clel::compose::Role,
 };
 
-/// What a condition is made of.
+/// The source of a condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
-#[cfg_attr(feature = "native", ts(rename = "ConditionSource"))]
-pub enum Of {
+pub enum ConditionSource {
     /// A class's mean latent.
     Class(usize),
     /// The latent of an image, bytes `[C, H, W]`.
@@ -29,11 +28,11 @@ pub enum Of {
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 #[cfg_attr(feature = "native", ts(rename = "Condition"))]
 pub struct ConditionConfig {
-    /// What it is made of.
-    pub of: Of,
-    /// Its part.
+    /// Source of its latent.
+    pub of: ConditionSource,
+    /// Its role: AND, OR or NOT.
     pub role: Role,
-    /// What β is multiplied by.
+    /// Factor on β.
     pub weight: f64,
 }
 
@@ -50,32 +49,32 @@ pub struct InpaintConfig {
     pub known: Vec<u8>,
 }
 
-/// Everything that a generation depends on, beside the model.
+/// Everything a generation depends on, besides the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct StudioConfig {
     /// Seed of starts, noise and augmentations.
     pub seed: u64,
-    /// Images.
+    /// Number of images.
     pub count: usize,
-    /// Transitions of a round.
+    /// Transitions per round.
     pub steps: usize,
-    /// Rounds, each of which but the first begins by augmenting; 1: no augmentation.
+    /// Rounds; with more than one, each starts by augmenting the images (CLEL).
     pub rounds: usize,
     /// Multiple of the model's own temperature.
     pub temperature: f64,
-    /// Scale of the start noise.
+    /// Scale of the initial noise.
     pub truncation: f64,
     /// β of the conditions.
     pub beta: f64,
     /// Conditions; needs a model with latents.
     pub conditions: Vec<ConditionConfig>,
-    /// Pixels to keep; needs a model that walks in pixel space.
+    /// Pixels to keep; needs a model sampled in pixel space.
     pub inpaint: Option<InpaintConfig>,
 }
 
-/// What the page needs to know of a loaded model.
+/// A loaded model, described for the page.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct StudioModel {
@@ -89,7 +88,7 @@ pub struct StudioModel {
     pub classes: Vec<String>,
     pub(super) latents: bool,
     pub(super) classifier: Option<ClassifierInfo>,
-    /// Sets that scores are placed in.
+    /// Reference sets for the percentiles of scores.
     pub sets: Vec<ReferenceSet>,
     /// Default settings.
     pub defaults: StudioConfig,
@@ -102,59 +101,59 @@ pub struct StudioModel {
 
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
-/// The classifier that judges what conditions made.
+/// The independent classifier of the generated images.
 pub struct ClassifierInfo {
     pub(super) title: String,
     pub(super) accuracy: f64,
 }
 
-/// A set that scores are placed in.
+/// A reference set for the percentiles of scores.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct ReferenceSet {
     pub(super) name: String,
-    /// Name for people.
+    /// Display name.
     pub title: String,
     pub(super) images: usize,
     pub(super) auroc: Option<Interval>,
     pub(super) auroc_energy: Option<Interval>,
 }
 
-/// Where a generation stands.
+/// State of a generation.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct StudioFrame {
-    /// Transitions so far, of [`of`](Self::of).
+    /// Transitions so far.
     pub step: usize,
-    /// Transitions in all.
+    /// Total transitions.
     pub of: usize,
     /// Round of the last transition, from 1.
     pub round: usize,
     /// `[count, C, H, W]`
     pub images: Bytes,
-    /// E of the model alone.
+    /// E of the model without conditions.
     pub energies: Floats,
-    /// The parts of what the chains walk on.
+    /// The terms of the sampled energy.
     pub terms: Vec<StudioTerm>,
     /// Mean cosine between the gradients of two terms, terms × terms.
     pub conflict: Floats,
-    /// Probabilities, count × classes.
+    /// Class probabilities, count × classes.
     pub verdict: Option<Floats>,
     /// a of x ← x − a∇E + σξ.
     pub drift: f64,
-    /// σ.
+    /// σ of x ← x − a∇E + σξ.
     pub noise: f64,
-    /// σ²/(2a).
+    /// T = σ²/(2a).
     pub temperature: f64,
-    /// Mean over chains and the last transitions.
+    /// Mean acceptance over the chains and the last transitions.
     pub acceptance: Option<f64>,
-    /// Whether the sampler has the test.
+    /// Whether the sampler has a Metropolis test.
     pub tested: bool,
     /// Root mean square change of a pixel since the last frame.
     pub displacement: f64,
 }
 
-/// One term.
+/// One term of the sampled energy.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct StudioTerm {
@@ -163,13 +162,13 @@ pub struct StudioTerm {
     /// "model" or the condition's role.
     #[cfg_attr(feature = "native", ts(type = "Role | \"model\""))]
     pub role: &'static str,
-    /// Mean over the images.
+    /// Mean energy over the images.
     pub energy: f64,
-    /// Mean cosine; `None` for the model.
+    /// Mean cosine between the image's latent and the condition's; `None` for the model.
     pub cosine: Option<f64>,
 }
 
-/// An image under the model's eyes.
+/// The scores of one image.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Score {
@@ -177,27 +176,27 @@ pub struct Score {
     pub energy: f64,
     /// The out-of-distribution score.
     pub ood: Option<f64>,
-    /// Where both stand in every reference set.
+    /// Percentiles of both scores in every reference set.
     pub percentiles: Vec<Percentiles>,
     /// ∇E, `[C, H, W]`.
     pub gradient: Floats,
-    /// cos with every class mean.
+    /// Cosine with every class's mean latent.
     pub class_cosines: Option<Floats>,
-    /// Probabilities of the classes.
+    /// Class probabilities.
     pub verdict: Option<Floats>,
 }
 
-/// Both scores in one set.
+/// Percentiles of both scores in one set.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Percentiles {
-    /// By E.
+    /// Percentile of E.
     pub energy: Percentile,
-    /// By the out-of-distribution score.
+    /// Percentile of the out-of-distribution score.
     pub ood: Option<Percentile>,
 }
 
-/// A walk downhill.
+/// State of a gradient descent on E.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub struct Descent {
@@ -205,8 +204,8 @@ pub struct Descent {
     pub step: usize,
     /// Bytes `[C, H, W]`.
     pub image: Bytes,
-    /// E there.
+    /// E of the image.
     pub energy: f64,
-    /// Root mean square of ∇E there.
+    /// Root mean square of ∇E.
     pub gradient: f64,
 }

@@ -1,5 +1,5 @@
-//! The rooms Generate, Compose and Score: images from noise, under conditions and around kept pixels;
-//! and the visitor's own image, scored.
+//! The rooms Generate, Compose and Score: images from noise, under conditions and by inpainting, and
+//! scores of the user's own image.
 
 mod generation;
 mod info;
@@ -8,6 +8,6 @@ pub mod settings;
 
 pub use generation::Studio;
 pub use info::{
-    ClassifierInfo, ConditionConfig, Descent, InpaintConfig, Of, Percentiles, ReferenceSet, Score,
-    StudioConfig, StudioFrame, StudioModel, StudioTerm,
+    ClassifierInfo, ConditionConfig, ConditionSource, Descent, InpaintConfig, Percentiles,
+    ReferenceSet, Score, StudioConfig, StudioFrame, StudioModel, StudioTerm,
 };

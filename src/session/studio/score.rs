@@ -1,4 +1,4 @@
-//! One image under a model: its scores, and the descent of the energy from it.
+//! Scores of one image, and gradient descent on the energy from it.
 
 use super::{
     super::arrays::{Bytes, Floats},
@@ -64,17 +64,17 @@ impl Studio {
         })
     }
 
-    /// Follows −∇E without noise, from an image or on from where the last walk stands.
+    /// Follows −∇E without noise, from an image, or from the last state if `image` is `None`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an image of another size or none yet, [`Error::Device`] when the device
-    /// cannot be read.
+    /// [`Error::Invalid`] for an image of another size, a missing start, or a latent prior;
+    /// [`Error::Device`] when the device cannot be read.
     pub async fn descend(&mut self, image: Option<&[u8]>, steps: usize) -> Result<Descent> {
         let (mut step, mut x) = match image {
             Some(bytes) => (0, self.image(bytes)?),
             None => self.descent.clone().ok_or_else(|| {
                 Error::invalid(
-                    "walk",
+                    "descent",
                     "an image to start from",
                     "none",
                     "score an image first",
@@ -85,8 +85,8 @@ impl Studio {
         let loaded = self.loaded()?;
         if latent_prior::of(&*loaded.model).is_some() {
             return Err(Error::invalid(
-                "walk",
-                "a model whose energy is one of the image alone",
+                "descent",
+                "a model whose energy depends on the image alone",
                 "a generator with a latent prior",
                 "reconstruct the image instead",
             ));

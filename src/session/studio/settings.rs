@@ -10,27 +10,27 @@ pub const SEED: Setting = Setting {
     kind: Kind::count(0, (1 << 53) - 1, 1),
 };
 
-/// Images.
+/// Number of images.
 pub const COUNT: Setting = Setting {
     name: "count",
     title: "images",
-    help: "Images.",
+    help: "Number of images.",
     kind: Kind::count(1, 256, 36),
 };
 
-/// Transitions of a round. The default is the model's own, 100 where it has none.
+/// Transitions per round. Default: the model's own, or 100 if it has none.
 pub const STEPS: Setting = Setting {
     name: "steps",
     title: "steps",
-    help: "Transitions of a round. The default is the model's own, 100 where it has none.",
+    help: "Transitions per round. Default: the model's own, or 100 if it has none.",
     kind: Kind::count(1, 2000, 100),
 };
 
-/// Rounds. Each but the first begins by augmenting the images; 1: no augmentation.
+/// Number of rounds; with more than one, each round starts by augmenting the images.
 pub const ROUNDS: Setting = Setting {
     name: "rounds",
     title: "rounds",
-    help: "Rounds. Each but the first begins by augmenting the images; 1: no augmentation.",
+    help: "Number of rounds; with more than one, each round starts by augmenting the images.",
     kind: Kind::count(1, 50, 1),
 };
 
@@ -42,31 +42,31 @@ pub const TEMPERATURE: Setting = Setting {
     kind: Kind::number(0.01, 100.0, Some(1.0)),
 };
 
-/// Scale of the start noise.
+/// Scale of the initial noise.
 pub const TRUNCATION: Setting = Setting {
     name: "truncation",
     title: "truncation",
-    help: "Scale of the start noise.",
+    help: "Scale of the initial noise.",
     kind: Kind::positive(2.0, Some(1.0)),
 };
 
-/// β of the conditions: how strongly they pull.
+/// Strength β of the conditions.
 pub const BETA: Setting = Setting {
     name: "beta",
     title: "β",
-    help: "β of the conditions: how strongly they pull.",
+    help: "Strength β of the conditions.",
     kind: Kind::number(0.0, 1000.0, Some(0.3)),
 };
 
-/// Weight of a condition: what β is multiplied by.
+/// Weight of a condition: a factor on β.
 pub const WEIGHT: Setting = Setting {
     name: "weight",
     title: "weight",
-    help: "Weight of a condition: what β is multiplied by.",
+    help: "Weight of a condition: a factor on β.",
     kind: Kind::number(1e-3, 10.0, Some(1.0)),
 };
 
-/// All of them.
+/// All settings of Generate and Compose.
 pub const ALL: &[&Setting] = &[
     &SEED,
     &COUNT,

@@ -1,4 +1,4 @@
-//! Export: the network is stored, measured as stored, and described on its card.
+//! Export: store the network, evaluate the stored weights, and write the card.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
     train::{Draft, Session},
 };
 
-/// Stores the network after so many iterations, measures it on the test split, and writes its card.
+/// Stores the network after `iterations`, evaluates it on the test split, and writes its card.
 pub(super) fn export(
     name: &str,
     (net, iterations): (&Encoder, u64),
@@ -37,7 +37,7 @@ pub(super) fn export(
         name: name.into(),
         title: format!("{} classifier", data.title),
         description: format!(
-            "A small classifier of {}. It had no part in any energy: it judges samples.",
+            "A small classifier of {}. It is independent of every energy and evaluates their samples.",
             data.title
         ),
         shape: data.shape(),
@@ -58,14 +58,14 @@ pub(super) fn export(
         step_sizes: BTreeMap::new(),
         energies: BTreeMap::new(),
         known_failures: vec![
-            "It gives every image one of its classes, noise too: a verdict is no proof of quality."
+            "It assigns every image to one of its classes, even noise: a prediction is no evidence of quality."
                 .into(),
         ],
     };
     Ok((session.card(recipe, data, draft)?, weights))
 }
 
-/// Share of a labelled set that the classifier gets right.
+/// Accuracy on a labelled set.
 fn accuracy(net: &FrozenEncoder, data: &Dataset, classes: usize, device: &Device) -> Result<f64> {
     let order: Vec<usize> = (0..data.count).collect();
     let mut right = 0usize;

@@ -1,8 +1,8 @@
-//! A small classifier of the data's classes: the judge that had no part in any energy.
+//! A small classifier of the data's classes, independent of every energy.
 //!
-//! Compositions are judged by it and never by the energy that made them; and where the FID network is
-//! not at hand, the distance between samples and data is measured on its features, under that name. It
-//! is a ResNet as CLEL's encoder is, with as many outputs as there are classes.
+//! It evaluates compositional samples, so that the energy that made them does not. Where the FID network
+//! is not available, the distance between samples and data is measured on its features, under its own
+//! name. It is a ResNet like CLEL's encoder, with one output per class.
 
 #[cfg(feature = "native")]
 mod export;
@@ -21,7 +21,7 @@ pub use recipe::{PRESETS, Recipe};
 /// This system's name.
 pub const NAME: &str = "classifier";
 
-/// This system's entry in the registry: it can be trained, but there is nothing to sample.
+/// This system's entry in the registry: it can be trained but not sampled.
 pub const REGISTRATION: Registration = Registration {
     name: NAME,
     title: "classifier (no energy)",

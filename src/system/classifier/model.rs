@@ -20,11 +20,11 @@ pub(super) fn load(card: &Card, _: &[u8], _: &Device) -> Result<Arc<dyn Model>> 
     Err(Error::model(
         &card.name,
         "expected an energy-based model, found a classifier",
-        "choose another model; eval and the Studio load this one by themselves",
+        "choose another model; eval and the Studio load this one automatically",
     ))
 }
 
-/// Architecture, as its card has it; the latents are the classes.
+/// Architecture, as stored on the card; the encoder's latents are the class logits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
@@ -32,7 +32,7 @@ pub struct Architecture {
     pub encoder: EncoderConfig,
 }
 
-/// Number of the largest probability of a row, the classifier's verdict; 0 for an empty row.
+/// The predicted class: index of the largest value of a row; 0 for an empty row.
 pub fn verdict(row: &[f32]) -> usize {
     (0..row.len())
         .max_by(|&a, &b| row[a].total_cmp(&row[b]))
@@ -43,21 +43,21 @@ pub fn verdict(row: &[f32]) -> usize {
 #[derive(Debug, Clone)]
 pub struct Classifier {
     net: FrozenEncoder,
-    /// Name for people.
+    /// Display name.
     pub title: String,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Share of the test set that it gets right, as its card says.
+    /// Test accuracy, from its card.
     pub accuracy: f64,
-    /// `[channels, height, width]` of the images it judges.
+    /// `[channels, height, width]` of its input images.
     pub shape: [usize; 3],
 }
 
 impl Classifier {
-    /// Makes the classifier of a card and weights.
+    /// Builds the classifier from a card and weights.
     ///
     /// # Errors
-    /// [`Error::Model`] when the card is another system's, or the weights do not fit.
+    /// [`Error::Model`] when the card is another system's, or the weights do not match it.
     pub fn open(card: &Card, weights: &[u8], device: &Device) -> Result<Self> {
         let other = |found: String| {
             let fix = "use the folder that `mixwell train classifier` wrote";
@@ -86,12 +86,12 @@ impl Classifier {
         })
     }
 
-    /// Features, the averages of the last stage, `[B, D]` → `[B, channels]`.
+    /// Features: spatial means of the last stage, `[B, D]` → `[B, channels]`.
     pub fn features(&self, x: Tensor<2>) -> Tensor<2> {
         self.net.pooled(x)
     }
 
-    /// Probabilities of the classes, `[B, D]` → `[B, classes]`.
+    /// Class probabilities, `[B, D]` → `[B, classes]`.
     pub fn probabilities(&self, x: Tensor<2>) -> Tensor<2> {
         softmax(self.net.forward(x), 1)
     }

@@ -9,7 +9,7 @@ use crate::{
     train::{self, GuardConfig, HealthConfig, Preset, Watch},
 };
 
-/// Everything that a training run depends on, beside the data.
+/// Everything a training run depends on, besides the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -19,20 +19,20 @@ pub struct Recipe {
     pub checkpoint_seconds: f64,
     /// Iterations.
     pub iterations: u64,
-    /// Images of an iteration.
+    /// Batch size.
     pub batch: usize,
-    /// Peak learning rate of Adam; a cosine to 0 over the run.
+    /// Peak learning rate of Adam, with cosine decay to 0 over the run.
     pub learning_rate: f64,
     /// Channels and blocks of each stage.
     pub stages: Vec<(usize, usize)>,
     /// Hidden units of the head.
     pub hidden: usize,
-    /// Probability of a horizontal flip. Digits have none: a mirrored 5 is no 5.
+    /// Probability of a horizontal flip; 0 for MNIST: a mirrored 5 is not a 5.
     pub flip: f64,
-    /// What is done about divergence.
+    /// How divergence is handled.
     #[serde(default)]
     pub guard: GuardConfig,
-    /// `[channels, height, width]` that images of one's own are cut and scaled to.
+    /// `[channels, height, width]` to which the user's own images are cropped and scaled.
     #[serde(default = "grey28")]
     pub shape: [usize; 3],
 }

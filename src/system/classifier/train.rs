@@ -1,4 +1,4 @@
-//! The training as the shared loop of every recipe sees it, and from the command line.
+//! The training: a learner for the shared training loop, and the command-line entry.
 
 use std::{
     path::{Path, PathBuf},
@@ -49,8 +49,8 @@ fn statistics(data: &Dataset) -> (Vec<f64>, Vec<f64>) {
     moments.unzip()
 }
 
-/// The training as the loop of every recipe sees it.
-struct Judging {
+/// The classifier's learner for the shared training loop.
+struct ClassifierLearner {
     net: Encoder,
     optimiser: ModuleOptimizer,
     recipe: Recipe,
@@ -62,7 +62,7 @@ struct Judging {
     iteration: u64,
 }
 
-impl Judging {
+impl ClassifierLearner {
     fn new(
         recipe: &Recipe,
         config: &EncoderConfig,
@@ -92,7 +92,7 @@ impl Judging {
     }
 }
 
-impl Learner for Judging {
+impl Learner for ClassifierLearner {
     const SIGNS: Signs = Signs::GRADIENT;
 
     fn iteration(&self) -> u64 {
@@ -116,7 +116,7 @@ impl Learner for Judging {
         if !value.is_finite() {
             return Err(Error::Diverged {
                 problem: format!("at iteration {} the loss is {value}", self.iteration),
-                fix: "begin anew with a lower learning_rate".into(),
+                fix: "start again with a lower learning_rate".into(),
             });
         }
         let grads = GradientsParams::from_grads(loss.backward(), &self.net);
@@ -174,7 +174,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         recipe.iterations,
         resumed,
         &watch,
-        &mut |correction| Judging::new(&recipe, &config, correction, &data, &device),
+        &mut |correction| ClassifierLearner::new(&recipe, &config, correction, &data, &device),
     )?;
     let trained = (&learner.net, learner.iteration);
     let (card, weights) = export(&name, trained, (&recipe, &config), [&data, &test], &session)?;

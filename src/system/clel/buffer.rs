@@ -1,8 +1,8 @@
-//! The replay buffer: images that chains have left, to be walked on from later.
+//! The replay buffer: last states of the chains, from which later chains continue.
 //!
-//! Du & Mordatch 2019; CLEL's settings (arXiv 2303.03023, authors' code): 10,000 images that begin as
-//! U(0, 1) noise, of which each draw takes distinct ones and re-draws each from noise with a small
-//! probability. It lives on the host: it is touched once in sixty Langevin steps.
+//! Du & Mordatch 2019; CLEL's settings (arXiv 2303.03023, authors' code): 10,000 images, initially
+//! U(0, 1) noise. Each draw takes distinct images and resets each to noise with a small probability. The
+//! buffer lives on the host: it is accessed once per sixty Langevin steps.
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
@@ -15,12 +15,12 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplayBuffer {
     images: Vec<f32>,
-    /// Visits of each slot since it was last noise.
+    /// Visits of each slot since it was last reset to noise.
     ages: Vec<u32>,
     dim: usize,
 }
 
-/// What a draw took.
+/// Result of a draw from the buffer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Taken {
     /// Slots, all different.
@@ -49,8 +49,8 @@ impl ReplayBuffer {
         self.ages.is_empty()
     }
 
-    /// Takes `n` distinct slots (all, if there are fewer), each re-drawn from noise with probability
-    /// `reinit`; a function of the source alone, so that a resumed run draws the same.
+    /// Takes `n` distinct slots (all, if there are fewer) and resets each to noise with probability
+    /// `reinit`. The slots depend on `rng` alone, so that a resumed run draws the same ones.
     pub fn take(&mut self, n: usize, reinit: f64, rng: &Rng) -> Taken {
         let (size, dim) = (self.len(), self.dim);
         let n = n.min(size);
@@ -85,8 +85,8 @@ impl ReplayBuffer {
         Taken { slots, images }
     }
 
-    /// Puts images `[n, D]` back where they were taken from. Images that are not finite are noise's
-    /// again: a broken chain must not poison the buffer.
+    /// Writes images `[n, D]` back to their slots. Non-finite images are replaced by noise, so that a
+    /// broken chain does not poison the buffer.
     pub fn put(&mut self, slots: &[usize], images: &[f32], rng: &Rng) {
         let dim = self.dim;
         for (i, (&slot, image)) in slots.iter().zip(images.chunks(dim)).enumerate() {
@@ -102,7 +102,7 @@ impl ReplayBuffer {
         }
     }
 
-    /// Mean number of visits since noise.
+    /// Mean number of visits since the last reset to noise.
     pub fn mean_age(&self) -> f64 {
         self.ages.iter().map(|&a| f64::from(a)).sum::<f64>() / self.len().max(1) as f64
     }
@@ -121,13 +121,13 @@ impl ReplayBuffer {
         safetensors::serialize([("images", images), ("ages", ages)], None).map_err(bug)
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote, if it holds `size` images of `dim` values.
+    /// Reads a buffer of `size` images of `dim` values, as written by [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// [`Error::Model`] for another file, and [`Error::Invalid`] for a buffer of another size.
+    /// [`Error::Model`] for a damaged file, [`Error::Invalid`] for a buffer of another size.
     pub fn from_bytes(bytes: &[u8], size: usize, dim: usize) -> Result<Self> {
         let bad = |e| {
-            let fix = "start anew: the checkpoint is damaged";
+            let fix = "start again: the checkpoint is damaged";
             Error::model("replay buffer", e, fix)
         };
         let file = SafeTensors::deserialize(bytes).map_err(bad)?;
@@ -140,7 +140,7 @@ impl ReplayBuffer {
                 "the checkpoint's replay buffer",
                 format!("{size} images of {dim} values, as the recipe says"),
                 format!("{:?}", images.shape()),
-                "resume with the buffer that the run was started with",
+                "resume with the run's original buffer settings",
             ));
         }
         let words = |data: &[u8]| data.as_chunks::<4>().0.to_vec();
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_distinct_uniform_and_replayable() {
+    fn slots_are_distinct_uniform_and_reproducible() {
         let mut buffer = ReplayBuffer::new(50, 3, &Rng::new(1));
         let mut counts = [0u32; 50];
         for k in 0..2000 {
@@ -181,7 +181,7 @@ mod tests {
             assert_eq!(sorted.len(), 10);
             taken.slots.iter().for_each(|&s| counts[s] += 1);
         }
-        // 2000 · 10/50 = 400 visits of each, ± 18 by chance.
+        // 2000 · 10/50 = 400 visits expected per slot; standard deviation 18.
         assert!(
             counts
                 .iter()
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn images_come_back_and_are_renewed_as_often_as_asked() {
+    fn images_are_stored_and_reset_with_the_given_probability() {
         let mut buffer = ReplayBuffer::new(1000, 4, &Rng::new(1));
         let rng = Rng::new(3);
         let taken = buffer.take(100, 0.0, &rng);
@@ -208,12 +208,12 @@ mod tests {
                 taken.slots.iter().filter(changed).count()
             })
             .sum::<usize>();
-        // 10,000 draws with probability 0.1: 1000 ± 30.
+        // 10,000 draws with probability 0.1: mean 1000, standard deviation 30.
         assert!((850..1150).contains(&renewed), "{renewed}");
     }
 
     #[test]
-    fn it_comes_back_from_a_file_and_a_truncated_or_other_one_is_refused() {
+    fn buffer_round_trips_through_a_file_and_bad_files_are_refused() {
         let mut buffer = ReplayBuffer::new(6, 5, &Rng::new(1));
         let taken = buffer.take(3, 0.5, &Rng::new(2));
         buffer.put(&taken.slots, &[0.5; 15], &Rng::new(2));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_chain_does_not_poison_the_buffer() {
+    fn non_finite_images_are_replaced_by_noise() {
         let rng = Rng::new(1);
         let mut buffer = ReplayBuffer::new(4, 2, &rng);
         let taken = buffer.take(4, 0.0, &rng);

@@ -1,4 +1,4 @@
-//! Checkpoints: everything that the future of a training depends on, beside recipe and data.
+//! Checkpoints: the complete state of a training run, besides recipe and data.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::{
 const BUFFER: &str = "buffer.safetensors";
 
 impl Training {
-    /// Writes everything that the future of the run depends on, beside recipe and data.
+    /// Writes the complete state of the training, besides recipe and data.
     ///
     /// # Errors
     /// [`Error::Model`] or [`Error::Io`].
@@ -42,7 +42,7 @@ impl Training {
         artifact::write_atomically(&to.join(BUFFER), &self.buffer.to_bytes()?)
     }
 
-    /// Goes on from what [`save`](Self::save) wrote after `iteration` iterations.
+    /// Restores the state that [`save`](Self::save) wrote after `iteration` iterations.
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::Io`] or [`Error::Data`].

@@ -1,9 +1,9 @@
 //! Conditional and compositional energies.
 //!
-//! p(z|x) is a von Mises–Fisher law about g(f(x))/‖g(f(x))‖ with concentration β, so a latent z as a
-//! condition adds −β cos(g(f(x)), z) to the energy (arXiv 2303.03023, eq. 4 and §3.3: instance- and
-//! class-conditional samples). Conditions compose as energies do (Hinton 2002; Du, Li, Mordatch
-//! 2020): a conjunction adds them, a negation subtracts them, a disjunction takes −log Σ exp(−E).
+//! p(z|x) is a von Mises–Fisher distribution about g(f(x))/‖g(f(x))‖ with concentration β, so
+//! conditioning on a latent z adds −β cos(g(f(x)), z) to the energy (arXiv 2303.03023, eq. 4 and §3.3:
+//! instance- and class-conditional samples). Conditions compose as energies do (Hinton 2002; Du, Li,
+//! Mordatch 2020): AND adds them, NOT subtracts them, OR takes −log Σ exp(−E).
 
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -19,25 +19,25 @@ use crate::{
     pixels::as_images,
 };
 
-/// What a condition asks for.
+/// Logical role of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 pub enum Role {
     /// AND.
     All,
-    /// OR, among all that have this role.
+    /// OR, among all conditions with this role.
     Any,
     /// NOT.
     None,
 }
 
-/// A latent, what to do with it, and how much it weighs.
+/// A condition: a latent, its role and its weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
-    /// z; its direction alone counts.
+    /// z; only its direction matters.
     pub latent: Vec<f32>,
-    /// Its part.
+    /// Its role.
     pub role: Role,
     /// w > 0; the condition's concentration is β·w.
     pub weight: f64,
@@ -51,14 +51,17 @@ pub struct ComposedEnergy {
     /// Unit columns, `[D, K]`.
     latents: Tensor<2>,
     roles: Vec<Role>,
-    /// β·w of each, `[1, K]`; negative for [`Role::None`].
+    /// β·w of each condition, `[1, K]`; negative for [`Role::None`].
     strengths: Tensor<2>,
 }
 
 impl ComposedEnergy {
+    /// The energy of a network under conditions, for images of `shape` `[C, H, W]` and latents of
+    /// dimension `features`.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] for latents of another dimension or without a direction, and for β or a
-    /// weight that is not positive and finite.
+    /// [`Error::Invalid`] without conditions, for latents of another dimension or of norm 0, for a
+    /// negative or non-finite β, and for a weight that is not positive and finite.
     pub fn new(
         net: FrozenEnergyNet,
         shape: [usize; 3],
@@ -139,7 +142,7 @@ impl ComposedEnergy {
         }
         if !any.is_empty() {
             let options = Tensor::cat(any.into_iter().map(column).collect(), 1).neg();
-            // The largest is a constant: its gradient cancels.
+            // The maximum is detached: its gradient cancels.
             let top = options.clone().detach().max_dim(1);
             let lse = (options - top.clone()).exp().sum_dim(1).log() + top;
             total = total - lse;
@@ -147,8 +150,8 @@ impl ComposedEnergy {
         total.reshape([batch])
     }
 
-    /// The terms one by one at states `[B, D]`: ½‖f‖², then each condition's own energy. Gives their
-    /// energies and cosines, and how their gradients stand to each other.
+    /// The separate terms at states `[B, D]`: ½‖f‖², then the energy of each condition. Returns their
+    /// energies and cosines, and the cosines between their gradients.
     pub fn terms(&self, x: Tensor<2>) -> Terms {
         let count = self.roles.len();
         let (energy, gradient) = self.net.differentiate(x.clone(), energy_of);
@@ -178,14 +181,14 @@ impl ComposedEnergy {
     }
 }
 
-/// A composition taken apart; terms are the model's energy and the conditions.
+/// The terms of a composition: the model's energy and the conditions.
 pub struct Terms {
     /// `[B, 1 + K]`
     pub energies: Tensor<2>,
     /// cos(g(f(x)), z), `[B, K]`.
     pub cosines: Tensor<2>,
-    /// Mean over the batch of the cosine between two terms' gradients, `[(1 + K)²]`: −1 where they
-    /// fight.
+    /// Mean over the batch of the cosine between two terms' gradients, `[(1 + K)²]`; −1 if they are
+    /// opposed.
     pub conflict: Tensor<1>,
 }
 

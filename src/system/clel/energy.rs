@@ -1,4 +1,4 @@
-//! The marginal energy E(x) = ½‖f(x)‖², and what every energy of these models shares.
+//! The marginal energy E(x) = ½‖f(x)‖², and code shared by all energies of these models.
 
 use burn::tensor::Tensor;
 
@@ -8,7 +8,7 @@ use crate::{
     pixels::as_images,
 };
 
-/// Where every energy of these models lives.
+/// The state space of every energy of these models.
 pub(super) fn pixel_space(shape: [usize; 3]) -> Space {
     Space {
         name: "pixel",
@@ -17,7 +17,7 @@ pub(super) fn pixel_space(shape: [usize; 3]) -> Space {
     }
 }
 
-/// An energy of f(x) with its gradient at states `[B, D]`.
+/// An energy that is a function of f(x), with its gradient, at states `[B, D]`.
 pub(super) fn point_of(
     net: &FrozenEnergyNet,
     x: Tensor<2>,
@@ -39,7 +39,7 @@ pub struct MarginalEnergy {
 }
 
 impl MarginalEnergy {
-    /// Of a frozen network for images `[C, H, W]`.
+    /// The marginal energy of a frozen network for images `[C, H, W]`.
     pub fn new(net: FrozenEnergyNet, shape: [usize; 3]) -> Self {
         Self { net, shape }
     }

@@ -1,4 +1,4 @@
-//! Export: the averaged network is stored, measured as stored, and described on its card.
+//! Export: store the averaged network, evaluate the stored weights, and write the card.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::{
     train::{Draft, Session},
 };
 
-/// Images that class means are taken over, spread over the data: a thousand of each class are plenty.
+/// Images used for the class means, spread over the data: a thousand per class are enough.
 const MEANS_OVER: usize = 10_000;
 
 /// The direction of each class's mean latent over the data, `[classes, latent]`, row by row.
@@ -47,7 +47,7 @@ fn class_latents(
             sum.iter_mut().zip(z).for_each(|(s, &v)| *s += f64::from(v));
         }
     }
-    // A class of which no image was seen has no direction.
+    // A class without images has the zero vector.
     let width = sums.iter().map(Vec::len).max().unwrap_or(0);
     sums.iter_mut().for_each(|sum| sum.resize(width, 0.0));
     Ok(sums
@@ -59,11 +59,11 @@ fn class_latents(
         .collect())
 }
 
-/// Rounds of augmentation and chain steps from fresh noise that the card's samples take: the authors'
+/// Rounds of augmentation and chain steps, from fresh noise, for the card's samples; as in the authors'
 /// evaluation.
 const ROUNDS: usize = 10;
 
-/// Writes the averaged network, measures the stored weights, and says so on the card.
+/// Stores the averaged network, evaluates the stored weights, and writes the card.
 pub(super) fn export(
     name: &str,
     training: &Training,
@@ -80,7 +80,7 @@ pub(super) fn export(
         encoder: stage.guided.then(|| stage.encoder.clone()),
         classes: if stage.guided { classes } else { 0 },
         augment: stage.buffer_augmentation.then(|| stage.augment.clone()),
-        // As incidents have left them.
+        // With the corrections made after divergences.
         chains: Some(chains.clone()),
     };
     let mut dict = DictBuilder::default();
@@ -94,7 +94,7 @@ pub(super) fn export(
     let weights = dict.finish()?;
     let stored = Clel::from_dict(&Dict::open(&weights, name, device)?, &architecture)?;
 
-    // Samples from noise, by the stored weights.
+    // Samples from noise, with the stored weights.
     let rng = Rng::new(recipe.seed).derived(Purpose::Start, 1);
     let mut x = stored.starts("pixel", &rng, 64, 1.0)?;
     let target = stored.target("pixel")?;
@@ -147,11 +147,11 @@ pub(super) fn export(
         energies,
         known_failures: vec![
             format!(
-                "The step size belongs to --sampler sgld --noise {} --clamp; other samplers need one of their own.",
+                "The card's step size is for --sampler sgld --noise {} --clamp; other samplers need their own.",
                 chains.noise
             ),
-            "Its chains are far colder than T = 1: what they give are samples of the training's own \
-             short, clamped dynamics, not of exp(−E)."
+            "Its chains run far below T = 1: they sample the short, clamped dynamics of training, not \
+             exp(−E)."
                 .into(),
         ],
     };

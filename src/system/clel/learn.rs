@@ -1,6 +1,6 @@
-//! One iteration of CLEL: negatives from the buffer, the energy's objective, the encoder's.
+//! One iteration of CLEL: negatives from the buffer, the energy's objective, the encoder's objective.
 //!
-//! The arms of the comparison are settings of one recipe: `guided` (β and the encoder),
+//! The arms of the ablation are settings of one recipe: `guided` (β and the encoder),
 //! `generated_negatives` in the encoder's loss, `buffer_augmentation` before the chains' steps.
 
 use burn::{
@@ -37,24 +37,24 @@ use crate::{
     sampler::{SamplerConfig, walk},
 };
 
-/// The chains that make negatives: x ← clamp(x − a∇E(x) + σξ, 0, 1).
+/// The chains that generate negatives: x ← clamp(x − a∇E(x) + σξ, 0, 1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainStage {
-    /// Steps of each visit.
+    /// Steps per iteration.
     pub steps: usize,
-    /// a.
+    /// Drift a.
     pub drift: f64,
-    /// σ; the effective temperature is σ²/(2a).
+    /// Noise σ; the effective temperature is σ²/(2a).
     pub noise: f64,
     /// Images in the buffer.
     pub buffer: usize,
-    /// Probability that a visited image begins anew as noise.
+    /// Probability that an image taken from the buffer is reset to noise.
     pub reinit: f64,
 }
 
 impl ChainStage {
-    /// These chains as the sampler that the rest of the crate knows.
+    /// The sampler config of these chains.
     pub fn sampler(&self) -> SamplerConfig {
         SamplerConfig {
             step_size: Some((2.0 * self.drift).sqrt()),
@@ -66,53 +66,53 @@ impl ChainStage {
     }
 }
 
-/// Everything that an iteration depends on, beside data and seed.
+/// Everything an iteration depends on, besides data and seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// Iterations.
     pub iterations: u64,
-    /// Images in a batch, data and negatives each.
+    /// Batch size, of data and of negatives.
     pub batch: usize,
     /// Learning rate of the energy's Adam (β₁ = 0, β₂ = 0.999).
     pub learning_rate: f64,
     /// Iterations of its linear warm-up.
     pub warmup: u64,
-    /// Images after which the moving average of the energy's weights has forgotten half.
+    /// Half-life of the moving average of the energy's weights, in images.
     pub ema_half_life: f64,
-    /// α, of the squares of the energies.
+    /// Weight α of the squared energies.
     pub alpha: f64,
-    /// β, of the guidance.
+    /// Weight β of the guidance.
     pub beta: f64,
-    /// Whether an encoder is learned and guides; without, the baseline arm.
+    /// Whether an encoder is trained and guides the energy; without it, the baseline arm.
     pub guided: bool,
-    /// Whether latents of generated images are further negatives of the encoder's loss.
+    /// Whether latents of generated images are additional negatives in the encoder's loss.
     pub generated_negatives: bool,
-    /// Whether the buffer's images are augmented before chains walk on from them.
+    /// Whether images from the buffer are augmented before the chains continue from them.
     pub buffer_augmentation: bool,
     /// Temperature of the encoder's loss.
     pub temperature: f64,
-    /// Peak learning rate of the encoder's SGD; a cosine to 0 over the run.
+    /// Peak learning rate of the encoder's SGD, with cosine decay to 0 over the run.
     pub encoder_learning_rate: f64,
-    /// Its momentum.
+    /// Momentum of the encoder's SGD.
     pub encoder_momentum: f64,
-    /// Its weight decay.
+    /// Weight decay of the encoder.
     pub encoder_weight_decay: f64,
-    /// What the chains compute their energies and gradients in, nearly all of an iteration's work. Their
-    /// states, the objective and the weights stay in f32.
+    /// Precision of the chains' energies and gradients, which are nearly all of an iteration's work.
+    /// Their states, the objective and the weights stay in f32.
     #[serde(default)]
     pub precision: Precision,
-    /// The negatives' chains.
+    /// The chains of the negatives.
     pub chains: ChainStage,
-    /// The views, the targets and the buffer's transitions.
+    /// Augmentation of the views, of the targets and of images from the buffer.
     pub augment: AugmentConfig,
-    /// f and g.
+    /// Networks f and g.
     pub energy: EnergyNetConfig,
-    /// h.
+    /// Encoder h.
     pub encoder: EncoderConfig,
 }
 
-/// What an iteration saw.
+/// Metrics of an iteration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// Mean E of the data.
@@ -125,17 +125,17 @@ pub struct Step {
     pub contrastive: f64,
     /// Share of views whose positive is nearest; 0 unguided.
     pub nearest: f64,
-    /// Root mean square distance that the chains travelled, a pixel.
+    /// Root mean square displacement of the chains, per pixel.
     pub displacement: f64,
-    /// Share of the negatives' pixels that stand at 0 or 1.
+    /// Share of the negatives' pixels at 0 or 1.
     pub saturated: f64,
-    /// Acceptance that a Metropolis test would have had.
+    /// Shadow acceptance: that of the Metropolis test that SGLD omits.
     pub shadow: f64,
     /// Norm of the gradient of the energy's objective.
     pub gradient: f64,
 }
 
-/// CLEL under way.
+/// State of a CLEL training.
 pub struct Training {
     pub(super) net: EnergyNet,
     pub(super) average: Ema<EnergyNet>,
@@ -145,10 +145,10 @@ pub struct Training {
     pub(super) buffer: ReplayBuffer,
     seed: u64,
     device: Device,
-    /// Iterations done.
+    /// Completed iterations.
     pub iteration: u64,
-    /// Further devices that share the chains and the gradient of the energy's objective. The encoder
-    /// learns on the first alone: the statistics of its batches and its loss are of whole batches.
+    /// Additional devices that share the chains and the gradient of the energy's objective. The encoder
+    /// trains on the first device alone, since its batch statistics and its loss need whole batches.
     pub others: Vec<Device>,
 }
 
@@ -209,12 +209,12 @@ impl Training {
         })
     }
 
-    /// Goes on with the random numbers of another seed.
+    /// Continues with the random numbers of another seed.
     pub fn reseeded(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// Decay of the moving average for one batch.
+    /// Decay of the moving average per batch.
     pub(super) fn decay(stage: &Stage) -> f64 {
         0.5f64.powf(stage.batch as f64 / stage.ema_half_life)
     }
@@ -232,7 +232,8 @@ impl Training {
         augment(&stage.augment, &self.stream(stream), 0, 0, images).reshape([n, dim])
     }
 
-    /// Negatives: images of the buffer, augmented, walked on by the chains, and put back.
+    /// Negatives: images from the buffer, augmented, updated by the chains, and written back. Returns
+    /// them (`[B, D]`) with displacement, saturated share and shadow acceptance.
     async fn negatives(&mut self, stage: &Stage) -> Result<(Tensor<2>, [f64; 3])> {
         self.net.iterate();
         let net = self.net.frozen().in_precision(stage.precision);
@@ -264,7 +265,7 @@ impl Training {
         ))
     }
 
-    /// One iteration on data `[B, D]` with values in [0, 1], as many images as the stage's batch has.
+    /// One iteration on data `[B, D]` with values in [0, 1], where B is the stage's batch size.
     ///
     /// # Errors
     /// [`Error::Invalid`] for another number of images; [`Error::Diverged`] when an energy is not finite;
@@ -275,7 +276,7 @@ impl Training {
             return Err(Error::invalid(
                 "images of an iteration",
                 format!(
-                    "{}, as clel.batch says and as many negatives are made",
+                    "{}, the value of clel.batch, for as many negatives",
                     stage.batch
                 ),
                 n,
@@ -284,7 +285,7 @@ impl Training {
         }
         let (negatives, [displacement, saturated, shadow]) = self.negatives(stage).await?;
         let targets = self.encoder.as_ref().map(|encoder| {
-            // The batch's statistics, as the authors; the running ones are fed by the views below.
+            // Batch statistics, as in the authors' code; the views below update the running ones.
             let mut plain = encoder.valid();
             plain.latent_train(self.view(stage, x.clone(), Stream::Target))
         });
@@ -322,7 +323,7 @@ impl Training {
             shadow,
             gradient: gradient_norm(&self.net, &whole.gradients).await?,
         };
-        // Before either optimiser takes a step: no checkpoint may hold weights that are no numbers.
+        // Check before either optimiser steps: no checkpoint may hold non-finite weights.
         self.check(&step)?;
         let generated = whole.rows.remove(0);
         let warm = (self.iteration + 1) as f64 / stage.warmup.max(1) as f64;
@@ -369,8 +370,8 @@ impl Training {
         })
     }
 
-    /// The averaged energy network, frozen. Averaging shortens the vectors of the spectral norm, so
-    /// they are iterated anew.
+    /// The averaged energy network, frozen. Averaging shortens the vectors of the spectral norm's power
+    /// iteration, so it is iterated again.
     pub fn frozen(&self) -> FrozenEnergyNet {
         let mut net = self.average.average().clone();
         for _ in 0..10 {

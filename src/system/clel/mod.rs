@@ -3,8 +3,8 @@
 //!
 //! E(x, z) = ½‖f(x)‖² − β cos(g(f(x)), z), with z on the unit sphere: the latent of a contrastive
 //! encoder. Integrating z out leaves a factor ∫ exp(β μᵀz) dz that is the same for every unit vector
-//! μ = g/‖g‖ (the normaliser of a von Mises–Fisher law): the marginal is exactly
-//! p(x) ∝ exp(−½‖f(x)‖²), whatever g says. So chains walk in x alone; z guides the learning of f, and
+//! μ = g/‖g‖ (the normaliser of a von Mises–Fisher distribution), so the marginal is exactly
+//! p(x) ∝ exp(−½‖f(x)‖²) for every g. Chains therefore sample x alone; z guides the training of f and
 //! conditions samples.
 
 pub mod buffer;

@@ -25,25 +25,24 @@ use crate::{
     system::model::Model,
 };
 
-/// Architecture of a CLEL model, as its card has it.
+/// Architecture of a CLEL model, as stored on its card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
-    /// f and g.
+    /// Networks f and g.
     pub energy: EnergyNetConfig,
     /// β of the training.
     pub beta: f64,
-    /// h; none for a model that was trained without guidance.
+    /// Encoder h; none for a model trained without guidance.
     #[serde(default)]
     pub encoder: Option<EncoderConfig>,
-    /// Classes that the file holds mean latents of.
+    /// Number of classes whose mean latents the file holds.
     #[serde(default)]
     pub classes: usize,
-    /// The augmentation of the training's chains, `None` if they had none: the move between rounds
-    /// of steps that lets them mix.
+    /// The augmentation between rounds of the training chains, which helps them mix; `None` if not used.
     #[serde(default)]
     pub augment: Option<AugmentConfig>,
-    /// The training's chains.
+    /// The training chains.
     #[serde(default)]
     pub chains: Option<ChainStage>,
 }
@@ -57,7 +56,7 @@ pub struct Clel {
     device: Device,
 }
 
-/// What a guided model has besides: h, and the directions of the classes' mean latents.
+/// The extra parts of a guided model: h, and the directions of the class-mean latents.
 #[derive(Debug, Clone)]
 struct Guide {
     encoder: FrozenEncoder,
@@ -96,7 +95,7 @@ impl Clel {
             Error::invalid(
                 "latents",
                 "a model with a contrastive encoder",
-                "one that was trained without guidance",
+                "one trained without guidance",
                 "choose a guided model",
             )
         })
@@ -115,7 +114,7 @@ impl Clel {
         Ok(self.guide()?.encoder.latent(x))
     }
 
-    /// The directions of the classes' mean latents, `[classes, latent]`.
+    /// The directions of the class-mean latents, `[classes, latent]`.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a model without an encoder.
@@ -126,7 +125,7 @@ impl Clel {
     /// The energy under conditions; see [`compose`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for conditions that do not fit.
+    /// As [`ComposedEnergy::new`].
     pub fn composed(&self, beta: f64, conditions: &[Condition]) -> Result<ComposedEnergy> {
         let energy = &self.architecture.energy;
         ComposedEnergy::new(
@@ -139,8 +138,8 @@ impl Clel {
         )
     }
 
-    /// E(x) and, for a guided model, the out-of-distribution score E(x) − β cos(h(x), g(f(x))), high
-    /// for what is unlike the data (arXiv 2303.03023, §4.2, where β = 0.1 at test time): `[B, D]` →
+    /// E(x) and, for a guided model, the out-of-distribution score E(x) − β cos(h(x), g(f(x))), which is
+    /// high for images unlike the data (arXiv 2303.03023, §4.2, with β = 0.1 at test time): `[B, D]` →
     /// `[B]` each.
     pub fn scores(&self, x: Tensor<2>) -> (Tensor<1>, Option<Tensor<1>>) {
         let f = self.net.features(x.clone());
@@ -153,7 +152,7 @@ impl Clel {
     }
 }
 
-/// β of the out-of-distribution score, the authors' at test time.
+/// β of the out-of-distribution score, as used by the authors at test time.
 pub const OOD_BETA: f64 = 0.1;
 
 impl Model for Clel {
@@ -165,7 +164,7 @@ impl Model for Clel {
         if space != "pixel" {
             return Err(Error::invalid(
                 "space",
-                "pixel: this model has no other",
+                "pixel, the model's only space",
                 space,
                 "pass --space pixel",
             ));
@@ -174,8 +173,8 @@ impl Model for Clel {
         Ok(Arc::new(MarginalEnergy::new(self.net.clone(), shape)))
     }
 
-    /// Uniform noise in [0, 1] at scale 1, where the training's own chains began; scaled about ½ and
-    /// kept in [0, 1] otherwise.
+    /// At scale 1: uniform noise in [0, 1], as for the training chains. Otherwise scaled about ½ and
+    /// clamped to [0, 1].
     fn starts(&self, space: &str, rng: &Rng, chains: usize, scale: f64) -> Result<Tensor<2>> {
         self.target(space)?;
         let dim = self.architecture.energy.dim();
@@ -198,7 +197,7 @@ pub(super) fn load(card: &Card, weights: &[u8], device: &Device) -> Result<Arc<d
         serde_json::from_value(card.architecture.clone()).map_err(|e| {
             Error::model(
                 &card.name,
-                format!("its card's architecture is not one of CLEL: {e}"),
+                format!("the card's architecture is not a CLEL architecture: {e}"),
                 "use a card and weights that belong together",
             )
         })?;

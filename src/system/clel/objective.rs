@@ -1,7 +1,7 @@
-//! The objectives of CLEL, on features and latents alone: no network takes part.
+//! The objectives of CLEL, as functions of features and latents.
 //!
 //! Lee, Jeong, Park, Shin, "Guiding Energy-based Models via Contrastive Latent Variables", ICLR 2023
-//! (arXiv 2303.03023), eqs. 5–9; the settings are the authors' code's.
+//! (arXiv 2303.03023), eqs. 5–9; settings from the authors' code.
 
 use burn::tensor::{Tensor, TensorData, activation::log_softmax};
 
@@ -16,15 +16,15 @@ pub fn cosine(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
 /// Weights of the energy's objective.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights {
-    /// α, of the squares of the energies.
+    /// Weight α of the squared energies.
     pub alpha: f64,
-    /// β, of the guidance; 0 is the unguided arm.
+    /// Weight β of the guidance; 0 in the unguided arm.
     pub beta: f64,
 }
 
 /// The parts of the energy's objective, scalars `[1]`.
 pub struct EnergyLoss {
-    /// What is minimised.
+    /// The objective.
     pub total: Tensor<1>,
     /// Mean E of the data.
     pub data: Tensor<1>,
@@ -36,8 +36,8 @@ pub struct EnergyLoss {
 
 /// mean(E⁺ − E⁻) + α mean(E⁺² + E⁻²) − β mean cos(g(f(x⁺)), z).
 ///
-/// `data` and `samples` are features f of as many images each, `[B, D]`; `directions` the projections
-/// g(f(x⁺)) and `targets` the encoder's latents of augmented data, not differentiated.
+/// `data` and `samples` are features f of equally many images, `[B, D]`; `guidance` holds the
+/// projections g(f(x⁺)) and the encoder's latents z of augmented data (not differentiated).
 pub fn energy_loss(
     data: Tensor<2>,
     samples: Tensor<2>,
@@ -60,12 +60,13 @@ pub fn energy_loss(
     }
 }
 
-/// SimCLR's loss (NT-Xent, Chen et al. 2020, eq. 1) with generated latents as further negatives.
+/// SimCLR's loss (NT-Xent, Chen et al. 2020, eq. 1) with generated latents as additional negatives.
 ///
-/// `first` and `second` are latents of two views of the same images, `[N, D]` each; every one of the 2N
-/// views is an anchor whose positive is the other view of its image, against all other 2N − 2 views and
-/// the M latents `negatives` (`[M, D]`, not differentiated). Cosine similarity over `temperature`.
-/// Returns the mean cross-entropy in nats and the share of anchors whose positive is nearest, `[1]`.
+/// `first` and `second` are latents of two views of the same images, `[N, D]` each. Each of the 2N
+/// views is an anchor: its positive is the other view of its image, its negatives are the other 2N − 2
+/// views and the M latents `negatives` (`[M, D]`, not differentiated). Logits are cosine similarities
+/// divided by `temperature`. Returns the mean cross-entropy in nats and the share of anchors whose
+/// positive is nearest, `[1]` each.
 pub fn contrastive_loss(
     first: Tensor<2>,
     second: Tensor<2>,
@@ -75,12 +76,13 @@ pub fn contrastive_loss(
     let [n, _] = first.dims();
     let z = unit_rows(Tensor::cat(vec![first, second], 0));
     let device = z.device().inner();
-    let similar = |i: usize, j: usize| if i == j { -1e9f32 } else { 0.0 };
-    let own: Vec<f32> = (0..4 * n * n)
-        .map(|k| similar(k / (2 * n), k % (2 * n)))
+    // Mask each view's similarity to itself.
+    let masked = |i: usize, j: usize| if i == j { -1e9f32 } else { 0.0 };
+    let mask: Vec<f32> = (0..4 * n * n)
+        .map(|k| masked(k / (2 * n), k % (2 * n)))
         .collect();
-    let own = Tensor::<2>::from_data(TensorData::new(own, [2 * n, 2 * n]), &device);
-    let mut logits = z.clone().matmul(z.clone().transpose()) / temperature + own;
+    let mask = Tensor::<2>::from_data(TensorData::new(mask, [2 * n, 2 * n]), &device);
+    let mut logits = z.clone().matmul(z.clone().transpose()) / temperature + mask;
     if let Some(negatives) = negatives {
         let further = z.matmul(unit_rows(negatives).transpose()) / temperature;
         logits = Tensor::cat(vec![logits, further], 1);

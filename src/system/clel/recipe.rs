@@ -16,7 +16,7 @@ use crate::{
     train::{self, GuardConfig, HealthConfig, Preset, Watch},
 };
 
-/// Everything that a training run depends on, beside the data.
+/// Everything a training run depends on, besides the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -24,20 +24,20 @@ pub struct Recipe {
     pub seed: u64,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
-    /// What is done about divergence.
+    /// How divergence is handled.
     #[serde(default)]
     pub guard: GuardConfig,
-    /// How the chains are looked at.
+    /// Health checks of the chains.
     #[serde(default)]
     pub health: HealthConfig,
     /// The objective and its networks.
     pub clel: Stage,
 }
 
-/// Fashion-MNIST's mean and standard deviation, of grey values in [0, 1].
+/// Mean and standard deviation of Fashion-MNIST's grey values in [0, 1].
 const FASHION: ([f64; 1], [f64; 1]) = ([0.2860], [0.3530]);
 
-/// The published settings for a network: systems A3 to A5 of the authors' code.
+/// The published settings: systems A3 to A5 of the authors' code.
 fn published(energy: EnergyNetConfig, encoder: EncoderConfig, channels: usize) -> Recipe {
     Recipe {
         seed: 1,
@@ -74,8 +74,8 @@ fn published(energy: EnergyNetConfig, encoder: EncoderConfig, channels: usize) -
     }
 }
 
-/// Grey 28×28 images on a CPU. What shrinks: networks, iterations, the buffer and the steps of a
-/// visit, of which the smaller network needs fewer to follow a faster schedule.
+/// Grey 28×28 images on a CPU. Networks, iterations, buffer and chain steps are smaller than published;
+/// the smaller network needs fewer steps on its faster schedule.
 fn cpu() -> Recipe {
     let (mean, std) = FASHION;
     let shape = [1, 28, 28];
@@ -94,7 +94,7 @@ fn cpu() -> Recipe {
     r
 }
 
-/// CIFAR-10's mean and standard deviation of each channel, of values in [0, 1].
+/// Mean and standard deviation of each CIFAR-10 channel, for values in [0, 1].
 const CIFAR: ([f64; 3], [f64; 3]) = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
 
 /// Published settings for CIFAR-10 with one of the authors' energy networks and ResNet-18.
@@ -113,17 +113,17 @@ fn small() -> Recipe {
     cifar(EnergyNetConfig::small)
 }
 
-/// CLEL-Base, 6.96 M.
+/// CLEL-Base, 6.96 M parameters.
 fn base() -> Recipe {
     cifar(EnergyNetConfig::base)
 }
 
-/// CLEL-Large, 30.7 M.
+/// CLEL-Large, 30.7 M parameters.
 fn large() -> Recipe {
     cifar(EnergyNetConfig::large)
 }
 
-/// Seconds of work, for tests.
+/// A few seconds, for tests.
 fn smoke() -> Recipe {
     let mut r = cpu();
     r.clel.iterations = 6;
@@ -192,7 +192,7 @@ impl train::Recipe for Recipe {
                 "clel.encoder.latent",
                 stage.energy.features,
                 stage.encoder.latent,
-                "give features and latents one dimension: their directions are compared",
+                "give features and latents the same dimension: their directions are compared",
             ));
         }
         stage.chains.sampler().build().map(|_| ())

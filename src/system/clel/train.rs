@@ -1,4 +1,4 @@
-//! The training as the shared loop of every recipe sees it, and from the command line.
+//! The training: a learner for the shared training loop, and the command-line entry.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,15 +23,15 @@ use crate::{
     },
 };
 
-/// The training as the loop of every recipe sees it.
-struct Guided {
+/// CLEL's learner for the shared training loop.
+struct ClelLearner {
     training: Training,
     stage: Stage,
     batches: Batches,
     device: Device,
 }
 
-impl Guided {
+impl ClelLearner {
     fn new(
         recipe: &Recipe,
         correction: &Correction,
@@ -41,7 +41,7 @@ impl Guided {
         let mut stage = recipe.clel.clone();
         stage.learning_rate *= correction.learning_rate;
         stage.encoder_learning_rate *= correction.learning_rate;
-        // a = ε²/2; T = σ²/(2a) stays.
+        // a = ε²/2; scaling σ by the same factor as ε keeps T = σ²/(2a).
         stage.chains.drift *= correction.step_size.powi(2);
         stage.chains.noise *= correction.step_size;
         let seed = correction.seed(recipe.seed);
@@ -64,7 +64,7 @@ impl Guided {
     }
 }
 
-impl Learner for Guided {
+impl Learner for ClelLearner {
     const SIGNS: Signs = Signs {
         energies: Some(["energy_data", "energy_samples"]),
         gradient: Some("gradient_norm"),
@@ -137,15 +137,15 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
         return Err(Error::invalid(
             "clel.precision",
             format!(
-                "f32, or what every device computes in ({})",
+                "f32, or a precision that every device supports ({})",
                 request.device_name
             ),
             format!(
-                "{}, which number {} does not",
+                "{}, which device {} does not support",
                 format!("{:?}", stage.precision).to_lowercase(),
                 device + 1
             ),
-            "leave clel.precision at f32 there",
+            "set clel.precision to f32",
         ));
     }
     let arm = if stage.guided { "" } else { "-unguided" };
@@ -155,11 +155,11 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let (mut session, resumed) = Session::begin(request, folder, &recipe, sink)?;
     let watch = recipe.watch();
     let data = Arc::new(data);
-    let guided = session.drive(NAME, stage.iterations, resumed, &watch, &mut |correction| {
-        Guided::new(&recipe, correction, &data, (&device, &request.others))
+    let learner = session.drive(NAME, stage.iterations, resumed, &watch, &mut |correction| {
+        ClelLearner::new(&recipe, correction, &data, (&device, &request.others))
     })?;
-    let chains = guided.stage.chains;
-    let training = guided.training;
+    let chains = learner.stage.chains;
+    let training = learner.training;
     session.note("measuring and exporting")?;
     let (card, weights) = export(
         &name,

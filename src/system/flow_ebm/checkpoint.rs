@@ -1,4 +1,4 @@
-//! Checkpoints: everything that the future of a training depends on, beside recipe and data.
+//! Checkpoints: the complete state of a training run, besides recipe and data.
 
 use std::path::Path;
 

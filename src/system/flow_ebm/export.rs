@@ -1,4 +1,4 @@
-//! Export: the finished model is stored, measured as stored, and described on its card.
+//! Export: store the finished model, evaluate the stored weights, and write the card.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     train::{Draft, Session, dequantised},
 };
 
-/// A value that a command waits for.
+/// Reads a scalar, blocking; NaN if the device cannot be read.
 fn scalar(t: Tensor<1>) -> f64 {
     pollster::block_on(crate::device::scalar(t)).unwrap_or(f64::NAN)
 }
@@ -42,7 +42,7 @@ pub(super) fn bits_per_dimension(
     -sum / n as f64 / dim / std::f64::consts::LN_2 + f64::from(bits)
 }
 
-/// Measures the finished model and writes its card.
+/// Evaluates the finished model and writes its card.
 pub(super) fn export(
     name: &str,
     training: &TiltTraining,
@@ -57,7 +57,7 @@ pub(super) fn export(
         flow: recipe.flow.architecture.clone(),
         tilt: recipe.tilt.architecture.clone(),
     };
-    // Everything below is measured on the stored, rounded weights.
+    // Everything below uses the stored, rounded weights.
     let dict = Dict::open(&weights, name, device)?;
     let stored = Arc::new(FlowEbm::from_dict(&dict, &architecture)?);
     let model = into_model(stored.clone());
@@ -107,7 +107,7 @@ pub(super) fn export(
         energies,
         known_failures: vec![
             "Some samples are strokes that belong to no class: the flow is small.".into(),
-            "Flat images score as very typical under the flow's density; the energy is no detector of them.".into(),
+            "Flat images have a very high density under the flow, so the energy does not detect them.".into(),
             "At T ≠ 1 the pixel and the latent chain sample different distributions.".into(),
         ],
     };
@@ -156,7 +156,7 @@ fn tilt_statistics(
     let samples = Run::new(target, &config, rng, z.narrow(0, 0, 64))
         .and_then(|mut run| pollster::block_on(run.advance(160)))
         .map(|draws| {
-            // The last eight of every tenth: 64 × 8 = 512 values of U.
+            // Every tenth draw, the last eight of them: 64 × 8 = 512 values of U.
             draws
                 .iter()
                 .rev()

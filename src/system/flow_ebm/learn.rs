@@ -1,5 +1,5 @@
 //! The objectives, step by step: the flow by maximum likelihood, then the tilt with negatives from
-//! persistent chains in the flow's latent space. Asynchronous, so that the page can learn too.
+//! persistent chains in the flow's latent space. Asynchronous, so that the page can train too.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use crate::{
     system::projection::Projection,
 };
 
-/// Maximum likelihood of the flow.
+/// Settings for training the flow by maximum likelihood.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowStage {
@@ -41,15 +41,15 @@ pub struct FlowStage {
     pub iterations: u64,
     /// Peak learning rate of Adam.
     pub learning_rate: f64,
-    /// Iterations of linear warm-up; a cosine to 1 % follows.
+    /// Iterations of linear warm-up, followed by cosine decay to 1 %.
     pub warmup: u64,
-    /// Bound of each parameter's gradient norm.
+    /// Bound on each parameter's gradient norm.
     pub clip_norm: f64,
     /// Architecture.
     pub architecture: FlowConfig,
 }
 
-/// Learning the tilt.
+/// Settings for training the tilt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TiltStage {
@@ -57,25 +57,25 @@ pub struct TiltStage {
     pub iterations: u64,
     /// Peak learning rate of Adam (β₁ = 0, β₂ = 0.999).
     pub learning_rate: f64,
-    /// Iterations of linear warm-up; a cosine to 1 % follows.
+    /// Iterations of linear warm-up, followed by cosine decay to 1 %.
     pub warmup: u64,
     /// Weight of the mean of U² over data and samples.
     pub l2: f64,
-    /// Bound of each parameter's gradient norm.
+    /// Bound on each parameter's gradient norm.
     pub clip_norm: f64,
     /// Persistent latent chains.
     pub chains: usize,
     /// MALA transitions of each chain per iteration, before one independence jump.
     pub transitions: usize,
-    /// First step size; it follows the acceptance from then on.
+    /// Initial step size; it then adapts to the acceptance.
     pub step_size: f64,
-    /// Acceptance to follow.
+    /// Target acceptance.
     pub target_accept: f64,
     /// Architecture.
     pub architecture: TiltConfig,
 }
 
-/// Linear warm-up, then a cosine to 1 % of the peak.
+/// Linear warm-up, then cosine decay to 1 % of the peak.
 fn schedule(peak: f64, warmup: u64, total: u64, iteration: u64) -> f64 {
     if iteration < warmup {
         return peak * (iteration + 1) as f64 / warmup as f64;
@@ -93,22 +93,21 @@ fn adam(beta_1: f32, clip_norm: f64) -> ModuleOptimizer {
         .init()
 }
 
-/// Learns a flow by maximum likelihood. `batch(i)` gives iteration i's data `[B, D]` on the plain
-/// device; `step` may be called from any loop.
+/// Trains a flow by maximum likelihood; [`step`](Self::step) may be called from any loop.
 pub struct FlowTraining {
     pub(super) config: FlowConfig,
     pub(super) flow: TrainableFlow,
     pub(super) ema: Ema<TrainableFlow>,
     pub(super) optimiser: ModuleOptimizer,
-    /// Iterations done.
+    /// Completed iterations.
     pub iteration: u64,
-    /// Whether the gradient's norm is measured: one more value to read.
+    /// Whether the gradient's norm is computed, which costs one more read.
     pub watched: bool,
-    /// Further devices that share the work of each gradient.
+    /// Additional devices that share each gradient.
     pub others: Vec<Device>,
 }
 
-/// What one iteration of the flow saw.
+/// Metrics of one iteration of the flow.
 #[derive(Debug, Clone, Copy)]
 pub struct FlowStep {
     /// −log q(x)/D in nats.
@@ -118,7 +117,7 @@ pub struct FlowStep {
 }
 
 impl FlowTraining {
-    /// A new flow, its actnorms set from the first batch (`[B, D]`).
+    /// A new flow, with actnorms initialised from the first batch (`[B, D]`).
     ///
     /// # Errors
     /// [`Error::Invalid`] for a bad architecture.
@@ -142,7 +141,7 @@ impl FlowTraining {
     /// One step of Adam on a batch `[B, D]`.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when the loss is not finite, and then no step is taken; [`Error::Device`] when
+    /// [`Error::Diverged`] when the loss is not finite (no step is taken then); [`Error::Device`] when
     /// it cannot be read.
     pub async fn step(&mut self, stage: &FlowStage, x: Tensor<2>) -> Result<FlowStep> {
         let dim = self.config.dim() as f64;
@@ -156,7 +155,7 @@ impl FlowTraining {
         if !value.is_finite() {
             return Err(Error::Diverged {
                 problem: format!("the flow's loss is {value} at iteration {}", self.iteration),
-                fix: "begin anew with a lower flow.learning_rate".into(),
+                fix: "start again with a lower flow.learning_rate".into(),
             });
         }
         let norm = match self.watched {
@@ -187,7 +186,7 @@ impl FlowTraining {
     }
 }
 
-/// Learns the tilt of a frozen flow.
+/// Trains the tilt of a frozen flow.
 pub struct TiltTraining {
     pub(super) flow: Flow,
     pub(super) projection: Projection,
@@ -196,17 +195,17 @@ pub struct TiltTraining {
     pub(super) optimiser: ModuleOptimizer,
     pub(super) chains: Run,
     pub(super) seed: u64,
-    /// Iterations done.
+    /// Completed iterations.
     pub iteration: u64,
-    /// Whether the gradient's norm is measured: one more value to read.
+    /// Whether the gradient's norm is computed, which costs one more read.
     pub watched: bool,
-    /// Further devices that share the chains' work, and what is fixed there. The tilt's own gradient, one
-    /// evaluation of a small network, stays on the first.
+    /// Additional devices that share the chains' work, with their copies of the fixed parts. The tilt's
+    /// gradient, one evaluation of a small network, stays on the first device.
     #[cfg(feature = "native")]
     away: Vec<(Device, Flow, Projection)>,
 }
 
-/// What one iteration of the tilt saw.
+/// Metrics of one iteration of the tilt.
 #[derive(Debug, Clone, Copy)]
 pub struct TiltStep {
     /// Mean U of the data.
@@ -222,7 +221,7 @@ pub struct TiltStep {
 }
 
 impl TiltTraining {
-    /// A new tilt; its chains start in equilibrium, at N(0, I), since U ≈ 0.
+    /// A new tilt. Its chains start in equilibrium, from N(0, I), since U ≈ 0.
     ///
     /// # Errors
     /// [`Error::Invalid`] for bad settings.
@@ -262,7 +261,7 @@ impl TiltTraining {
         })
     }
 
-    /// Shares the chains' work with further devices from the next step on.
+    /// Shares the chains' work with additional devices from the next step on.
     #[cfg(feature = "native")]
     pub fn share(mut self, others: &[Device]) -> Self {
         let copies = others.iter().map(|device| {
@@ -273,7 +272,7 @@ impl TiltTraining {
         self
     }
 
-    /// The latent target under the tilt as it is now, on all devices.
+    /// The latent target under the current tilt, on all devices.
     fn target(&self) -> Result<Arc<dyn Energy>> {
         let tilt = self.tilt.valid();
         #[cfg(feature = "native")]
@@ -291,7 +290,7 @@ impl TiltTraining {
         Ok(latent(&self.flow, tilt, &self.projection))
     }
 
-    /// One step of Adam: data `[B, D]` down, chain samples up.
+    /// One step of Adam: lowers U on the data `[B, D]`, raises it on the chains' samples.
     ///
     /// # Errors
     /// [`Error::Diverged`] when an energy is not finite, [`Error::Device`] when the device cannot be
@@ -306,15 +305,15 @@ impl TiltTraining {
             .map(|&a| f64::from(a))
             .sum::<f64>()
             / count;
-        // The paper's rule: 2 % up or down, for as long as the energy keeps changing.
+        // The paper's rule: 2 % up or down, throughout training, since the energy keeps changing.
         self.chains
             .scale_steps(if acceptance > stage.target_accept {
                 1.02
             } else {
                 1.0 / 1.02
             });
-        // Local chains cannot carry weight between modes that the flow tears apart, and the tilt
-        // would drift for ever; the flow's own samples can, wherever U lets them in.
+        // Local chains cannot move mass between modes that the flow separates, and the tilt would keep
+        // drifting. Independence jumps from the flow can, where U accepts them.
         let (chains, dim) = (stage.chains, self.flow.config().dim());
         let z = self.chains.point().x.clone();
         let device = z.device();
@@ -366,7 +365,7 @@ impl TiltTraining {
         Ok(out)
     }
 
-    /// Goes on with the random numbers of another seed, and with smaller steps.
+    /// Continues with the random numbers of another seed, and with step sizes scaled by `step_size`.
     pub fn corrected(mut self, seed: u64, step_size: f64) -> Self {
         self.seed = seed;
         self.chains.reseed(Rng::new(seed));

@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
-    /// The flow g, density q.
+    /// The flow g with density q.
     pub flow: FlowConfig,
     /// The tilt U.
     pub tilt: TiltConfig,
@@ -38,11 +38,11 @@ pub struct Architecture {
 /// A trained flow-backed EBM.
 #[derive(Debug, Clone)]
 pub struct FlowEbm {
-    /// g and q.
+    /// The flow g with density q.
     pub flow: Flow,
-    /// U; fixed weights on a device without autodiff.
+    /// The tilt U; fixed weights on a device without autodiff.
     pub tilt: Tilt,
-    /// Test functions.
+    /// Test functions of images.
     pub projection: Projection,
 }
 

@@ -13,24 +13,24 @@ use crate::{
     train::{self, GuardConfig, HealthConfig, Preset, Watch},
 };
 
-/// Everything that a training run depends on, beside the data.
+/// Everything a training run depends on, besides the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Seed of weights, data order, noise and chains.
     pub seed: u64,
-    /// Images in a batch.
+    /// Batch size.
     pub batch: usize,
-    /// Bits that the 8-bit grey values are reduced to before dequantisation (Glow's n_bits).
+    /// Bits to which 8-bit values are reduced before dequantisation (Glow's n_bits).
     pub bits: u32,
     /// Decay of the moving averages of the weights.
     pub ema_decay: f64,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
-    /// What is done about divergence.
+    /// How divergence is handled.
     #[serde(default)]
     pub guard: GuardConfig,
-    /// How the chains are looked at.
+    /// Health checks of the chains.
     #[serde(default)]
     pub health: HealthConfig,
     /// Stage 1.
@@ -69,8 +69,8 @@ pub(super) fn cpu() -> Recipe {
             },
         },
         tilt: TiltStage {
-            // Longer or hotter gives sharper digits and chains that mix many times more slowly
-            // (docs/experiments.md): the balance is the point of this model.
+            // More iterations or a higher rate give sharper digits but chains that mix many times more
+            // slowly (docs/experiments.md): this is a compromise.
             iterations: 400,
             learning_rate: 2e-4,
             warmup: 50,
@@ -85,7 +85,7 @@ pub(super) fn cpu() -> Recipe {
     }
 }
 
-/// Short enough for a test, and of no use beyond.
+/// Short, for tests only.
 pub(super) fn smoke() -> Recipe {
     let mut r = cpu();
     r.batch = 16;
@@ -178,7 +178,7 @@ mod tests {
     use crate::train::{Recipe as _, override_config};
 
     #[test]
-    fn presets_fit_together_and_overrides_are_checked() {
+    fn presets_are_valid_and_overrides_are_checked() {
         for (name, preset) in PRESETS {
             let recipe = preset();
             recipe.check().unwrap();

@@ -1,4 +1,4 @@
-//! The two phases as the shared loop of every recipe sees them, and the training from the command line.
+//! The two phases as learners for the shared training loop, and the command-line entry.
 
 use std::{
     collections::BTreeMap,
@@ -66,8 +66,8 @@ pub fn train_tilt(
     Ok(training.model())
 }
 
-/// Stage 1 as the loop of every recipe sees it.
-struct Density {
+/// The flow's learner (stage 1) for the shared training loop.
+struct FlowLearner {
     training: FlowTraining,
     stage: FlowStage,
     batches: Batches,
@@ -76,7 +76,7 @@ struct Density {
     device: Device,
 }
 
-impl Density {
+impl FlowLearner {
     fn new(
         recipe: &Recipe,
         correction: &Correction,
@@ -104,7 +104,7 @@ impl Density {
     }
 }
 
-impl Learner for Density {
+impl Learner for FlowLearner {
     const SIGNS: Signs = Signs::GRADIENT;
 
     fn iteration(&self) -> u64 {
@@ -148,15 +148,15 @@ impl Learner for Density {
     }
 }
 
-/// Stage 2 as the loop of every recipe sees it.
-struct Tilted {
+/// The tilt's learner (stage 2) for the shared training loop.
+struct TiltLearner {
     training: TiltTraining,
     stage: TiltStage,
     batches: Batches,
     recipe: Recipe,
 }
 
-impl Tilted {
+impl TiltLearner {
     fn new(
         recipe: &Recipe,
         correction: &Correction,
@@ -183,7 +183,7 @@ impl Tilted {
     }
 }
 
-impl Learner for Tilted {
+impl Learner for TiltLearner {
     const SIGNS: Signs = Signs {
         energies: Some(["tilt_data", "tilt_samples"]),
         gradient: Some("gradient_norm"),
@@ -263,7 +263,8 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     };
     if in_tilt.is_none() {
         let devices = (&device, &request.others[..]);
-        let make = &mut |c: &Correction| Density::new(&recipe, c, &train_data, &test_data, devices);
+        let make =
+            &mut |c: &Correction| FlowLearner::new(&recipe, c, &train_data, &test_data, devices);
         let learner = session.drive("flow", recipe.flow.iterations, in_flow, &watch, make)?;
         let flow = pollster::block_on(learner.training.frozen())?;
         if request.intent == Intent::Export {
@@ -271,14 +272,14 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
                 "run",
                 "a checkpoint of the tilt",
                 format!("the flow, at iteration {}", learner.training.iteration),
-                "train on: a flow alone is no model of this system",
+                "continue training: a flow alone is not a model of this system",
             ));
         }
         let mut dict = DictBuilder::default();
         flow.save(&mut dict);
         artifact::write_atomically(&frozen, &dict.finish()?)?;
     }
-    // As it is stored, and as it will be shipped: a resumed run tilts the same flow, to the last bit.
+    // Use the stored, rounded flow, so that a resumed run tilts the same flow bit for bit.
     let bytes = std::fs::read(&frozen).map_err(Error::io("read", &frozen))?;
     let dict = Dict::open(&bytes, "checkpoint", &device)?;
     let flow = Flow::load(&dict, &recipe.flow.architecture)?;
@@ -287,7 +288,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let projection = principal_components(&train_data, recipe.bits, &device);
     let devices = (&device, &request.others[..]);
     let learner = session.drive("tilt", recipe.tilt.iterations, in_tilt, &watch, &mut |c| {
-        Tilted::new(&recipe, c, &flow, &projection, &train_data, devices)
+        TiltLearner::new(&recipe, c, &flow, &projection, &train_data, devices)
     })?;
     let training = learner.training;
 
@@ -304,7 +305,7 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     session.publish(&name, &card, &weights)
 }
 
-/// A grid of the flow's own samples at the seed's first 64 latents.
+/// A grid of the flow's samples at the seed's first 64 latents.
 fn snapshot(session: &mut Session<'_, '_, '_>, flow: &Flow, recipe: &Recipe) -> Result<()> {
     let device = &session.request.device;
     let z = Rng::new(recipe.seed).normal_tensor(Purpose::Start, 1, 64, flow.config().dim(), device);
@@ -341,8 +342,8 @@ mod tests {
         path
     }
 
-    /// Stopped after half, saved, loaded into a new process's worth of objects, and gone on with:
-    /// the losses are those of the uninterrupted run, bit for bit.
+    /// A run that is saved halfway and loaded into new objects continues with the losses of the
+    /// uninterrupted run, bit for bit.
     #[test]
     fn resumed_training_equals_uninterrupted_training() {
         let device = Device::flex();
@@ -397,12 +398,12 @@ mod tests {
         std::fs::remove_dir_all(folder).unwrap();
     }
 
-    /// The chains' work on two processors, three, and a processor with a graphics adapter.
+    /// The chains' work on two and three CPU devices, and on a CPU with a GPU.
     #[test]
-    fn a_tilt_is_learned_on_several_devices_as_on_one() {
+    fn tilt_training_on_several_devices_matches_one() {
         let device = Device::flex();
         let (flow_stage, mut tilt_stage) = stages();
-        // Fast, so that copies of the tilt that are not renewed would walk elsewhere.
+        // A high rate, so that stale copies of the tilt would change the chains.
         (tilt_stage.learning_rate, tilt_stage.warmup) = (0.05, 0);
         let mut flow = FlowTraining::new(&flow_stage, 0.9, 1, data(0, &device)).unwrap();
         while flow.iteration < 8 {

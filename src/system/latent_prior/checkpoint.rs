@@ -1,4 +1,4 @@
-//! Checkpoints: everything that the future of a training depends on, beside recipe and data.
+//! Checkpoints: the complete state of a training run, besides recipe and data.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::{
 const STAGES: &str = "stages.json";
 
 impl Training {
-    /// Writes everything that the future of the run depends on, beside recipe and data.
+    /// Writes the complete state of the training, besides recipe and data.
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::Io`] or [`Error::Device`].
@@ -57,7 +57,7 @@ impl Training {
         write_json(&to.join(STAGES), &prior.book)
     }
 
-    /// Goes on from what [`save`](Self::save) wrote after `iteration` iterations.
+    /// Restores the state that [`save`](Self::save) wrote after `iteration` iterations.
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::Io`] or [`Error::Data`].

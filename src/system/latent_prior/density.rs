@@ -1,4 +1,4 @@
-//! The prior alone, as an energy: E_k(z) = ‖z‖²/2 + U_1(z) + … + U_k(z).
+//! The prior as an energy: E_k(z) = ‖z‖²/2 + U_1(z) + … + U_k(z).
 
 use burn::tensor::Tensor;
 
@@ -36,7 +36,8 @@ pub(super) fn tilt_and_gradient(ratios: &[Tilt], z: &Tensor<2>) -> (Tensor<1>, T
     (tilt.inner(), gradient.unwrap_or_else(|| z.zeros_like()))
 }
 
-/// A prior alone: E_k(z) = ‖z‖²/2 + Σ U_j(z). What chains walk on while ratios are learned.
+/// The prior as an energy, E_k(z) = ‖z‖²/2 + Σ U_j(z): the target of the chains while ratios are
+/// learned.
 pub struct PriorEnergy {
     /// Dimension of z.
     pub latent: usize,
@@ -71,7 +72,7 @@ impl Energy for PriorEnergy {
     }
 }
 
-/// The shape that a perceptron of latents is given.
+/// The input shape of an MLP on latents.
 pub(super) fn vector(n: usize) -> [usize; 3] {
     [n, 1, 1]
 }

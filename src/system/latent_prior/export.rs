@@ -1,4 +1,4 @@
-//! Export: the finished model is stored, measured as stored, and described on its card.
+//! Export: store the finished model, evaluate the stored weights, and write the card.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::{
     train::{Draft, Session},
 };
 
-/// Training images whose latents the model carries.
+/// Training images whose latents the model stores.
 const LATENTS: usize = 512;
 
 /// Latents of the first training images under the learned prior, and their principal plane.
@@ -82,7 +82,7 @@ fn reconstruction(
     Ok(sum / order.len() as f64)
 }
 
-/// Measures the finished model and writes its card.
+/// Evaluates the finished model and writes its card.
 pub(super) fn export(
     name: &str,
     training: &Training,
@@ -109,7 +109,7 @@ pub(super) fn export(
         architecture.clone(),
     )
     .to_bytes()?;
-    // Everything below is measured on the stored, rounded weights.
+    // Everything below uses the stored, rounded weights.
     let dict = Dict::open(&weights, name, device)?;
     let stored = Arc::new(LatentPrior::from_dict(&dict, &architecture)?);
     let model = into_model(stored.clone());
@@ -142,7 +142,7 @@ pub(super) fn export(
         ),
         shape: stage.generator.shape,
         preprocessing: format!(
-                "{}; the generator's own range is (−1, 1)",
+                "{}; the generator's output range is (−1, 1)",
                 train.preparation(8)
         ),
         architecture,
@@ -163,13 +163,13 @@ pub(super) fn export(
         step_sizes,
         energies,
         known_failures: vec![
-            "Reconstructions are smoother than images: the generator is small and σ large.".into(),
-            "The prior is judged where the training images' latents are; far away its energy is extrapolated.".into(),
-            "In pixel space a state is an image and its latent together: the chain moves an image only as far as the noise σ allows.".into(),
+            "Reconstructions are smoother than the images: the generator is small and σ is large.".into(),
+            "The prior is trained and evaluated near the training images' latents; far from them its energy is an extrapolation.".into(),
+            "In pixel space a state is an image together with its latent: the chain moves an image only as far as the noise σ allows.".into(),
         ],
     };
     Ok((session.card(recipe, train, draft)?, weights))
 }
 
-/// Proposals that the card's ESS of importance weights is measured with.
+/// Proposals for the card's ESS of the importance weights.
 const SIR_PROPOSALS: usize = 10_000;

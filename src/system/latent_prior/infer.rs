@@ -1,4 +1,4 @@
-//! Inferring latents: the posterior p(z|x) ∝ exp(−‖x − g(z)‖²/(2σ²)) p_k(z) of a batch of images.
+//! Inference of latents: the posterior p(z|x) ∝ exp(−‖x − g(z)‖²/(2σ²)) p_k(z) of a batch of images.
 
 use burn::tensor::Tensor;
 
@@ -13,13 +13,13 @@ use crate::{
 /// The posterior energy of a batch of images, one chain each:
 /// E(z|x) = ‖x − g(z)‖²/(2σ²) + ‖z‖²/2 + Σ U_j(z).
 pub struct PosteriorEnergy {
-    /// g.
+    /// The generator g.
     pub generator: Generator,
     /// U_1, …, U_k.
     pub ratios: Vec<Tilt>,
     /// Images `[B, D]`, values in [0, 1].
     pub images: Tensor<2>,
-    /// σ, of values in (−1, 1).
+    /// σ for values in (−1, 1).
     pub sigma: f64,
 }
 
@@ -31,7 +31,7 @@ pub struct Terms {
     pub gaussian: Tensor<1>,
     /// Σ U_j(z).
     pub tilt: Tensor<1>,
-    /// Mean squared difference a value, in [0, 1].
+    /// Mean squared difference per value, with values in [0, 1].
     pub mse: Tensor<1>,
 }
 
@@ -53,8 +53,8 @@ impl PosteriorEnergy {
         }
     }
 
-    /// Latents by plain gradient descent from z = 0, z ← z − a∇E, with the energy after each step,
-    /// steps × B. The chains' own drift without their noise: what images are scored with.
+    /// Latents (`[B, n]`) by gradient descent from z = 0, z ← z − a∇E, and the energy before each step,
+    /// steps × B. This is the drift of the chains without their noise; images are scored with it.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device cannot be read.
@@ -99,7 +99,7 @@ impl Energy for PosteriorEnergy {
         let residual = self.images.clone() - unit(pass.image.clone());
         let [batch, _] = z.dims();
         let [c, h, w] = self.generator.config().shape;
-        // ½: g's values are twice as far apart as the image's.
+        // ½, because g's range (−1, 1) is twice as wide as the image's [0, 1].
         let pull = residual.clone() * (-0.5 * self.precision());
         let back = self.generator.back(pass, pull.reshape([batch, c, h, w]));
         Point {

@@ -1,5 +1,5 @@
-//! The objective, step by step: latents inferred under the prior so far, one step of the prior's
-//! learning on them, one step of the generator's (Xiao & Han 2022, algorithm 1).
+//! The objective, step by step: infer latents under the current prior, then take one step of the prior
+//! and one of the generator (Xiao & Han 2022, algorithm 1).
 
 use std::sync::Arc;
 
@@ -32,13 +32,13 @@ use crate::{
     sampler::{SamplerConfig, walk},
 };
 
-/// How latents of images are inferred.
+/// Method of inferring the latents of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PosteriorKind {
-    /// Short-run Langevin from N(0, I), the published way.
+    /// Short-run Langevin from N(0, I), as published.
     Langevin,
-    /// An amortised encoder, learned with the generator by the evidence lower bound.
+    /// An amortised encoder, trained with the generator on the evidence lower bound.
     Encoder,
 }
 
@@ -46,35 +46,35 @@ pub enum PosteriorKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Posterior {
-    /// How.
+    /// Method.
     pub kind: PosteriorKind,
     /// Langevin steps.
     pub steps: usize,
-    /// Their step size s: z ← z − (s²/2)∇E + sξ.
+    /// Langevin step size s: z ← z − (s²/2)∇E + sξ.
     pub step_size: f64,
     /// Channels of the encoder's first layer.
     pub width: usize,
 }
 
-/// Settings of the whole.
+/// Settings of the training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LatentStage {
-    /// Iterations at most; a finished adaptive prior ends the training earlier.
+    /// Largest number of iterations; a finished adaptive prior ends the training earlier.
     pub iterations: u64,
-    /// Seconds at most, over all sessions, for comparisons at equal time; 0: no bound.
+    /// Largest number of seconds over all sessions, for comparisons at equal time; 0: no limit.
     pub seconds: f64,
-    /// Images in a batch.
+    /// Batch size.
     pub batch: usize,
-    /// Learning rate of the generator's Adam (β₁ = 0.5, β₂ = 0.999), and of the encoder's.
+    /// Learning rate of Adam (β₁ = 0.5, β₂ = 0.999) for the generator and the encoder.
     pub learning_rate: f64,
-    /// Images after which the generator's moving average has half forgotten.
+    /// Half-life of the generator's moving average, in images.
     pub ema_half_life: f64,
-    /// Standard deviation σ of the observation noise, of values in (−1, 1).
+    /// Standard deviation σ of the observation noise, for values in (−1, 1).
     pub sigma: f64,
-    /// Iterations under N(0, I) before the prior begins to learn.
+    /// Iterations under N(0, I) before the training of the prior starts.
     pub warmup: u64,
-    /// Training images that are not learned from: the checks infer their latents.
+    /// Held-out training images, whose latents the checks infer.
     pub held_out: usize,
     /// The inference.
     pub posterior: Posterior,
@@ -85,8 +85,10 @@ pub struct LatentStage {
 }
 
 impl LatentStage {
+    /// Checks all settings.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first number out of its domain.
+    /// [`Error::Invalid`] naming the first number outside its domain.
     pub fn check(&self) -> Result<()> {
         self.generator.check()?;
         self.prior.check()?;
@@ -103,42 +105,41 @@ impl LatentStage {
         ])?;
         if !(self.seconds.is_finite() && self.seconds >= 0.0) {
             let found = self.seconds;
-            let fix = "give 0 for no bound";
+            let fix = "give 0 for no limit";
             return Err(Error::invalid("latent.seconds", "0 or more", found, fix));
         }
         Ok(())
     }
 
-    /// Decay of the moving average for one batch.
+    /// Decay of the moving average per batch.
     pub(super) fn decay(&self) -> f64 {
         0.5f64.powf(self.batch as f64 / self.ema_half_life)
     }
 }
 
-/// What an iteration saw.
+/// Metrics of an iteration.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Mean squared error of the reconstructions, a value in [0, 1].
+    /// Mean squared error of the reconstructions per value, with values in [0, 1].
     pub mse: f64,
-    /// Mean ‖z‖² of the latents, over their number: 1 under N(0, I).
+    /// Mean ‖z‖²/n of the latents: 1 under N(0, I).
     pub norm: f64,
-    /// Acceptance that a Metropolis test would have had in the posterior's chains; not-a-number for
-    /// the encoder.
+    /// Shadow acceptance of the posterior's chains; NaN with the encoder.
     pub shadow: f64,
-    /// The prior's.
+    /// Metrics of the prior.
     pub prior: RatioStep,
     /// Norm of the gradient of the generator's objective.
     pub gradient: f64,
 }
 
-/// The generator and the amortised posterior, which learn together.
+/// The generator and the amortised posterior, which are trained together.
 #[derive(Module, Debug)]
 pub(super) struct Nets {
     pub(super) generator: Generator,
     pub(super) encoder: Option<LatentEncoder>,
 }
 
-/// The training under way.
+/// State of a training.
 pub struct Training {
     pub(super) nets: Nets,
     pub(super) average: Ema<Nets>,
@@ -147,10 +148,10 @@ pub struct Training {
     pub prior: RatioTraining,
     seed: u64,
     device: Device,
-    /// Iterations done.
+    /// Completed iterations.
     pub iteration: u64,
-    /// Further devices that share the inference of latents and the generator's gradient. The prior's
-    /// small networks learn on the first alone.
+    /// Additional devices that share the inference of latents and the generator's gradient. The prior's
+    /// small networks are trained on the first device alone.
     pub others: Vec<Device>,
 }
 
@@ -179,7 +180,7 @@ impl Training {
         })
     }
 
-    /// Goes on with the random numbers of another seed.
+    /// Continues with the random numbers of another seed.
     pub fn reseeded(mut self, seed: u64) -> Self {
         self.seed = seed;
         self.prior.reseed(seed);
@@ -199,7 +200,7 @@ impl Training {
         let [batch, dim] = x.dims();
         let frozen = self.prior.prior();
         let rng = Rng::new(self.seed).derived(Purpose::Posterior, self.iteration);
-        // Latents inferred beforehand, or what the encoder makes them of.
+        // Inferred latents (Langevin), or the noise of the encoder's reparameterisation.
         let (given, shadow) = match &self.nets.encoder {
             None => {
                 let net = self.nets.generator.valid();
@@ -269,8 +270,8 @@ impl Training {
         Ok(step)
     }
 
-    /// Latents of images `[B, D]` by the averaged networks, under the prior so far: for checks, and for
-    /// what a finished model carries. `which` numbers the randomness.
+    /// Latents of images `[B, D]` by the averaged networks, under the current prior, for checks and for
+    /// export. `which` selects the random stream.
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -295,7 +296,7 @@ impl Training {
         }
     }
 
-    /// Looks at the held-out loss on images `[B, D]`, if that is due; see [`RatioTraining::check`].
+    /// Computes the held-out loss on images `[B, D]`, if a check is due; see [`RatioTraining::check`].
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -323,8 +324,8 @@ fn on(ratios: &[Tilt], device: &Device) -> Vec<Tilt> {
     ratios.iter().map(copy).collect()
 }
 
-/// Short-run Langevin on the posterior from N(0, I), on all devices; its end, and the shadow
-/// acceptance.
+/// Short-run Langevin on the posterior from N(0, I), on all devices. Returns the last states and the
+/// shadow acceptance.
 async fn short_run(
     stage: &LatentStage,
     (generator, ratios, others): (Generator, &[Tilt], &[Device]),
@@ -355,9 +356,9 @@ mod tests {
     use super::*;
     use crate::system::latent_prior::PRESETS;
 
-    /// Both ways of inference, with a prior that has begun to learn.
+    /// Both inference methods, with a prior that has started training.
     #[test]
-    fn several_devices_learn_what_one_does() {
+    fn training_on_several_devices_matches_one() {
         let (_, smoke) = PRESETS.iter().find(|(name, _)| *name == "smoke").unwrap();
         let device = Device::flex();
         let gpu = crate::device::tests_gpu();
@@ -373,7 +374,7 @@ mod tests {
                     let x = Rng::new(3).uniform_rows(Purpose::Data, i, 0, 8, dim, &device);
                     let s = pollster::block_on(training.step(&stage, x)).unwrap();
                     seen.extend([s.mse, s.norm, s.gradient]);
-                    // Not-a-number is not there.
+                    // NaN marks a missing value.
                     let sometimes = [s.shadow, s.prior.loss, s.prior.acceptance];
                     seen.extend(sometimes.into_iter().filter(|v| v.is_finite()));
                 }

@@ -3,10 +3,10 @@
 //! Xiao & Han, "Adaptive Multi-stage Density Ratio Estimation for Learning Latent Space Energy-based
 //! Model", NeurIPS 2022 (arXiv 2209.08739).
 //!
-//! x = g(z) + σε, and the prior of z grows in stages: p_k(z) ∝ N(z; 0, I) exp(f_1(z) + … + f_k(z)).
-//! Each f_j is a classifier between draws of the prior before it and the latents of the data under
-//! their posteriors: its logit is the log ratio of the two densities, so that multiplying it in brings
-//! the prior there. As energies, U_j = −f_j: E_k(z) = ‖z‖²/2 + U_1(z) + … + U_k(z).
+//! x = g(z) + σε, and the prior of z is built in stages: p_k(z) ∝ N(z; 0, I) exp(f_1(z) + … + f_k(z)).
+//! Each f_j is the logit of a classifier between draws of the previous prior and posterior latents of
+//! the data, which estimates the log ratio of the two densities; adding it moves the prior to the
+//! latents. As energies, U_j = −f_j: E_k(z) = ‖z‖²/2 + U_1(z) + … + U_k(z).
 
 #[cfg(feature = "native")]
 mod checkpoint;

@@ -1,4 +1,4 @@
-//! The model: a generator, the ratios of its prior, and what is kept of the data's latents.
+//! The model: a generator, the ratios of its prior, and latents of training images.
 
 use burn::{
     module::Module,
@@ -23,14 +23,13 @@ use crate::{
     system::projection::Projection,
 };
 
-/// Architecture of a multi-stage latent prior, as its card has it.
+/// Architecture of a multi-stage latent prior, as stored on its card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
-    /// g.
+    /// The generator g.
     pub generator: GeneratorConfig,
-    /// Standard deviation σ of the observation noise, of values in (−1, 1), as published settings
-    /// give it.
+    /// Standard deviation σ of the observation noise, for values in (−1, 1), as in published settings.
     pub sigma: f64,
     /// Architecture of every ratio.
     pub ratio: TiltConfig,
@@ -38,22 +37,22 @@ pub struct Architecture {
     pub stages: usize,
     /// Step size of the posterior's chains.
     pub posterior_step: f64,
-    /// Latents of training images that the file holds.
+    /// Number of training-image latents that the file holds.
     pub latents: usize,
 }
 
-/// Latents of training images under their posteriors, and the plane that they are looked at in.
+/// Posterior latents of training images, and the plane in which they are plotted.
 #[derive(Debug, Clone)]
 pub struct Reference {
     /// `[N, n]`
     pub latents: Tensor<2>,
-    /// Class of each one's image.
+    /// Class of each image.
     pub labels: Vec<u8>,
     /// Mean of the latents, `[n]`.
     pub mean: Tensor<1>,
     /// Their first two principal directions, unit columns, `[n, 2]`.
     pub directions: Tensor<2>,
-    /// Share of their variance along each.
+    /// Share of their variance along each direction.
     pub explained: [f32; 2],
 }
 
@@ -68,19 +67,19 @@ impl Reference {
 /// A trained model.
 #[derive(Debug, Clone)]
 pub struct LatentPrior {
-    /// g; fixed weights on a device without autodiff.
+    /// The generator g; fixed weights on a device without autodiff.
     pub generator: Generator,
     /// U_1, …, U_K, with U_j = −f_j.
     pub ratios: Vec<Tilt>,
-    /// Test functions of images, values in [0, 1].
+    /// Test functions of images with values in [0, 1].
     pub projection: Projection,
-    /// Where the data's latents are.
+    /// Latents of training images.
     pub reference: Reference,
     pub(super) architecture: Architecture,
 }
 
 impl LatentPrior {
-    /// Of parts that were learned.
+    /// A model from its trained parts.
     pub fn new(
         generator: Generator,
         ratios: Vec<Tilt>,
@@ -155,7 +154,7 @@ impl LatentPrior {
     /// The first `stage` ratios.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a stage that there is not.
+    /// [`Error::Invalid`] for a stage that does not exist.
     pub fn stage(&self, stage: usize) -> Result<&[Tilt]> {
         self.ratios.get(..stage).ok_or_else(|| {
             Error::invalid(
@@ -167,7 +166,7 @@ impl LatentPrior {
         })
     }
 
-    /// The posterior energy of images `[B, D]`, one chain each, under the finished prior.
+    /// The posterior energy of images `[B, D]` under the final prior, one chain per image.
     pub fn posterior(&self, images: Tensor<2>) -> PosteriorEnergy {
         PosteriorEnergy {
             generator: self.generator.clone(),
@@ -177,8 +176,8 @@ impl LatentPrior {
         }
     }
 
-    /// The energy of images `[B, D]` as an anomaly score, ‖x − g(z)‖²/(2σ²) + E_K(z) after `steps`
-    /// gradient steps on it from z = 0: `[B]`; and its gradient in x there.
+    /// The anomaly score of images `[B, D]`: ‖x − g(z)‖²/(2σ²) + E_K(z) after `steps` gradient steps on
+    /// it from z = 0, `[B]`; and its gradient with respect to x, `[B, D]`.
     ///
     /// # Errors
     /// [`Error::Device`] when the device cannot be read.
@@ -190,7 +189,7 @@ impl LatentPrior {
         Ok((posterior.evaluate(z).energy, slope))
     }
 
-    /// a of the posterior's chains, and of reconstructions.
+    /// Drift a of the posterior's chains and of reconstructions.
     pub fn drift(&self) -> f64 {
         self.architecture.posterior_step.powi(2) / 2.0
     }
@@ -226,7 +225,7 @@ pub const STEPS: usize = 100;
 /// Reads a model's card and weights.
 ///
 /// # Errors
-/// [`Error::Model`] when they are another system's, or do not fit together.
+/// [`Error::Model`] when they belong to another system, or do not match.
 pub fn open(card: &Card, weights: &[u8], device: &Device) -> Result<LatentPrior> {
     let architecture: Architecture = serde_json::from_value(card.architecture.clone())
         .ok()

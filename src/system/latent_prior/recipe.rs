@@ -13,7 +13,7 @@ use crate::{
     train::{self, GuardConfig, HealthConfig, Preset, Watch},
 };
 
-/// Everything that a training run depends on, beside the data.
+/// Everything a training run depends on, besides the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -21,10 +21,10 @@ pub struct Recipe {
     pub seed: u64,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
-    /// What is done about divergence.
+    /// How divergence is handled.
     #[serde(default)]
     pub guard: GuardConfig,
-    /// How the chains are looked at.
+    /// Health checks of the chains.
     #[serde(default)]
     pub health: HealthConfig,
     /// The objective and its networks.
@@ -82,7 +82,7 @@ pub(super) fn cpu() -> Recipe {
     }
 }
 
-/// The same with the networks and iterations of a GPU.
+/// As `cpu`, with larger networks and more iterations for a GPU.
 fn gpu() -> Recipe {
     let mut r = cpu();
     r.latent.iterations = 60_000;
@@ -92,7 +92,7 @@ fn gpu() -> Recipe {
     r.latent.prior.hidden = 200;
     r.latent.prior.chains = 512;
     r.latent.prior.learning_rate = 2e-4;
-    // Rates are annealed over the longest time: a plateau is to be one of low rates, too.
+    // Rates are annealed over `longest`: a plateau must hold at low rates too.
     r.latent.prior.rule.check_every = 250;
     r.latent.prior.rule.patience = 6;
     r.latent.prior.rule.longest = 5_000;
@@ -118,7 +118,7 @@ fn cifar10() -> Recipe {
     r
 }
 
-/// Seconds of work, for tests.
+/// A few seconds, for tests.
 pub(super) fn smoke() -> Recipe {
     let mut r = cpu();
     r.checkpoint_seconds = 0.0;
@@ -135,7 +135,7 @@ pub(super) fn smoke() -> Recipe {
         tolerance: 0.003,
         patience: 2,
         longest: 4,
-        // Never at chance: the smoke is to have stages.
+        // Never at chance, so that the smoke test has stages.
         chance: 10.0,
         stages: 2,
     };
@@ -183,7 +183,7 @@ mod tests {
     use crate::train::override_config;
 
     #[test]
-    fn presets_fit_together_and_overrides_are_checked() {
+    fn presets_are_valid_and_overrides_are_checked() {
         for (name, preset) in PRESETS {
             let recipe = preset();
             recipe.latent.check().unwrap();

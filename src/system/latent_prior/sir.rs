@@ -1,5 +1,6 @@
-//! Sampling-importance-resampling (Rubin 1987): draws from N(0, I), weighted by exp(−Σ U_j) and drawn
-//! again. No chain; but the weights degenerate where the ratios are far from 1, and their ESS says so.
+//! Sampling-importance-resampling (Rubin 1987): draws from N(0, I), weighted by exp(−Σ U_j) and
+//! resampled. It needs no chain, but the weights degenerate where the ratios are far from 1; their ESS
+//! shows it.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -11,23 +12,24 @@ use crate::{
     rng::{Purpose, Rng},
 };
 
-/// What a resampling gave.
+/// Result of a resampling.
 pub struct Resampled {
     /// Draws, `[count, n]`.
     pub z: Tensor<2>,
-    /// (Σw)²/Σw² of the proposals' weights: how many equal ones they are worth.
+    /// Effective sample size (Σw)²/Σw² of the proposals' weights.
     pub ess: f64,
-    /// Proposals.
+    /// Number of proposals.
     pub proposals: usize,
-    /// Different proposals among the draws.
+    /// Number of distinct proposals among the draws.
     pub distinct: usize,
 }
 
-/// Proposals that pass through the ratios at once.
+/// Proposals evaluated at once.
 const CHUNK: usize = 10_000;
 
-/// Indices of a systematic resampling (Kitagawa 1996): one uniform, `count` equidistant points in the
-/// weights' cumulative sum. `log_weights` need no normaliser; −∞ is never drawn.
+/// Systematic resampling (Kitagawa 1996): one uniform, `count` equidistant points in the weights'
+/// cumulative sum. Returns the indices and the ESS of the weights. `log_weights` need not be normalised;
+/// −∞ is never drawn.
 pub fn systematic(log_weights: &[f64], count: usize, uniform: f64) -> (Vec<usize>, f64) {
     let top = log_weights
         .iter()
@@ -53,7 +55,7 @@ pub fn systematic(log_weights: &[f64], count: usize, uniform: f64) -> (Vec<usize
 /// `count` draws of the prior at temperature T by resampling `proposals` draws of N(0, T·I).
 ///
 /// # Errors
-/// [`Error::Invalid`] for fewer proposals than draws, [`Error::Diverged`] where no weight is finite,
+/// [`Error::Invalid`] for fewer proposals than draws, [`Error::Diverged`] when no weight is finite,
 /// [`Error::Device`] when the device cannot be read.
 pub async fn resample(
     ratios: &[Tilt],
@@ -81,7 +83,7 @@ pub async fn resample(
     if !log_weights.iter().any(|w| w.is_finite()) {
         return Err(Error::Diverged {
             problem: "no proposal has a finite weight".into(),
-            fix: "choose another stage, or a chain".into(),
+            fix: "choose another stage, or sample with a chain".into(),
         });
     }
     let uniform = rng.uniforms(Purpose::Choice, 0, 1, 1)[0];
@@ -115,14 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resampling_draws_by_weight_and_knows_its_worth() {
+    fn resampling_follows_the_weights_and_reports_their_ess() {
         let weights = [0.1f64, 0.2, 0.3, 0.4].map(f64::ln);
         let (indices, ess) = systematic(&weights, 10, 0.5);
         assert_eq!(indices, [0, 1, 1, 2, 2, 2, 3, 3, 3, 3]);
         assert!((ess - 1.0 / 0.3).abs() < 1e-12);
         let (_, even) = systematic(&[7.0; 5], 3, 0.1);
         assert!((even - 5.0).abs() < 1e-12);
-        // Far below and above: no overflow, and what weighs nothing is not drawn.
+        // Extreme log weights: no overflow, and weights of 0 are never drawn.
         let (indices, ess) = systematic(&[-1e4, 1e4, f64::NEG_INFINITY], 4, 0.9);
         assert_eq!((indices, ess), (vec![1; 4], 1.0));
     }

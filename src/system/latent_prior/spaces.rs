@@ -1,4 +1,5 @@
-//! The model as energies: every stage of the prior in latent space, and image and latent together.
+//! The model as energies: every stage of the prior in latent space, and the joint energy of image and
+//! latent.
 
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ use crate::{
     system::model::{Model, latent_starts},
 };
 
-/// A stage's prior with what is seen of it: the tilt and the image's principal components; on request
-/// also where the latent lies in the [plane](Reference).
+/// The prior of a stage. Observables: the tilt and the image's principal components, and on request the
+/// latent's coordinates in the [plane](Reference).
 pub struct StageEnergy {
     model: Arc<LatentPrior>,
     stage: usize,
@@ -30,7 +31,7 @@ impl StageEnergy {
     /// The prior after `stage` ratios.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a stage that there is not.
+    /// [`Error::Invalid`] for a stage that does not exist.
     pub fn new(model: Arc<LatentPrior>, stage: usize, plane: bool) -> Result<Self> {
         model.stage(stage)?;
         Ok(Self {
@@ -52,7 +53,7 @@ impl StageEnergy {
         &self.model.ratios[..self.stage]
     }
 
-    /// The ratio that made this stage; none made stage 0.
+    /// The ratio added by this stage; none for stage 0.
     pub fn last(&self) -> Option<&Tilt> {
         self.ratios().last()
     }
@@ -101,9 +102,9 @@ impl Energy for StageEnergy {
     }
 }
 
-/// The same model in data space: a state is an image and its latent, (x, z), with
-/// E(x, z) = ‖x − g(z)‖²/(2σ²) + E_K(z). Its marginal in x is the model's p(x) and its marginal in z the
-/// prior, exactly; x given z is the posterior-predictive law. Values of x in [0, 1].
+/// The same model in data space: a state is an image with its latent, (x, z), with E(x, z) = ‖x −
+/// g(z)‖²/(2σ²) + E_K(z). Its marginal in x is exactly the model's p(x), its marginal in z exactly the
+/// prior, and x given z is N(g(z), σ²I). Values of x in [0, 1].
 pub struct JointEnergy(Arc<LatentPrior>);
 
 impl JointEnergy {
@@ -159,7 +160,7 @@ impl Energy for JointEnergy {
         let image = unit(pass.image.clone());
         let residual = x - image.clone();
         let pull = residual.clone() * self.precision();
-        // ½ of it: g's values are twice as far apart as the image's.
+        // ½, because g's range (−1, 1) is twice as wide as the image's [0, 1].
         let shape = self.0.architecture.generator.shape;
         let back = self
             .0
@@ -205,7 +206,7 @@ impl Model for Loaded {
         }
     }
 
-    /// z ~ N(0, scale²), in every space; in "pixel" with the image that z decodes to.
+    /// z ~ N(0, scale²) in every space; in "pixel" together with the decoded image.
     fn starts(&self, space: &str, rng: &Rng, chains: usize, scale: f64) -> Result<Tensor<2>> {
         self.target(space)?;
         let n = self.0.architecture.generator.latent;

@@ -1,4 +1,4 @@
-//! The training as the shared loop of every recipe sees it, and from the command line.
+//! The training: a learner for the shared training loop, and the command-line entry.
 
 use std::{
     collections::BTreeMap,
@@ -24,17 +24,17 @@ use crate::{
     },
 };
 
-/// The training as the loop of every recipe sees it.
-struct Staged {
+/// The latent prior's learner for the shared training loop.
+struct PriorLearner {
     training: Training,
     stage: LatentStage,
     batches: Batches,
     held_out: Tensor<2>,
-    /// The stage that the last iteration belonged to.
+    /// Stage of the last iteration.
     number: usize,
 }
 
-impl Staged {
+impl PriorLearner {
     fn new(
         recipe: &Recipe,
         correction: &Correction,
@@ -59,7 +59,7 @@ impl Staged {
     }
 }
 
-impl Learner for Staged {
+impl Learner for PriorLearner {
     const SIGNS: Signs = Signs::GRADIENT;
 
     fn iteration(&self) -> u64 {
@@ -74,7 +74,7 @@ impl Learner for Staged {
         let x = self.batches.get(self.training.iteration);
         self.number = self.training.prior.stage();
         let step: Step = pollster::block_on(self.training.step(&self.stage, x))?;
-        // Numbers that there are; a phase without chains has no acceptance.
+        // Only finite values: without chains there is no acceptance.
         let numbers = [
             ("reconstruction_mse", step.mse),
             ("latent_norm", step.norm),
@@ -120,7 +120,7 @@ impl Learner for Staged {
 
     fn negatives(&self) -> Result<Option<Negatives>> {
         let prior = &self.training.prior;
-        // N(0, I) is drawn from exactly: until there is a stage there are no chains to look at.
+        // N(0, I) is sampled exactly: before the first ratio there are no chains to check.
         let ratios = prior.learned();
         if ratios.is_empty() {
             return Ok(None);
@@ -160,15 +160,15 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     let train = Arc::new(train);
     let devices = (&device, &request.others[..]);
     let watch = recipe.watch();
-    let staged = session.drive(
+    let learner = session.drive(
         "latent",
         stage.iterations,
         resumed,
         &watch,
-        &mut |correction| Staged::new(&recipe, correction, &train, &held_out, devices),
+        &mut |correction| PriorLearner::new(&recipe, correction, &train, &held_out, devices),
     )?;
-    // After the last checkpoint: a run that goes on with more iterations goes on with its stage.
-    let mut training = staged.training;
+    // After the last checkpoint, so that a run resumed with more iterations continues its stage.
+    let mut training = learner.training;
     pollster::block_on(training.prior.finish())?;
     session.note("measuring and exporting")?;
     let name = match stage.prior.arm {
@@ -186,9 +186,10 @@ pub(super) fn train(request: &Request, sink: &mut Sink<'_>) -> Result<PathBuf> {
     session.publish(&name, &card, &weights)
 }
 
-/// The last `count` images apart from the others.
+/// Splits off the last `count` images: (the others, the last ones).
+///
 /// # Errors
-/// [`Error::Invalid`] when there are not twice as many.
+/// [`Error::Invalid`] unless `count` is between 1 and half of the images.
 pub fn split(mut data: Dataset, count: usize) -> Result<(Dataset, Dataset)> {
     Error::unless_within("latent.held_out", count, 1, data.count / 2)?;
     let dim: usize = data.shape().iter().product();
@@ -203,7 +204,7 @@ pub fn split(mut data: Dataset, count: usize) -> Result<(Dataset, Dataset)> {
     Ok((data, held_out))
 }
 
-/// The prior's chains, decoded.
+/// Writes a grid of the prior's chains, decoded.
 fn grid(session: &mut Session<'_, '_, '_>, training: &Training, stage: &LatentStage) -> Result<()> {
     let z = training.prior.chains[0].states();
     let n = 64.min(z.dims()[0]);
@@ -220,8 +221,8 @@ mod tests {
     };
     use crate::rng::Rng;
 
-    /// Stopped in the middle of a stage, saved, loaded and gone on with: every number is that of the
-    /// uninterrupted run, bit for bit, for every arm.
+    /// For every arm, a run that is saved in the middle of a stage and loaded again continues with the
+    /// numbers of the uninterrupted run, bit for bit.
     #[test]
     fn resumed_training_equals_uninterrupted_training() {
         let device = Device::flex();

@@ -1,10 +1,10 @@
-//! The bookkeeping of the stages: every check of the held-out loss, and when a stage ends.
+//! The record of the stages: every check of the held-out loss, and when a stage ends.
 
 use serde::{Deserialize, Serialize};
 
 use super::config::Rule;
 
-/// One look at the held-out loss.
+/// One check of the held-out loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "native", derive(ts_rs::TS))]
 #[cfg_attr(feature = "native", ts(rename = "StageCheck"))]
@@ -13,39 +13,38 @@ pub struct Check {
     pub iteration: u64,
     /// Mean logistic loss on held-out latents and held-out chains; ln 2 is chance.
     pub loss: f64,
-    /// Share of them that is told right.
+    /// Classification accuracy on both sets, averaged.
     pub accuracy: f64,
 }
 
-/// What a stage was, and why it ended: the evidence of the rule.
+/// The record of a stage: its checks, and why it ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageRecord {
     /// Iterations.
     pub iterations: u64,
-    /// "plateau", "longest", "at chance", "end of training"; empty while it goes on.
+    /// "plateau", "longest", "at chance", "end of training"; empty while it runs.
     pub ended: String,
-    /// Whether its ratio was multiplied in.
+    /// Whether its ratio was added to the prior.
     pub kept: bool,
-    /// How many of the chains the weights of its ratio were worth, (Σw)²/Σw², where they were drawn
-    /// again by it.
+    /// Effective sample size (Σw)²/Σw² of the chains' weights under its ratio, if they were resampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resampled_ess: Option<f64>,
     /// Every check.
     pub checks: Vec<Check>,
 }
 
-/// Bookkeeping of the stages; a checkpoint's `stages.json`.
+/// Record of all stages; a checkpoint's `stages.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Book {
-    /// Stages so far, the present one last.
+    /// Stages so far, the current one last.
     pub stages: Vec<StageRecord>,
-    /// The smallest held-out loss of the present stage; none before its first check.
+    /// Smallest held-out loss of the current stage; none before its first check.
     pub best: Option<f64>,
-    /// Checks since it was last undercut.
+    /// Checks since it last improved by more than the tolerance.
     pub waited: u32,
     /// Whether the prior is finished.
     pub finished: bool,
-    /// Iterations of the prior in all.
+    /// Total iterations of the prior.
     pub iteration: u64,
 }
 
@@ -62,7 +61,7 @@ impl Default for Book {
 }
 
 impl Book {
-    /// Enters a check of the present stage; says why the stage is to end, if it is.
+    /// Adds a check of the current stage; returns why the stage must end, if it must.
     pub fn enter(&mut self, check: Check, rule: &Rule) -> Option<&'static str> {
         let best = self.best.unwrap_or(f64::INFINITY);
         if check.loss < best - rule.tolerance {
@@ -89,7 +88,7 @@ impl Book {
         })
     }
 
-    /// Ends the present stage and begins the next, if there is to be one.
+    /// Ends the current stage and starts the next, unless the prior is finished.
     pub(super) fn end(&mut self, why: &str, rule: &Rule) {
         let kept = why != "at chance";
         if let Some(stage) = self.stages.last_mut() {
@@ -103,7 +102,7 @@ impl Book {
         (self.best, self.waited) = (None, 0);
     }
 
-    /// Ratios that were multiplied in.
+    /// Number of ratios added to the prior.
     pub fn kept(&self) -> usize {
         self.stages.iter().filter(|s| s.kept).count()
     }
@@ -125,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn stages_end_when_the_rule_says() {
+    fn stages_end_by_the_rule() {
         let check = |iteration, loss| Check {
             iteration,
             loss,
             accuracy: 0.5,
         };
         let mut book = Book::default();
-        // Falls, then stays: the second check without progress ends it.
+        // Falls, then plateaus: the second check without progress ends it.
         assert_eq!(book.enter(check(10, 0.6), &rule()), None);
         assert_eq!(book.enter(check(20, 0.5), &rule()), None);
         assert_eq!(book.enter(check(30, 0.495), &rule()), None);
@@ -142,7 +141,7 @@ mod tests {
             (book.kept(), book.stages.len(), book.finished),
             (1, 2, false)
         );
-        // Still falling, but too long.
+        // Still falling, but at the largest length.
         for k in 1..10 {
             assert_eq!(
                 book.enter(check(10 * k, 0.6 - 0.02 * k as f64), &rule()),
@@ -151,7 +150,7 @@ mod tests {
         }
         assert_eq!(book.enter(check(100, 0.1), &rule()), Some("longest"));
         book.end("longest", &rule());
-        // At chance: not kept, and the last.
+        // At chance: not kept, and the prior is finished.
         assert_eq!(book.enter(check(10, 0.693), &rule()), None);
         assert_eq!(book.enter(check(20, 0.692), &rule()), None);
         assert_eq!(book.enter(check(30, 0.694), &rule()), Some("at chance"));

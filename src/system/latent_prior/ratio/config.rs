@@ -1,4 +1,4 @@
-//! Settings of the prior's learning: the arm, its networks and chains, and the rule of the stages.
+//! Training settings of the prior: the arm, its networks and chains, and the rule for stages.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,25 +7,25 @@ use crate::{
     nn::tilt::TiltConfig,
 };
 
-/// How the prior is learned.
+/// Method of learning the prior.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arm {
-    /// Not at all: N(0, I).
+    /// No learning: N(0, I).
     Gaussian,
     /// One energy by maximum likelihood with persistent chains (LEBM; Pang et al., NeurIPS 2020).
     Lebm,
     /// One ratio between N(0, I) and the latents: noise-contrastive estimation in one shot.
     Nce,
-    /// Ratios between fixed bridges, learned side by side: telescoping density-ratio estimation
+    /// Ratios between fixed bridges, learned in parallel: telescoping density-ratio estimation
     /// (Rhodes, Xu, Gutmann, NeurIPS 2020) with the linear bridges √(1 − α²) z₀ + α z₊.
     Bridges,
-    /// Ratios one after another, each between the prior so far and the latents under it.
+    /// Ratios learned in sequence, each between the current prior and the posterior latents under it.
     Adaptive,
 }
 
 impl Arm {
-    /// The arm as settings write it.
+    /// The arm's name in settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gaussian => "gaussian",
@@ -48,68 +48,71 @@ impl std::str::FromStr for Arm {
     }
 }
 
-/// When a stage ends and when stages end. Ours: the paper's stages have fixed lengths.
+/// Rule for ending a stage, and for ending the prior. Our addition: the paper's stages have fixed
+/// lengths.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Iterations between checks of the held-out loss.
     pub check_every: u64,
-    /// A stage ends when its smallest held-out loss was not undercut by this much …
+    /// A check counts as progress if it lowers the stage's smallest held-out loss by more than this.
     pub tolerance: f64,
-    /// … for so many checks, …
+    /// A stage ends after this many consecutive checks without progress.
     pub patience: u32,
-    /// … or after so many iterations.
+    /// A stage ends after this many iterations at the latest.
     pub longest: u64,
-    /// A stage that ends at a held-out loss of this or more (ln 2 = 0.693 is chance) has nothing to
-    /// add: it is thrown away, and the prior is finished.
+    /// If a stage's smallest held-out loss is at least this (ln 2 = 0.693 is chance), its ratio is
+    /// discarded and the prior is finished.
     pub chance: f64,
-    /// Stages at most.
+    /// Largest number of stages.
     pub stages: usize,
 }
 
-/// Settings of the prior's learning.
+/// Training settings of the prior.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RatioConfig {
-    /// How.
+    /// Method.
     pub arm: Arm,
-    /// Units of a hidden layer of each ratio.
+    /// Units per hidden layer of each ratio.
     pub hidden: usize,
     /// Hidden layers.
     pub layers: usize,
     /// Learning rate of Adam (β₁ = 0.5, β₂ = 0.999).
     pub learning_rate: f64,
-    /// Decay of the ratios' moving averages, which are what is frozen.
+    /// Decay of the ratios' moving averages, which are the weights that are frozen.
     pub ema_decay: f64,
-    /// Persistent prior chains, and as many for the checks.
+    /// Number of persistent prior chains; the checks use as many again.
     pub chains: usize,
     /// MALA transitions of each chain per iteration.
     pub transitions: usize,
-    /// Their first step size; it follows the acceptance (0.574) from then on.
+    /// Initial step size; it then adapts to an acceptance of 0.574.
     pub step_size: f64,
-    /// Transitions that carry the chains to the next stage's prior when one ends.
+    /// Warm-up transitions of the chains under the new prior when a stage ends.
     pub burn_in: usize,
-    /// Whether the learning rate falls to 2 % along a cosine over a stage's longest time (`rule.longest`):
-    /// what is frozen is then free of the last steps' noise, if no plateau ended the stage long before.
+    /// Whether the learning rate decays to 2 % along a cosine over `rule.longest` iterations of a stage.
+    /// This removes the noise of the last steps from the frozen ratio, unless a plateau ends the stage
+    /// long before.
     #[serde(default)]
     pub anneal: bool,
-    /// Largest |log ratio| of one adaptive stage, in nats; 0: none. A stage between distributions that
-    /// hardly overlap is told apart without a mistake, and its ratio then says nothing but "far": with a
-    /// bound it moves the prior a limited way, and the next stage sees more. Ours.
+    /// Largest |log ratio| of one adaptive stage, in nats (`bound·tanh(U/bound)`); 0 disables it.
+    /// Without overlap between its two distributions the classifier saturates and its ratio is
+    /// extrapolation; the bound limits how far one stage moves the prior, and the next stage starts
+    /// closer. Our addition.
     #[serde(default)]
     pub bound: f64,
-    /// Whether the chains are drawn again by the weights of a stage's ratio when it is multiplied in, as
-    /// in sequential Monte Carlo (Del Moral, Doucet, Jasra 2006): local moves alone carry no weight
-    /// between modes.
+    /// Whether the chains are resampled with the weights of a stage's ratio when it is added to the
+    /// prior, as in sequential Monte Carlo (Del Moral, Doucet, Jasra 2006): local moves alone move no
+    /// mass between modes.
     #[serde(default)]
     pub resample: bool,
-    /// Whether a stage begins with the hidden layers of the last one, under a blank last layer: what is
-    /// left to tell apart lies where the last stage looked. Ours.
+    /// Whether a stage starts with the hidden layers of the previous one and a new last layer: the
+    /// remaining differences need similar features. Our addition.
     #[serde(default)]
     pub inherit: bool,
-    /// Ratios between bridges.
+    /// Number of ratios between bridges.
     pub bridges: usize,
-    /// When stages end.
+    /// Rule for ending stages.
     pub rule: Rule,
 }
 
@@ -121,14 +124,16 @@ impl RatioConfig {
             layers: self.layers,
             bound: match self.arm {
                 Arm::Adaptive => self.bound,
-                // One ratio, or one energy, has to reach as far as it must.
+                // A single ratio or energy must not be bounded.
                 _ => 0.0,
             },
         }
     }
 
+    /// Checks all settings.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first number out of its domain.
+    /// [`Error::Invalid`] naming the first number outside its domain.
     pub fn check(&self) -> Result<()> {
         Error::unless_positive(&[
             ("prior.hidden", self.hidden as f64),

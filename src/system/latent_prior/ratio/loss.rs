@@ -2,13 +2,13 @@
 
 use burn::tensor::{Tensor, activation::softplus};
 
-/// −E₊ log σ(f) − E₋ log σ(−f), halved, with f = −U: latents below, prior draws above. At its optimum
-/// f is the log ratio of the two densities, both classes being of equal weight.
+/// ½(−E₊ log σ(f) − E₋ log σ(−f)) with f = −U; `below` holds U of the latents, `above` U of the prior
+/// draws. Both classes have equal weight, so at the optimum f is the log ratio of the two densities.
 pub fn logistic(below: Tensor<1>, above: Tensor<1>) -> Tensor<1> {
     (softplus(below, 1.0).mean() + softplus(above.neg(), 1.0).mean()) * 0.5
 }
 
-/// The same on the host, and the share that is told right; ties are half right.
+/// The same loss on the host, and the balanced accuracy; ties count half.
 pub(super) fn held_out(below: &[f64], above: &[f64]) -> (f64, f64) {
     let softplus = |v: f64| v.max(0.0) + (-v.abs()).exp().ln_1p();
     let mean = |values: &[f64], f: &dyn Fn(f64) -> f64| {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn held_out_loss_is_the_loss_that_is_learned() {
+    fn held_out_loss_matches_the_training_loss() {
         let device = Device::flex();
         let (below, above) = ([-1.5f64, 0.25, 30.0], [2.0f64, -0.5]);
         let tensor = |v: &[f64]| Tensor::<1>::from_floats(v, &device);

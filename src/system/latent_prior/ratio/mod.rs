@@ -1,5 +1,5 @@
-//! Learning the prior of z from draws of the latents' distribution: density ratios in stages, and the
-//! arms that they are compared with.
+//! Learning the prior of z from draws of the latents: density ratios in stages, and the baselines
+//! (arms).
 
 mod book;
 mod config;

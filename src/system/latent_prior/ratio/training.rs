@@ -1,4 +1,4 @@
-//! The training of the ratios: one step, the checks, and the change from stage to stage.
+//! Training of the ratios: steps, checks, and transitions between stages.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ use crate::{
     sampler::{Run, SamplerConfig},
 };
 
-/// The networks that are being learned.
+/// The networks in training.
 #[derive(Module, Debug)]
 pub struct Bank {
-    /// U of each.
+    /// U of each ratio.
     pub nets: Vec<Tilt>,
 }
 
@@ -49,24 +49,24 @@ impl Bank {
     }
 }
 
-/// What one iteration of the prior saw.
+/// Metrics of one iteration of the prior.
 #[derive(Debug, Clone, Copy)]
 pub struct RatioStep {
     /// The objective: logistic loss, or for maximum likelihood the difference of mean energies.
     pub loss: f64,
-    /// Mean acceptance of the prior's chains; not-a-number where there were none.
+    /// Mean acceptance of the prior's chains; NaN if there were none.
     pub acceptance: f64,
 }
 
 impl RatioStep {
-    /// Where the prior does not learn.
+    /// Metrics of an iteration in which the prior is not trained.
     pub const NONE: Self = Self {
         loss: f64::NAN,
         acceptance: f64::NAN,
     };
 }
 
-/// Learns the prior from draws of the latents' distribution, `[B, n]` an iteration.
+/// Learns the prior from draws of the latents, `[B, n]` per iteration.
 pub struct RatioTraining {
     pub(in crate::system::latent_prior) config: RatioConfig,
     dim: usize,
@@ -76,17 +76,17 @@ pub struct RatioTraining {
     pub(in crate::system::latent_prior) bank: Bank,
     pub(in crate::system::latent_prior) average: Ema<Bank>,
     pub(in crate::system::latent_prior) optimiser: ModuleOptimizer,
-    /// Chains of the prior: for learning, and for the checks.
+    /// Chains of the prior: for training, and for the checks.
     pub(in crate::system::latent_prior) chains: [Run; 2],
     /// Stages so far.
     pub book: Book,
 }
 
-/// Acceptance that the chains' step size follows (Roberts & Rosenthal 1998).
+/// Target acceptance of the chains (Roberts & Rosenthal 1998).
 const ACCEPT: f64 = 0.574;
 
 impl RatioTraining {
-    /// A prior N(0, I) of `dim` coordinates that is to learn.
+    /// A new training that starts from the prior N(0, I) in `dim` dimensions.
     ///
     /// # Errors
     /// [`Error::Invalid`] for bad settings.
@@ -118,7 +118,7 @@ impl RatioTraining {
         })
     }
 
-    /// Goes on with the random numbers of another seed.
+    /// Continues with the random numbers of another seed.
     pub fn reseed(&mut self, seed: u64) {
         self.seed = seed;
         for (which, chains) in self.chains.iter_mut().enumerate() {
@@ -126,17 +126,17 @@ impl RatioTraining {
         }
     }
 
-    /// The prior that posteriors are taken under now.
+    /// The prior under which posteriors are currently inferred.
     pub fn prior(&self) -> Vec<Tilt> {
         match self.config.arm {
             Arm::Adaptive => self.frozen.clone(),
             Arm::Lebm => self.bank.valid().nets,
-            // Their ratios are of the latents under N(0, I).
+            // Their ratios are learned from the latents under N(0, I).
             Arm::Gaussian | Arm::Nce | Arm::Bridges => Vec::new(),
         }
     }
 
-    /// The prior as learned so far: frozen ratios, or the averages of what is still learned.
+    /// The prior learned so far: frozen ratios, or the averages of the networks in training.
     pub fn learned(&self) -> Vec<Tilt> {
         match self.config.arm {
             Arm::Adaptive => self.frozen.clone(),
@@ -144,12 +144,12 @@ impl RatioTraining {
         }
     }
 
-    /// Number of the present stage, from 1.
+    /// Number of the current stage, from 1.
     pub fn stage(&self) -> usize {
         self.book.stages.len()
     }
 
-    /// Negatives: exact draws of N(0, I) where that is the prior, else the persistent chains.
+    /// Negatives: exact draws if the prior is N(0, I), else the persistent chains.
     async fn negatives(&mut self, which: usize, transitions: usize) -> Result<(Tensor<2>, f64)> {
         let fresh = match self.config.arm {
             Arm::Adaptive => self.frozen.is_empty(),
@@ -167,7 +167,7 @@ impl RatioTraining {
             let target = prior(dim, self.bank.valid().nets);
             self.chains[which].retarget(target)?;
         }
-        let acceptance = walk(&mut self.chains[which], transitions).await?;
+        let acceptance = advance(&mut self.chains[which], transitions).await?;
         Ok((self.chains[which].states(), acceptance))
     }
 
@@ -217,7 +217,7 @@ impl RatioTraining {
         })
     }
 
-    /// The learning rate of the present iteration.
+    /// The learning rate of the current iteration.
     fn rate(&self) -> f64 {
         let peak = self.config.learning_rate;
         if !self.config.anneal {
@@ -228,7 +228,7 @@ impl RatioTraining {
         peak * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * t).cos()))
     }
 
-    /// U of the one network at latents and negatives, in one pass.
+    /// U of the single network at latents and negatives, in one pass.
     fn energies(&self, latents: Tensor<2>, negatives: Tensor<2>) -> (Tensor<1>, Tensor<1>) {
         let (b, n) = (latents.dims()[0], negatives.dims()[0]);
         let u = self.bank.nets[0].forward(Tensor::cat(vec![latents, negatives], 0));
@@ -261,12 +261,13 @@ impl RatioTraining {
             && present.is_multiple_of(self.config.rule.check_every)
     }
 
-    /// Looks at the held-out loss on latents `[B, n]` of images that are not learned from, by the
-    /// moving average, against chains of their own; ends the stage where the rule says so. Returns the
-    /// check, and why the stage ended. One-shot estimation is looked at, too, but never ends.
+    /// Computes the held-out loss of the moving average on latents `[B, n]` of held-out images, against
+    /// separate chains, and ends the stage if the rule says so. Returns the check, and why the stage
+    /// ended. One-shot estimation is checked too, but never ended.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device cannot be read.
+    /// [`Error::Diverged`] when the loss is not finite; [`Error::Device`] when the device cannot be
+    /// read.
     pub async fn check(&mut self, latents: Tensor<2>) -> Result<(Check, Option<&'static str>)> {
         let transitions = self.config.transitions * 4;
         let (negatives, _) = self.negatives(1, transitions).await?;
@@ -280,7 +281,7 @@ impl RatioTraining {
                     "the prior's held-out loss is {loss} in stage {}",
                     self.stage()
                 ),
-                fix: "begin anew with a lower prior.learning_rate".into(),
+                fix: "start again with a lower prior.learning_rate".into(),
             });
         }
         let check = Check {
@@ -299,7 +300,7 @@ impl RatioTraining {
         }
     }
 
-    /// Ends the present stage: its ratio is frozen and multiplied in, unless it is at chance.
+    /// Ends the current stage: freezes its ratio and adds it to the prior, unless it is at chance.
     async fn end(&mut self, why: &'static str) -> Result<()> {
         let rule = self.config.rule.clone();
         self.book.end(why, &rule);
@@ -312,12 +313,12 @@ impl RatioTraining {
             if self.config.resample {
                 let rng = Rng::new(self.seed).derived(Purpose::Choice, which as u64);
                 let uniform = rng.uniforms(Purpose::Choice, self.frozen.len() as u32, 1, 1)[0];
-                let worth = draw_again(chains, &ratios, uniform).await?;
-                ess = ess.or(Some(worth));
+                let found = resample_chains(chains, &ratios, uniform).await?;
+                ess = ess.or(Some(found));
             }
             let all = [self.frozen.clone(), ratios.clone()].concat();
             chains.retarget(prior(self.dim, all))?;
-            walk(chains, self.config.burn_in).await?;
+            advance(chains, self.config.burn_in).await?;
         }
         self.frozen.extend(ratios);
         let ended = self.book.stages.iter_mut().rev().find(|s| s.kept);
@@ -328,7 +329,7 @@ impl RatioTraining {
         Ok(())
     }
 
-    /// A network for the next stage.
+    /// Makes a new network for the next stage.
     fn renew(&mut self) {
         let tracked = self.device.clone().autodiff();
         let seed = Rng::new(self.seed)
@@ -344,7 +345,7 @@ impl RatioTraining {
         self.optimiser = optimiser();
     }
 
-    /// At the end of the training: the present stage is kept if it tells more than chance.
+    /// Ends the training: the current stage is kept if its held-out loss is below chance level.
     ///
     /// # Errors
     /// [`Error::Device`] when the device cannot be read.
@@ -365,10 +366,10 @@ impl RatioTraining {
         Ok(())
     }
 
-    /// Makes the frozen ratios of a checkpoint ready to go on with.
+    /// Restores the frozen ratios and the record of a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when their number is not the book's.
+    /// [`Error::Invalid`] when the number of ratios differs from the record's.
     #[cfg(feature = "native")]
     pub(in crate::system::latent_prior) fn restored(
         &mut self,
@@ -382,9 +383,9 @@ impl RatioTraining {
         if kept != frozen.len() {
             return Err(Error::invalid(
                 "checkpoint",
-                format!("{kept} frozen ratios, as stages.json says"),
+                format!("{kept} frozen ratios, as in stages.json"),
                 frozen.len(),
-                "start the run anew",
+                "start the run again",
             ));
         }
         for chains in &mut self.chains {
@@ -394,7 +395,7 @@ impl RatioTraining {
         Ok(())
     }
 
-    /// A network of the present architecture, to be filled from a checkpoint.
+    /// A network of the current architecture, to be filled from a checkpoint.
     #[cfg(feature = "native")]
     pub(in crate::system::latent_prior) fn blank(&self) -> Bank {
         Bank::new(&self.config, self.dim, 0, &self.device)
@@ -409,15 +410,15 @@ fn optimiser() -> ModuleOptimizer {
     AdamConfig::new().with_beta_1(0.5).with_beta_2(0.999).init()
 }
 
-/// Draws the chains' states again, systematically, by the weights exp(−Σ U) of `ratios`; returns the
+/// Resamples the chains' states systematically with the weights exp(−Σ U) of `ratios`; returns the
 /// weights' ESS.
-async fn draw_again(chains: &mut Run, ratios: &[Tilt], uniform: f32) -> Result<f64> {
+async fn resample_chains(chains: &mut Run, ratios: &[Tilt], uniform: f32) -> Result<f64> {
     let tilt: Vec<f64> = read(tilt_of(ratios, &chains.states())).await?;
     let log_weights: Vec<f64> = tilt.into_iter().map(|u| -u).collect();
     if !log_weights.iter().any(|w| w.is_finite()) {
         return Err(Error::Diverged {
             problem: "no chain of the prior has a finite weight under the new ratio".into(),
-            fix: "begin anew with a lower prior.learning_rate".into(),
+            fix: "start again with a lower prior.learning_rate".into(),
         });
     }
     let count = log_weights.len();
@@ -436,8 +437,8 @@ fn rows(values: &[f32], indices: &[usize], dim: usize) -> Vec<f32> {
     rows.flatten().copied().collect()
 }
 
-/// Walks on and lets the step size follow the acceptance, 2 % up or down.
-async fn walk(chains: &mut Run, transitions: usize) -> Result<f64> {
+/// Advances the chains and adapts the step size to the acceptance, 2 % up or down.
+async fn advance(chains: &mut Run, transitions: usize) -> Result<f64> {
     if transitions == 0 {
         return Ok(f64::NAN);
     }
@@ -459,7 +460,7 @@ mod tests {
     use crate::nn::tilt::TiltConfig;
 
     #[test]
-    fn a_bounded_ratio_says_no_more_than_its_bound() {
+    fn bounded_ratio_stays_within_its_bound() {
         let device = Device::flex();
         let config = |bound| TiltConfig::Mlp {
             hidden: 16,
@@ -509,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_inherits_the_features_of_the_last_one() {
+    fn stage_inherits_the_features_of_the_previous_one() {
         let device = Device::flex();
         let weights = |bank: &Bank| -> Vec<Vec<f64>> {
             struct Values(Vec<Vec<f64>>);
@@ -529,20 +530,20 @@ mod tests {
             pollster::block_on(training.end("longest")).unwrap();
             let after = weights(&training.bank);
             let same: Vec<bool> = before.iter().zip(&after).map(|(a, b)| a == b).collect();
-            // Weights and biases of the hidden layer, then of the last, whose bias begins at zero.
+            // Weights and biases of the hidden layer, then of the last layer, whose bias starts at 0.
             assert_eq!(same, [inherit, inherit, false, true]);
         }
     }
 
     #[test]
-    fn chains_that_are_drawn_again_have_the_weighted_law() {
+    fn resampled_chains_follow_the_weighted_distribution() {
         let device = Device::flex();
         let config = RatioConfig {
             resample: true,
             ..small()
         };
         let mut training = RatioTraining::new(&config, 2, 1, &device).unwrap();
-        // U = 0 but for the last layer's: made larger, so that weights differ.
+        // A new ratio is nearly 0: sum 60 copies, so that the weights differ.
         let ratio = training.bank.valid().nets.remove(0);
         let ratios = vec![ratio; 60];
         let host = |z: Tensor<2>| z.into_data().iter::<f64>().collect::<Vec<_>>();
@@ -550,7 +551,8 @@ mod tests {
         let tilt = crate::system::latent_prior::tilt_of(&ratios, &training.chains[0].states());
         let weights: Vec<f64> = tilt.into_data().iter::<f64>().map(|u| (-u).exp()).collect();
         let total: f64 = weights.iter().sum();
-        let ess = pollster::block_on(draw_again(&mut training.chains[0], &ratios, 0.5)).unwrap();
+        let ess =
+            pollster::block_on(resample_chains(&mut training.chains[0], &ratios, 0.5)).unwrap();
         assert!(ess > 500.0 && ess < 3900.0, "{ess}");
         let after = host(training.chains[0].states());
         let mut moved = 0.0f64;
@@ -585,7 +587,7 @@ mod tests {
         }
         assert!(
             moved > 0.1,
-            "the weights change nothing that is looked at: {moved}"
+            "the weights change none of the moments: {moved}"
         );
     }
 }

@@ -1,0 +1,256 @@
+//! Residual blocks and trunks: forward passes, and for frozen weights hand-written backward passes to
+//! the input.
+
+use burn::{
+    module::Module,
+    tensor::{DType, Device, Tensor},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        layers::{Init, leaky},
+        spectral::{ConvShape, Convolution, FrozenConv, SpectralConv, cast},
+    },
+    config::EnergyNetConfig,
+    parts::{Source, global_average, leaky_back, pool, unpool},
+};
+
+/// A pre-activation residual block, s(x) + conv(lrelu(conv(lrelu(x)))) with 3×3 convolutions; s is a 1×1
+/// convolution without bias if the number of channels changes, else the identity.
+#[derive(Module, Debug)]
+pub struct Block<C: Convolution> {
+    pub(super) first: C,
+    pub(super) second: C,
+    pub(super) shortcut: Option<C>,
+    #[module(skip)]
+    pooled: bool,
+}
+
+impl<C: Convolution> Block<C> {
+    fn build<S: Source<C>>(
+        source: &mut S,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        pooled: bool,
+    ) -> Result<Self, S::Error> {
+        let mut conv = |part: &str, inputs, kernel| {
+            let shape = ConvShape {
+                inputs,
+                outputs,
+                kernel,
+                bias: kernel > 1,
+            };
+            source.conv(&format!("{name}.{part}"), shape)
+        };
+        Ok(Self {
+            first: conv("first", inputs, 3)?,
+            second: conv("second", outputs, 3)?,
+            shortcut: (inputs != outputs)
+                .then(|| conv("shortcut", inputs, 1))
+                .transpose()?,
+            pooled,
+        })
+    }
+
+    /// `[B, C_in, H, W]` → `[B, C_out, H, W]`, with half the height and width if the block starts a
+    /// stage other than the first.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = if self.pooled { pool(x, 2) } else { x };
+        let h = self.first.forward(leaky(x.clone()));
+        let h = self.second.forward(leaky(h));
+        match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x) + h,
+            None => x + h,
+        }
+    }
+
+    fn convert<D: Convolution>(self, to: &mut impl FnMut(C) -> D) -> Block<D> {
+        Block {
+            first: to(self.first),
+            second: to(self.second),
+            shortcut: self.shortcut.map(to),
+            pooled: self.pooled,
+        }
+    }
+}
+
+impl Block<SpectralConv> {
+    /// A single block, for tests.
+    pub fn new(init: &mut Init<'_>, inputs: usize, outputs: usize) -> Self {
+        let Ok(block) = Self::build(init, "", [inputs, outputs], false);
+        block
+    }
+
+    /// The block after one power iteration of every convolution.
+    pub fn iterated(self) -> Self {
+        self.convert(&mut SpectralConv::iterated)
+    }
+}
+
+/// Activations of a block's forward pass, needed for its backward pass.
+struct BlockTape {
+    input: Tensor<4>,
+    middle: Tensor<4>,
+    size: [usize; 2],
+}
+
+impl Block<FrozenConv> {
+    fn forward_taped(&self, x: Tensor<4>) -> (Tensor<4>, BlockTape) {
+        let [_, _, height, width] = x.dims();
+        let input = if self.pooled { pool(x, 2) } else { x };
+        let middle = self.first.forward(leaky(input.clone()));
+        let h = self.second.forward(leaky(middle.clone()));
+        let out = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(input.clone()) + h,
+            None => input.clone() + h,
+        };
+        let size = [height, width];
+        let tape = BlockTape {
+            input,
+            middle,
+            size,
+        };
+        (out, tape)
+    }
+
+    fn pull_back(&self, gradient: Tensor<4>, tape: BlockTape) -> Tensor<4> {
+        let h = leaky_back(tape.middle, self.second.pull_back(gradient.clone()));
+        let h = leaky_back(tape.input, self.first.pull_back(h));
+        let around = match &self.shortcut {
+            Some(shortcut) => shortcut.pull_back(gradient),
+            None => gradient,
+        };
+        let gradient = around + h;
+        if self.pooled {
+            unpool(gradient, 2, tape.size)
+        } else {
+            gradient
+        }
+    }
+}
+
+/// Precision of the trunks of a [`FrozenEnergyNet`]. The head and the chains' states stay in f32; the
+/// rounding of the features affects energies and gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 24-bit significand.
+    #[default]
+    F32,
+    /// 11-bit significand.
+    F16,
+    /// 8-bit significand, with the range of f32.
+    Bf16,
+}
+
+impl Precision {
+    pub(super) fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+
+    /// Whether a device supports it.
+    pub fn is_supported(self, device: &Device) -> bool {
+        self == Self::F32 || device.clone().inner().supports_dtype(self.dtype())
+    }
+}
+
+/// Activations of a trunk's forward pass, needed for its backward pass.
+pub(super) struct TrunkTape {
+    blocks: Vec<BlockTape>,
+    last: Tensor<4>,
+}
+
+impl Trunk<FrozenConv> {
+    pub(super) fn forward_taped(&self, x: Tensor<4>) -> (Tensor<2>, TrunkTape) {
+        let mut h = self.stem.forward(cast(x, self.stem.precision()));
+        let mut blocks = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            let (out, tape) = block.forward_taped(h);
+            h = out;
+            blocks.push(tape);
+        }
+        let last = cast(leaky(h.clone()), DType::F32);
+        (global_average(last), TrunkTape { blocks, last: h })
+    }
+
+    pub(super) fn pull_back(&self, gradient: Tensor<2>, tape: TrunkTape) -> Tensor<4> {
+        let [b, c, h, w] = tape.last.dims();
+        let precision = self.stem.precision();
+        // The backward pass is linear. At low precision each row is scaled to a largest value of 1,
+        // since the gradients of these energies are so small that f16 would round them to zero.
+        let size =
+            (precision != DType::F32).then(|| gradient.clone().abs().max_dim(1).clamp_min(1e-30));
+        let even = match &size {
+            Some(size) => gradient / size.clone(),
+            None => gradient / (h * w) as f64,
+        };
+        let even = cast(even, precision)
+            .reshape([b, c, 1, 1])
+            .expand([b, c, h, w]);
+        let mut gradient = leaky_back(tape.last, even);
+        for (block, tape) in self.blocks.iter().zip(tape.blocks).rev() {
+            gradient = block.pull_back(gradient, tape);
+        }
+        let gradient = self.stem.pull_back(gradient);
+        match size {
+            Some(size) => {
+                let size = size / (h * w) as f64;
+                cast(gradient, DType::F32) * size.reshape([b, 1, 1, 1])
+            }
+            None => gradient,
+        }
+    }
+}
+
+/// A stem and its residual blocks, up to the pooled features of one scale.
+#[derive(Module, Debug)]
+pub struct Trunk<C: Convolution> {
+    pub(super) stem: C,
+    pub(super) blocks: Vec<Block<C>>,
+}
+
+impl<C: Convolution> Trunk<C> {
+    pub(super) fn build<S: Source<C>>(
+        source: &mut S,
+        name: &str,
+        config: &EnergyNetConfig,
+    ) -> Result<Self, S::Error> {
+        let mut channels = config.stages[0].0;
+        let shape = ConvShape {
+            inputs: config.shape[0],
+            outputs: channels,
+            kernel: 3,
+            bias: true,
+        };
+        let stem = source.conv(&format!("{name}.stem"), shape)?;
+        let mut blocks = Vec::new();
+        for (i, &(outputs, count)) in config.stages.iter().enumerate() {
+            for j in 0..count {
+                let name = format!("{name}.block.{}", blocks.len());
+                let pooled = i > 0 && j == 0;
+                blocks.push(Block::build(source, &name, [channels, outputs], pooled)?);
+                channels = outputs;
+            }
+        }
+        Ok(Self { stem, blocks })
+    }
+
+    /// `[B, C, H, W]` → `[B, C′]`.
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        let stem = self.stem.forward(cast(x, self.stem.precision()));
+        let h = self.blocks.iter().fold(stem, |h, block| block.forward(h));
+        global_average(cast(leaky(h), DType::F32))
+    }
+
+    pub(super) fn convert<D: Convolution>(self, to: &mut impl FnMut(C) -> D) -> Trunk<D> {
+        Trunk {
+            stem: to(self.stem),
+            blocks: self.blocks.into_iter().map(|b| b.convert(to)).collect(),
+        }
+    }
+}
