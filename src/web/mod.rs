@@ -12,5 +12,5 @@ mod studio;
 
 pub use playground::Playground;
 pub use prior::Prior;
-pub use race::{Session, start};
+pub use race::{Session, boot, start};
 pub use studio::Studio;

@@ -13,7 +13,7 @@ const TABLE_ROWS = 16;
  * A line of a small chart.
  * @typedef {object} Line
  * @property {string} label
- * @property {string} colour a custom property
+ * @property {string} colour name of a CSS custom property
  * @property {number[]} [dash]
  * @property {(number | null)[]} values
  */
@@ -32,10 +32,10 @@ export class LinesView {
    * @param {string} style.xLabel
    * @param {string} style.caption of the table
    * @param {(values: number[]) => [number, number]} style.range
-   * @param {number} [style.goal] a level line
+   * @param {number} [style.goal] a horizontal goal line
    * @param {(value: number | null) => string} [style.text]
-   * @param {number} [style.right] room beside the plot, where the last label is long
-   * @param {(plot: uPlot) => void} [style.over] draws what lines cannot say
+   * @param {number} [style.right] extra space at the right, for a long last label
+   * @param {(plot: uPlot) => void} [style.over] draws additional marks
    */
   constructor(host, twin, style) {
     this.host = host;
@@ -122,7 +122,7 @@ export class LinesView {
   }
 }
 
-/** R-hat's axis: its goal always in sight, and never squeezed by a bad beginning. @param {number[]} values @returns {[number, number]} */
+/** R-hat's axis: always includes the goal, and is not stretched by large early values. @param {number[]} values @returns {[number, number]} */
 export function rhatRange(values) {
   const late = values.slice(Math.floor(values.length / 3));
   return [0.99, Math.min(6, Math.max(1.06, 1 + 1.15 * (late.reduce((a, b) => Math.max(a, b), 1) - 1)))];
@@ -132,7 +132,7 @@ export function rhatRange(values) {
 export function looseRange(values) {
   if (values.length === 0) return [0, 1];
   const sorted = values.toSorted((a, b) => a - b);
-  // The first losses of a fresh network would flatten all that follows.
+  // The first losses of a new network would flatten the rest.
   const [least, most] = [sorted[0] ?? 0, sorted[Math.floor(0.98 * (sorted.length - 1))] ?? 1];
   const pad = 0.08 * (most - least) || 0.1;
   return [least - pad, most + pad];

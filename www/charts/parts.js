@@ -1,19 +1,19 @@
-// What all charts share: the font, the steps of their axes, and how they follow the width of the page.
+// Shared by all charts: the font, the axis steps, and resizing with the page.
 
 import { colour } from "../ui/theme.js";
 
 /** @import uPlot from "uplot" */
 
 export const FONT = "12px system-ui, sans-serif";
-/** Steps between labels where there is no half of a thing. */
+/** Axis steps for whole numbers. */
 export const WHOLE = Array.from({ length: 9 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
-/** Steps of the other axes. uPlot's own have 2.5 among them, whose ticks would need another decimal. */
+/** Steps of the other axes. uPlot's defaults include 2.5, whose ticks need another decimal. */
 export const ROUND = Array.from({ length: 17 }, (_, power) => [1, 2, 5].map((step) => Number(`${step}e${power - 7}`))).flat();
 
-/** The font on a canvas whose unit is the device's pixel. */
+/** The font on a canvas in device pixels. */
 export const scaledFont = () => FONT.replace("12px", `${12 * devicePixelRatio}px`);
 
-/** Widths follow the layout. @param {HTMLElement} host @param {() => uPlot | null} plot @param {number} height */
+/** Resizes the plot with its host. @param {HTMLElement} host @param {() => uPlot | null} plot @param {number} height */
 export function fit(host, plot, height) {
   new ResizeObserver(() => {
     if (host.clientWidth > 0) plot()?.setSize({ width: host.clientWidth, height });
@@ -24,7 +24,7 @@ export function axisStyle() {
   return { stroke: colour("--muted"), font: FONT, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
 }
 
-/** Calls back when the host has another width, also when it had none before. @param {HTMLElement} host @param {() => void} rebuild */
+/** Calls back when the width of the host changes, also from 0. @param {HTMLElement} host @param {() => void} rebuild */
 export function onWidth(host, rebuild) {
   let width = 0;
   new ResizeObserver(() => {
@@ -34,7 +34,7 @@ export function onWidth(host, rebuild) {
 }
 
 /**
- * A canvas of so many CSS pixels, empty, its context in CSS pixels.
+ * Clears a canvas of the given size in CSS pixels and returns its context, scaled to CSS pixels.
  * @param {HTMLCanvasElement} canvas
  * @param {number} width
  * @param {number} height

@@ -1,5 +1,5 @@
-// The draws that the charts show, thinned so that memory and drawing time stay bounded however
-// long the race runs: when the store is full, every second draw goes and the stride doubles.
+// The draws for the charts, thinned so that memory and drawing time stay bounded in long runs: when
+// the store is full, every second draw is dropped and the stride doubles.
 
 /** @import { SideFrame } from "../contract/race.js" */
 
@@ -9,14 +9,14 @@ export class TraceStore {
   /**
    * @param {number} chains
    * @param {string[]} names
-   * @param {number} warmup transitions that do not count
+   * @param {number} warmup warm-up transitions, excluded from statistics
    */
   constructor(chains, names, warmup) {
     this.chains = chains;
     this.warmup = warmup;
-    /** Draws seen, thinned ones included. */
+    /** Draws seen, including thinned ones. */
     this.draws = 0;
-    /** Clock at the end of the warm-up, null while it lasts. */
+    /** Clock at the end of the warm-up; null during it. */
     this.warmupEnd = /** @type {number | null} */ (warmup === 0 ? 0 : null);
     this.stride = 1;
     /** @type {number[]} */
@@ -27,7 +27,7 @@ export class TraceStore {
 
   /** @param {Pick<SideFrame, "gradients" | "transitions" | "trace_clock" | "traces">} frame */
   push(frame) {
-    // A restored frame has no new draws and an older clock: what came after it will come again.
+    // A restored frame has no new draws and an older clock: later draws will arrive again.
     if (frame.trace_clock.length === 0) this.#rewind(frame.gradients, frame.transitions);
     frame.trace_clock.forEach((clock, draw) => {
       this.draws += 1;
@@ -66,7 +66,7 @@ export class TraceStore {
   }
 
   /**
-   * Range of the later three quarters of the draws. The far-off starts would flatten the rest.
+   * Range of the last three quarters of the draws. The distant starts would flatten the rest.
    * @param {string} name
    * @returns {[number, number] | null}
    */
@@ -83,7 +83,7 @@ export class TraceStore {
   }
 
   /**
-   * Evenly spaced draws for the table that stands beside the chart.
+   * Evenly spaced draws for the table beside the chart.
    * @param {string} name
    * @param {number} rows
    */

@@ -1,5 +1,5 @@
-// The trace of one side: a line per chain against the gradient clock, the warm-up shaded, with a line
-// of text and a table that say the same.
+// The trace of one side: a line per chain against the gradient clock, the warm-up shaded, with a
+// line of text and a table of the same values.
 
 import uPlot from "uplot";
 import { make, setText, table } from "../ui/dom.js";
@@ -11,18 +11,18 @@ import { median } from "./store.js";
 /** @import { TraceStore } from "./store.js" */
 
 const TABLE_ROWS = 16;
-/** More chains than this are drawn fainter, or they would be one block of colour. */
+/** More chains than this are drawn fainter, to stay distinguishable. */
 const CROWDED = 24;
 const CROWDED_ALPHA = 0.3;
 
 /**
- * Where rooms differ.
+ * Settings that differ between rooms.
  * @typedef {object} Style
  * @property {string} colour a custom property
  * @property {number} alpha of a line
  * @property {number} height in CSS pixels
- * @property {string} sync charts with the same key share their cursor: what it shows on one side, it shows on the other
- * @property {string} where the side, in the caption of the table; may be empty
+ * @property {string} sync charts with the same key share their cursor
+ * @property {string} where text for the side in the table's caption; may be empty
  * @property {{ x: { size: number, gap: number }, y: { size: number, gap: number, incrs?: number[] } }} axes
  */
 
@@ -52,7 +52,7 @@ export class TraceChart {
     this.rebuild();
   }
 
-  /** The colours are read once per plot, so a new theme means a new plot. */
+  /** Colours are read once per plot, so a new theme needs a new plot. */
   rebuild() {
     if (!this.#store) return;
     this.#plot?.destroy();
@@ -125,7 +125,7 @@ export class TraceChart {
   }
 
   /**
-   * The chosen chain once more, on top and wider: distinguished by weight, not by colour alone.
+   * Draws the chosen chain again, on top and wider, so that it differs by weight, not by colour alone.
    * @param {uPlot} plot
    * @param {string} ink
    */
@@ -162,7 +162,7 @@ export class TraceChart {
     setText(this.parts.readout, `∇E ${integer(store.clock[at] ?? 0)} · median ${compact(median(values), 4)} · chains ${compact(values[0], 4)} to ${compact(values.at(-1), 4)}${followed}`);
   }
 
-  /** The twin, where it is open. */
+  /** Fills the table, if it is open. */
   fillTable() {
     if (!this.parts.table.closest("details")?.open) return;
     const store = this.#store;
@@ -182,6 +182,6 @@ function padded(range) {
   const [least, most] = range;
   // A constant trace still needs an axis.
   const pad = 0.08 * (most - least) || Math.max(1e-6, 0.05 * Math.abs(most));
-  // More room above than below: the R-hat is printed there.
+  // More space above than below, for the printed R-hat.
   return [least - pad, most + 2.5 * pad];
 }

@@ -1,85 +1,16 @@
 // The Race: its settings, its frames, and the messages between its page and its worker (race/worker.js).
-// `tsc --checkJs` holds the JavaScript to these files; the Rust side produces the same shapes with serde.
+// What crosses to the wasm module is generated from the crate.
 
 import type { ErrorKind, MixwellError } from "./errors.js";
 import type { Card, Manifest, SelfTest } from "./models.js";
 import type { DeviceReport } from "./session.js";
-import type { Stat, Summary } from "./statistics.js";
+import type { RaceConfig, RaceFrame } from "./generated/types.js";
+import type { Timed } from "./statistics.js";
 
-/** The space in which the chains move. */
-export type Space = "pixel" | "latent";
-/** Sampler names, as in the command line and the model card. */
-export type SamplerName = "ula" | "mala" | "hmc";
-/** Settings of one side of the race. */
-export interface SideConfig {
-  /** Step size ε: a drift of a = ε²/2 along −∇E and noise of σ = ε·√T for Langevin, the leapfrog step for HMC. null: the model card's recommendation. */
-  step_size: number | null;
-  /** Temperature T of the target p ∝ exp(−E/T). Shown as T = σ²/(2a). */
-  temperature: number;
-}
+export type { RaceConfig, RaceSideConfig as SideConfig, RaceSideFrame as SideFrame, SamplerName, Space } from "./generated/types.js";
 
-/** Everything that a race depends on: the same config and seed replay the same chains. */
-export interface RaceConfig {
-  /** Folder name under models/, e.g. "flow-ebm-mnist". */
-  model: string;
-  seed: number;
-  /** 2 … 64, the same number on both sides. */
-  chains: number;
-  sampler: SamplerName;
-  /** Leapfrog steps per HMC transition, 1 … 50. */
-  leapfrog_steps: number;
-  /** Adapt the step size to `target_accept` during warm-up (MALA and HMC; never for ULA). */
-  adapt: boolean;
-  /** Warm-up transitions, not counted in any statistic. */
-  warmup: number;
-  target_accept: number;
-  /** Keep the pixel side's temperature equal to the latent side's. */
-  match_temperature: boolean;
-  /** Standard deviation of the over-dispersed starts z₀ ~ N(0, s²I); the pixel side starts at g(z₀). */
-  start_scale: number;
-  pixel: SideConfig;
-  latent: SideConfig;
-}
-
-export interface SideFrame {
-  space: Space;
-  /** ∇E evaluations per chain so far: the race's clock. */
-  gradients: number;
-  transitions: number;
-  warming_up: boolean;
-  /** chains × height × width grey values, row-major. */
-  images: Uint8Array;
-  /** New values since the last frame, per traced quantity: draw-major, `chains` values for each draw. Warm-up draws included. */
-  traces: Record<string, Float32Array>;
-  /** The gradient clock of each new draw (same length as draws). */
-  trace_clock: Float32Array;
-  /** Same order as RaceInfo.traced; over the draws after warm-up. */
-  summaries: Summary[];
-  /** Largest R-hat over all traced quantities. */
-  rhat_max: Stat;
-  /** Smallest bulk ESS over the traced quantities, and the same per 1000 gradient evaluations of all chains together. */
-  ess_bulk_min: Stat;
-  ess_per_1000_gradients: Stat;
-  /** Mean acceptance probability after warm-up (during it: so far); null for ULA. */
-  acceptance: Stat;
-  /** E-BFMI, smallest over the chains; null unless HMC. */
-  e_bfmi: Stat;
-  /** Current step size ε, drift a, noise σ, T = σ²/(2a). */
-  step_size: number;
-  drift: number;
-  noise: number;
-  temperature: number;
-  /** Chains whose state became non-finite (0 in health). */
-  broken_chains: number;
-}
-
-export interface Frame {
-  /** Counts up from 0 at reset (the start states, before any step). */
-  index: number;
-  sides: SideFrame[]; // pixel first, latent second
-  /** Wall-clock milliseconds of this frame's compute, both sides. */
-  elapsed_ms: number;
-}
+/** Both sides at one moment: pixel first, latent second. */
+export type Frame = Timed<RaceFrame>;
 
 export interface ModelInfo {
   card: Card;

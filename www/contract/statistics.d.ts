@@ -1,20 +1,9 @@
-// Statistics of chains, as the wasm module reports them (src/diagnostics).
+// Statistics of chains. Generated from the crate; the names here are those that the page uses.
 
-/** A statistic that may be undefined (too few draws, constant or non-finite chains) is null. */
+export type { Summary } from "./generated/types.js";
+
+/** A statistic that is undefined (too few draws, constant or non-finite chains) is null. */
 export type Stat = number | null;
 
-/** Convergence diagnostics of one traced quantity (src/diagnostics). */
-export interface Summary {
-  /** "energy", "tilt", "pc1", "pc2", … */
-  name: string;
-  chains: number;
-  draws: number;
-  mean: Stat;
-  sd: Stat;
-  mcse_mean: Stat;
-  /** null beside "not_converged" is ∞: every half chain is stuck, at different values. */
-  rhat: Stat;
-  ess_bulk: Stat;
-  ess_tail: Stat;
-  status: { kind: "converged" | "not_converged" | "too_short" | "constant" | "non_finite" };
-}
+/** An answer, with the milliseconds that it took. */
+export type Timed<Answer> = Answer & { elapsed_ms: number };

@@ -1,6 +1,6 @@
-// The compute engine: a worker that holds the wasm module and nothing else. It may block on a long
-// frame, panic or lose its device; its owner (the race's conductor worker.js, or the page of
-// the Playground, the Studio or Prior) stays responsive meanwhile and can always throw it away and start another.
+// The compute engine: a worker that holds only the wasm module. It may block on a long frame, panic or
+// lose its device. Its owner (the race's conductor worker.js, or the page of the Playground, the Studio
+// or Prior) stays responsive and can always replace it.
 
 import { Failure, toError } from "./failure.js";
 
@@ -13,7 +13,7 @@ import { Failure, toError } from "./failure.js";
 
 const scope = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
-/** What the largest model asks of an adapter; wgpu requests no more than this. */
+/** Limits that the largest model needs; wgpu requests no more than this. */
 const NEEDED_LIMITS = /** @type {const} */ ({
   maxStorageBufferBindingSize: 64 * 2 ** 20,
   maxBufferSize: 64 * 2 ** 20,
@@ -22,7 +22,7 @@ const NEEDED_LIMITS = /** @type {const} */ ({
   maxStorageBuffersPerShaderStage: 8,
 });
 
-/** Before each asking for an adapter. */
+/** Delays before each request for an adapter. */
 const ADAPTER_WAITS_MS = [0, 300, 1200];
 
 /** @type {WasmSession | null} */
@@ -66,7 +66,7 @@ console.error = (...parts) => {
   consoleError(...parts);
 };
 
-// A panic inside a spawned future settles no promise: it arrives here and nowhere else.
+// A panic inside a spawned future settles no promise; it only arrives here.
 scope.addEventListener("error", (event) => {
   event.preventDefault();
   fail(event.error ?? new Failure("panic", event.message));
@@ -76,7 +76,7 @@ scope.addEventListener("unhandledrejection", (event) => {
   fail(event.reason);
 });
 
-// The wasm side keeps its device to itself, so it is noted down where it is born.
+// The wasm side does not expose its device, so it is recorded at its creation.
 if (typeof GPUAdapter !== "undefined") {
   const requestDevice = GPUAdapter.prototype.requestDevice;
   GPUAdapter.prototype.requestDevice = async function (descriptor) {
@@ -85,7 +85,7 @@ if (typeof GPUAdapter !== "undefined") {
     device.lost.then((info) => {
       fail(new Failure("device-lost", info.message || `The GPU device was lost (${info.reason}).`, `reason: ${info.reason}`));
     });
-    // A rejected command would leave finite but wrong numbers behind, so it ends the run.
+    // A rejected command could leave finite but wrong numbers, so it ends the run.
     device.addEventListener("uncapturederror", ({ error }) => {
       const kind = error instanceof GPUOutOfMemoryError ? "out-of-memory" : "panic";
       fail(new Failure(kind, `The GPU rejected a command: ${error.message}`));
@@ -100,13 +100,13 @@ if (typeof GPUAdapter !== "undefined") {
  */
 async function check(force_cpu) {
   if (typeof WebAssembly !== "object") throw new Failure("unsupported", "This browser has no WebAssembly.");
-  if (force_cpu) return cpuReport("asked", "The CPU build was asked for.");
+  if (force_cpu) return cpuReport("asked", "The CPU build was requested.");
   if (!navigator.gpu) {
     const why = scope.isSecureContext ? "This browser does not offer WebGPU (navigator.gpu is missing)." : "WebGPU needs a secure address (https, or localhost).";
     return cpuReport("no-webgpu", why);
   }
   const adapter = await findAdapter(navigator.gpu);
-  if (!adapter) return cpuReport("no-adapter", "The browser has WebGPU but found no graphics adapter that it may use.");
+  if (!adapter) return cpuReport("no-adapter", "The browser has WebGPU but found no usable graphics adapter.");
   /** @type {Record<string, number>} */
   const limits = {};
   /** @type {string[]} */
@@ -114,7 +114,7 @@ async function check(force_cpu) {
   for (const [name, need] of Object.entries(NEEDED_LIMITS)) {
     const has = adapter.limits[/** @type {keyof typeof NEEDED_LIMITS} */ (name)];
     limits[name] = has;
-    if (has < need) small.push(`${name} is ${has.toLocaleString("en")}, needed are ${need.toLocaleString("en")}`);
+    if (has < need) small.push(`${name} is ${has.toLocaleString("en")}, but the model needs ${need.toLocaleString("en")}`);
   }
   const { vendor, architecture, description, isFallbackAdapter } = adapter.info;
   const found = { vendor, architecture, description, fallback_adapter: isFallbackAdapter, limits };
@@ -123,8 +123,8 @@ async function check(force_cpu) {
 }
 
 /**
- * A browser whose GPU process is starting, or starting again after a crash, says for a moment that
- * it has no adapter; the CPU build would then stay for as long as the page does. So it is asked again.
+ * While its GPU process starts or restarts, a browser may briefly report no adapter, and the page
+ * would stay on the CPU build. So the request is repeated.
  * @param {GPU} gpu
  */
 async function findAdapter(gpu) {
@@ -198,7 +198,7 @@ const calls = {
   random_words: (seed, step, chains, dim) => running().random_words(seed, step, chains, dim),
   lose_device: async () => {
     for (const device of devices) device.destroy();
-    // The CPU build has no device; the rehearsal goes the same way there.
+    // The CPU build has no device; the rehearsal reports the same failure.
     if (devices.length === 0) fail(new Failure("device-lost", "The compute device was lost (rehearsal)."));
     return null;
   },
@@ -216,7 +216,7 @@ scope.addEventListener("message", async ({ data }) => {
 });
 
 /**
- * The big arrays of an answer move instead of being copied, unless they are views of wasm memory.
+ * Large arrays of an answer are transferred instead of copied, unless they are views of wasm memory.
  * @param {unknown} value
  * @returns {Transferable[]}
  */

@@ -1,4 +1,4 @@
-// Turns whatever was thrown into the protocol's MixwellError, so that every failure has a kind.
+// Converts any thrown value to the protocol's MixwellError, so that every failure has a kind.
 // Used on both sides of the worker boundary.
 
 /** @import { ErrorKind, MixwellError } from "../contract/errors.js" */
@@ -24,7 +24,7 @@ const KINDS = new Set(
   ]),
 );
 
-/** A MixwellError that can be thrown, with a stack. */
+/** A throwable MixwellError, with a stack. */
 export class Failure extends Error {
   /**
    * @param {ErrorKind} kind
@@ -42,7 +42,7 @@ export class Failure extends Error {
 /**
  * The plain object that crosses postMessage.
  * @param {unknown} thrown
- * @param {ErrorKind} [otherwise] the kind when nothing tells; an unforeseen exception is a panic
+ * @param {ErrorKind} [otherwise] the kind if none can be inferred; an unexpected exception is a panic
  * @returns {MixwellError}
  */
 export function toError(thrown, otherwise = "panic") {
@@ -56,7 +56,7 @@ export function toError(thrown, otherwise = "panic") {
 }
 
 /**
- * Browsers name the same trouble differently; these patterns cover Chromium, Firefox and Safari.
+ * Browsers use different messages; these patterns cover Chromium, Firefox and Safari.
  * @param {string} name
  * @param {string} message
  * @returns {ErrorKind | null}

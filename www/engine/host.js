@@ -1,4 +1,4 @@
-// The owner's end of the engine: calls with promises, one owner, replaceable.
+// The owner's side of the engine: calls as promises; one owner; replaceable.
 
 import { Failure } from "./failure.js";
 
@@ -16,7 +16,7 @@ export class Engine {
   /** @type {Failure | null} */
   #dead = null;
 
-  /** @param {(error: Failure, told: boolean) => void} onFailure once, when this engine can no longer be used; told: waiting calls will hear of it too */
+  /** @param {(error: Failure, told: boolean) => void} onFailure called once, when this engine can no longer be used; told: waiting calls are rejected too */
   constructor(onFailure) {
     this.onFailure = onFailure;
     this.#worker = new Worker(new URL("./engine.js", import.meta.url), { type: "module", name: "mixwell engine" });
@@ -53,7 +53,7 @@ export class Engine {
     if ("failure" in reply) return this.#die(failure(reply.failure));
     if ("error" in reply) {
       const error = failure(reply.error);
-      // After a trap the wasm memory is in an unknown state: later calls must not touch it.
+      // After a trap the wasm memory is in an unknown state, so later calls are refused.
       if (FATAL.has(error.kind)) return this.#die(error);
       this.#waiting.get(reply.call)?.reject(error);
     } else {
@@ -67,7 +67,7 @@ export class Engine {
     if (this.#dead) return;
     this.#dead = error;
     this.#worker.terminate();
-    // The owner first: it must know of the loss before the waiting calls ask it what to do.
+    // The owner first: it must know of the loss before the waiting calls reject.
     this.onFailure(error, this.#waiting.size > 0);
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();

@@ -1,6 +1,6 @@
-// Keeps one engine for its owner: starts it on the device that is there, moves it to the CPU where
-// WebGPU does not work, and starts another when it is lost. Serves the race's worker and, through
-// Session, the pages of the other rooms.
+// Keeps one engine for its owner: starts it on the available device, moves it to the CPU if WebGPU
+// does not work, and replaces it when lost. Used by the race's worker and, through Session, by the
+// pages of the other rooms.
 
 import { Failure, toError } from "./failure.js";
 import { Engine } from "./host.js";
@@ -12,28 +12,28 @@ export class Keeper {
   /** @type {Engine | null} */
   #engine = null;
   #onLoss;
-  /** Of the last start. @type {DeviceReport | null} */
+  /** Report of the last start. @type {DeviceReport | null} */
   report = null;
 
-  /** @param {(error: Failure, told: boolean) => void} onLoss the engine can no longer be used; told: waiting calls hear of it too */
+  /** @param {(error: Failure, told: boolean) => void} onLoss the engine can no longer be used; told: waiting calls are rejected too */
   constructor(onLoss) {
     this.#onLoss = onLoss;
   }
 
-  /** Of the engine that was started last, as far as it is known. */
+  /** Runtime of the last started engine, if known. */
   get #runtime() {
     return this.report?.runtime;
   }
 
   /**
-   * A fresh engine, in place of the one before.
+   * Starts a new engine in place of the previous one.
    * @param {Runtime} wanted
-   * @returns {Promise<DeviceReport>} with the runtime that it became, and why
+   * @returns {Promise<DeviceReport>} with the actual runtime, and the reason
    */
   async start(wanted) {
     this.end();
     this.report = null;
-    // A dead engine stays until another starts: it refuses every call with the reason of its death.
+    // A dead engine stays until another starts, and refuses every call with the reason of its failure.
     const engine = new Engine((error, told) => {
       if (this.#engine === engine) this.#onLoss(error, told);
     });
@@ -45,7 +45,7 @@ export class Keeper {
   }
 
   /**
-   * The same, but a WebGPU build that does not start gives way to the CPU build.
+   * The same, but falls back to the CPU build if the WebGPU build does not start.
    * @param {Runtime} wanted
    */
   async startSomehow(wanted) {
@@ -53,13 +53,13 @@ export class Keeper {
       return await this.start(wanted);
     } catch (error) {
       const { kind, message } = toError(error);
-      // Where not even the check came through, or another start was asked for, the CPU build would not help.
+      // If even the check failed, or another start was requested, the CPU build would not help.
       if (this.#runtime !== "webgpu" || kind === "aborted") throw error;
       return this.moveToCpu(`The WebGPU build did not start: ${message}`);
     }
   }
 
-  /** WebGPU is there but of no use. @param {string} reason */
+  /** WebGPU is available but does not work. @param {string} reason */
   async moveToCpu(reason) {
     const report = await this.start("cpu");
     this.report = { ...report, reason_kind: "broken", reason };
@@ -67,18 +67,18 @@ export class Keeper {
   }
 
   /**
-   * Loads a model and looks at its self-test: a device that fails it computes finite but wrong numbers,
-   * so that the CPU takes over.
+   * Loads a model and checks its self-test. A device that fails it computes finite but wrong numbers,
+   * so the CPU takes over.
    * @template {{ self_test: SelfTest }} Info
    * @param {() => Promise<Info>} load
-   * @param {(reason: string) => void} moving told before the CPU build starts
+   * @param {(reason: string) => void} moving called before the CPU build starts
    * @returns {Promise<Info>}
    */
   async loadTested(load, moving) {
     const tested = async () => {
       const info = await load();
       const { passed, max_relative_error: error, tolerance } = info.self_test;
-      if (!passed) throw new Failure("self-test", `Energies are off by ${error.toExponential(1)}, allowed is ${tolerance.toExponential(1)}.`);
+      if (!passed) throw new Failure("self-test", `Energies are off by ${error.toExponential(1)}; at most ${tolerance.toExponential(1)} is allowed.`);
       return info;
     };
     try {
@@ -104,7 +104,7 @@ export class Keeper {
   }
 
   /**
-   * The calls of the engine as it is now: a question that waits its turn must not reach another engine.
+   * The current engine's calls, bound: a queued question must not reach a later engine.
    * @returns {Engine["call"]}
    */
   caller() {
@@ -120,7 +120,7 @@ export class Keeper {
   }
 }
 
-/** A device lost more often than this within a minute will not stay. */
+/** A device lost more often than this within a minute is given up. */
 const MOST_LOSSES = 3;
 
 /** Counts the losses of the last minute. */
@@ -134,9 +134,9 @@ export class Losses {
   }
 
   /**
-   * @param {string} [more] of the last loss
+   * @param {string} [more] message of the last loss
    * @param {string} [detail] technical text
-   * @returns {Failure | null} what to say when there were too many
+   * @returns {Failure | null} the failure, if there were too many losses
    */
   tooMany(more = "", detail = "") {
     const count = this.#times.length;

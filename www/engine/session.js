@@ -1,5 +1,5 @@
-// The page's one engine: started, asked one thing at a time, replaced when it is lost. Serves the
-// Playground, the Studio and Prior, which differ in the calls that they may make.
+// The page's engine: started, asked one thing at a time, replaced when lost. Used by the Playground,
+// the Studio and Prior, which differ in the calls they make.
 
 import { Keeper } from "./keeper.js";
 
@@ -8,7 +8,7 @@ import { Keeper } from "./keeper.js";
 /** @import { EngineCalls, Runtime } from "../contract/session.js" */
 /** @import { Studio } from "../contract/studio.js" */
 
-/** The engine's op of each, and what it may be asked. @typedef {{ play: Playground, studio: Studio, prior: Prior }} Rooms */
+/** The engine op of each room, and its calls. @typedef {{ play: Playground, studio: Studio, prior: Prior }} Rooms */
 /**
  * @template Call
  * @typedef {Call extends (...args: infer Args) => infer Answer ? { args: Args, answer: Awaited<Answer> } : never} Shape
@@ -16,14 +16,14 @@ import { Keeper } from "./keeper.js";
 
 /** @template {keyof Rooms} Op */
 export class Session extends Keeper {
-  /** The last question asked; the next one waits for its answer, whatever that is. */
+  /** The last question; the next one waits until it settles. */
   #last = /** @type {Promise<unknown>} */ (Promise.resolve());
   /** Questions without an answer yet. */
   pending = 0;
 
   /**
    * @param {Op} op
-   * @param {(error: unknown) => void} onFailure when the engine is lost while nobody waits for an answer
+   * @param {(error: unknown) => void} onFailure called when the engine is lost while no call is waiting
    */
   constructor(op, onFailure) {
     super((error, told) => {
@@ -34,7 +34,7 @@ export class Session extends Keeper {
 
   /** @override @param {Runtime} wanted */
   start(wanted) {
-    // Nobody waits for what the engine before was asked.
+    // Questions to the previous engine are dropped.
     this.#last = Promise.resolve();
     return super.start(wanted);
   }

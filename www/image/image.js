@@ -1,6 +1,6 @@
-// From a file of any kind to what a model sees: sniffed, refused or decoded, cut square, averaged
-// down, with every change in words. A file's size in pixels is read from its first bytes, before
-// any decoder sees it. All but `readImage` is pure.
+// Converts a file to a model's input: checks the format, decodes, crops to a square and averages
+// down, and describes every change. The size in pixels is read from the file's first bytes, before
+// decoding. All but `readImage` is pure.
 
 import { Failure } from "../engine/failure.js";
 import { integer, megabytes } from "../ui/format.js";
@@ -8,13 +8,13 @@ import { integer, megabytes } from "../ui/format.js";
 /** @typedef {[channels: number, height: number, width: number]} Shape */
 /** @typedef {{ format: string, width: number, height: number }} Header */
 
-/** Decoding takes four bytes a pixel, so that this is 160 MB. */
+/** Decoding takes four bytes per pixel, so this is 160 MB. */
 export const MOST_PIXELS = 40e6;
-/** No image of 40 megapixels that we can read is larger, short of a deliberate one. */
+/** A real image of 40 megapixels is smaller than this. */
 export const MOST_BYTES = 160e6;
-/** Luma of Rec. 601, as torchvision and PIL do it. */
+/** Luma of Rec. 601, as in torchvision and PIL. */
 const LUMA = /** @type {const} */ ([0.299, 0.587, 0.114]);
-/** Bytes in which the size is found, as a rule. */
+/** The size is usually found within this many bytes. */
 const FIRST = 2 ** 20;
 /** Rows that are read back from the canvas at a time. */
 const STRIP = 256;
@@ -24,8 +24,8 @@ const KINDS = "PNG, JPEG, WebP, GIF or AVIF";
  * An image as a model takes it.
  * @typedef {object} Intake
  * @property {Uint8Array} pixels [C, H, W]
- * @property {string[]} changes what was done to it, in order, in words; empty: nothing
- * @property {string} name of the file, or where it came from
+ * @property {string[]} changes changes made to it, in order, in words; empty: none
+ * @property {string} name file name, or the source of the image
  * @property {Picture} original to show beside it
  */
 /** A small picture for the screen. @typedef {{ width: number, height: number, rgba: Uint8ClampedArray<ArrayBuffer>, full: [width: number, height: number] }} Picture */
@@ -37,24 +37,24 @@ function refusal(message) {
 
 /**
  * Format and size from the first bytes.
- * @param {Uint8Array} bytes the whole file, or so much of its beginning that the size is in it
+ * @param {Uint8Array} bytes the whole file, or enough of its beginning to hold the size
  * @param {string} name
- * @returns {Header} of the image; throws a Failure when this is none, or one without pixels, or too many
+ * @returns {Header} of the image; throws a Failure if it is not an image, or has no or too many pixels
  */
 export function checkedHeader(bytes, name) {
   const what = `“${name.slice(0, 60)}”`;
-  if (bytes.length === 0) throw refusal(`${what} is empty: it has 0 bytes. Expected was an image file (${KINDS}). Perhaps it was not saved or copied completely; choose it again.`);
+  if (bytes.length === 0) throw refusal(`${what} is empty: it has 0 bytes. Expected an image file (${KINDS}). It may not have been saved or copied completely; choose it again.`);
   const header = headerOf(bytes);
-  if (!header) throw refusal(`${what} is not an image that can be read here: expected was ${KINDS}, and its contents begin like ${likeness(bytes)}. The name does not decide. Choose another file, or save it as PNG.`);
+  if (!header) throw refusal(`${what} is not an image that this page can read. Expected ${KINDS}; the contents look like ${likeness(bytes)}, whatever the file name says. Choose another file, or save it as PNG.`);
   const { format, width, height } = header;
-  if (width === 0 || height === 0) throw refusal(`${what} is a ${format} of ${integer(width)} × ${integer(height)} pixels: there is nothing in it. Choose an image that is at least 1 × 1.`);
+  if (width === 0 || height === 0) throw refusal(`${what} is a ${format} of ${integer(width)} × ${integer(height)} pixels, so it is empty. Choose an image of at least 1 × 1.`);
   if (width * height > MOST_PIXELS) {
-    throw refusal(`${what} is a ${format} of ${integer(width)} × ${integer(height)} pixels, ${integer((width * height) / 1e6)} megapixels. At most ${integer(MOST_PIXELS / 1e6)} are taken, so it was not opened. Make it smaller first; the model sees few pixels anyway.`);
+    throw refusal(`${what} is a ${format} of ${integer(width)} × ${integer(height)} pixels, ${integer((width * height) / 1e6)} megapixels. The limit is ${integer(MOST_PIXELS / 1e6)}, so it was not opened. Make it smaller first; the model sees few pixels anyway.`);
   }
   return header;
 }
 
-/** @param {Uint8Array} bytes @returns {Header | null} null: no image, or one cut off before its size */
+/** @param {Uint8Array} bytes @returns {Header | null} null: not an image, or truncated before its size */
 export function headerOf(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const text = (/** @type {number} */ at, /** @type {number} */ length) => String.fromCharCode(...bytes.subarray(at, at + length));
@@ -65,13 +65,13 @@ export function headerOf(bytes) {
     if (text(0, 4) === "RIFF" && text(8, 4) === "WEBP") return webpHeader(view, text(12, 4));
     if (text(4, 4) === "ftyp" && /avi[fs]/.test(text(8, 64))) return avifHeader(view, text);
   } catch (error) {
-    // A read beyond the end: the header is not whole.
+    // A read beyond the end: the header is truncated.
     if (!(error instanceof RangeError)) throw error;
   }
   return null;
 }
 
-/** The first frame header (SOF) has the size; what comes before it is skipped by its own length. @param {DataView} view @returns {Header | null} */
+/** The first frame header (SOF) has the size; earlier segments are skipped by their length. @param {DataView} view @returns {Header | null} */
 function jpegHeader(view) {
   let at = 2;
   for (;;) {
@@ -95,7 +95,7 @@ function webpHeader(view, chunk) {
     const bits = view.getUint32(21, true);
     return { format, width: 1 + (bits & 0x3fff), height: 1 + ((bits >>> 14) & 0x3fff) };
   }
-  // A key frame begins with its start code, then 14 bits each.
+  // A key frame begins with a start code, then width and height with 14 bits each.
   if (chunk === "VP8 " && view.getUint8(23) === 0x9d && view.getUint8(24) === 0x01 && view.getUint8(25) === 0x2a) return { format, width: view.getUint16(26, true) & 0x3fff, height: view.getUint16(28, true) & 0x3fff };
   return null;
 }
@@ -113,7 +113,7 @@ function avifHeader(view, text) {
   return found ? { format: "AVIF", width, height } : null;
 }
 
-/** What the bytes look like instead. @param {Uint8Array} bytes */
+/** What the bytes look like, if not an image. @param {Uint8Array} bytes */
 function likeness(bytes) {
   const head = String.fromCharCode(...bytes.subarray(0, 16));
   if (head.startsWith("%PDF")) return "a PDF";
@@ -128,9 +128,9 @@ function likeness(bytes) {
 }
 
 /**
- * The mean of each cell of a target grid over a source that arrives in strips of rows. Transparent
- * parts lie on black. Exact at every ratio: a source pixel that two cells share counts in both by
- * the area it has there.
+ * Averages a source, which arrives in strips of rows, over each cell of a target grid. Transparent
+ * parts are blended with black. Exact at every ratio: a source pixel shared by two cells counts in
+ * both, weighted by area.
  */
 export class AreaAverage {
   /**
@@ -149,12 +149,12 @@ export class AreaAverage {
 
   /**
    * @param {Uint8ClampedArray} rgba rows × side × 4, alpha not premultiplied
-   * @param {number} first row of the source that it begins with
+   * @param {number} first first source row of the strip
    */
   add(rgba, first) {
     const { side, width, height, sums } = this;
     const rows = rgba.length / (4 * side);
-    // One row of the source, averaged across; then spread over the rows of the target.
+    // Averages one source row horizontally, then adds it to the target rows.
     const line = new Float64Array(3 * width);
     for (let row = 0; row < rows; row += 1) {
       line.fill(0);
@@ -195,12 +195,12 @@ export class AreaAverage {
 
 /** @param {number} value */
 function byte(value) {
-  // A sum of shares is 1 but for rounding: 127.5 must not fall to 127 here and there.
+  // Shares sum to 1 only up to rounding; without this, 127.5 could round down to 127.
   return Math.max(0, Math.min(255, Math.round(value + 1e-9)));
 }
 
 /**
- * For each source pixel, the target cells that it lies in and its share of each cell's area (one axis).
+ * For each source pixel, the target cells it overlaps and its share of each cell's length (one axis).
  * @param {number} from
  * @param {number} to
  * @returns {[cell: number, share: number][][]}
@@ -217,20 +217,20 @@ export function shares(from, to) {
 }
 
 /**
- * What was done, in words.
+ * The changes in words.
  * @param {object} facts
  * @param {Header} facts.header
  * @param {[width: number, height: number]} facts.size as decoded
  * @param {Shape} facts.shape
- * @param {boolean} facts.colour it has any
+ * @param {boolean} facts.colour whether it has colour
  * @param {boolean} facts.transparent
- * @param {boolean} facts.grey it is grey throughout
+ * @param {boolean} facts.grey whether it is grey throughout
  */
 export function changesOf({ header, size: [width, height], shape: [channels, rows, columns], colour, transparent, grey }) {
   /** @type {string[]} */
   const changes = [];
   if (header.format === "GIF") changes.push("only the first frame of the GIF");
-  if (width === header.height && height === header.width && width !== height) changes.push("turned upright, as the camera noted");
+  if (width === header.height && height === header.width && width !== height) changes.push("rotated upright, as the camera recorded");
   if (transparent) changes.push("transparent parts on black");
   const side = Math.min(width, height);
   if (side !== columns || side !== rows) changes.push(`${width}×${height} ${width === height ? "" : "cut to its middle square and "}scaled ${side < columns ? "up " : ""}to ${columns}×${rows}`);
@@ -242,23 +242,23 @@ export function changesOf({ header, size: [width, height], shape: [channels, row
 
 /**
  * @param {Uint8Array} pixels
- * @returns {Uint8Array} dark where it was bright
+ * @returns {Uint8Array} inverted values
  */
 export function inverted(pixels) {
   return pixels.map((value) => 255 - value);
 }
 
 /**
- * Reads a file for a model. Throws a Failure of kind "bad-image" and leaves nothing behind.
+ * Reads a file for a model. Throws a Failure of kind "bad-image" and changes nothing.
  * @param {Blob & { name?: string }} file
  * @param {Shape} shape
  * @returns {Promise<Intake>}
  */
 export async function readImage(file, shape) {
   const name = file.name || "the pasted image";
-  if (file.size > MOST_BYTES) throw refusal(`“${name.slice(0, 60)}” has ${megabytes(file.size)}, and at most ${megabytes(MOST_BYTES)} are taken. Save the image smaller.`);
+  if (file.size > MOST_BYTES) throw refusal(`“${name.slice(0, 60)}” has ${megabytes(file.size)}; the limit is ${megabytes(MOST_BYTES)}. Save a smaller version.`);
   let head = new Uint8Array(await file.slice(0, FIRST).arrayBuffer());
-  // Colour profiles and previews may push the size far back.
+  // Colour profiles and previews may come before the size.
   if (file.size > FIRST && !headerOf(head)) head = new Uint8Array(await file.arrayBuffer());
   const header = checkedHeader(head, name);
   /** @type {ImageBitmap} */
@@ -266,11 +266,11 @@ export async function readImage(file, shape) {
   try {
     bitmap = await createImageBitmap(file);
   } catch (error) {
-    throw refusal(`“${name.slice(0, 60)}” says that it is a ${header.format} of ${header.width} × ${header.height} pixels, but this browser could not decode it (${error instanceof Error ? error.message : error}). It may be damaged; save it again as PNG.`);
+    throw refusal(`“${name.slice(0, 60)}” claims to be a ${header.format} of ${header.width} × ${header.height} pixels, but this browser could not decode it (${error instanceof Error ? error.message : error}). It may be damaged; save it again as PNG.`);
   }
   try {
-    // The header may have lied, or a camera's thumbnail may have come first.
-    if (bitmap.width * bitmap.height > MOST_PIXELS) throw refusal(`“${name.slice(0, 60)}” has ${integer(bitmap.width)} × ${integer(bitmap.height)} pixels; at most ${integer(MOST_PIXELS / 1e6)} megapixels are taken. Make it smaller first.`);
+    // The header may be wrong, or may describe a camera's thumbnail.
+    if (bitmap.width * bitmap.height > MOST_PIXELS) throw refusal(`“${name.slice(0, 60)}” has ${integer(bitmap.width)} × ${integer(bitmap.height)} pixels; the limit is ${integer(MOST_PIXELS / 1e6)} megapixels. Make it smaller first.`);
     return { ...reduced(bitmap, header, shape), name };
   } finally {
     bitmap.close();
@@ -286,7 +286,7 @@ function reduced(bitmap, header, shape) {
   const average = new AreaAverage(side, columns, rows);
   const strip = new OffscreenCanvas(side, Math.min(STRIP, side));
   const context = strip.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new Failure("out-of-memory", `There is no memory for a canvas of ${side} × ${strip.height} pixels.`);
+  if (!context) throw new Failure("out-of-memory", `There is not enough memory for a canvas of ${side} × ${strip.height} pixels.`);
   let [colour, transparent] = [false, false];
   for (let row = 0; row < side; row += strip.height) {
     const count = Math.min(strip.height, side - row);
@@ -306,12 +306,12 @@ function reduced(bitmap, header, shape) {
   };
 }
 
-/** For the screen only, so that the browser's own scaling will do. @param {ImageBitmap} bitmap @returns {Picture} */
+/** For display only, so the browser's scaling is good enough. @param {ImageBitmap} bitmap @returns {Picture} */
 function thumbnail(bitmap) {
   const scale = Math.min(1, 320 / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale))];
   const context = new OffscreenCanvas(width, height).getContext("2d");
-  if (!context) throw new Failure("out-of-memory", "There is no memory for a small canvas.");
+  if (!context) throw new Failure("out-of-memory", "There is not enough memory for a small canvas.");
   [context.imageSmoothingEnabled, context.imageSmoothingQuality] = [scale < 1, "high"];
   context.drawImage(bitmap, 0, 0, width, height);
   return { width, height, rgba: context.getImageData(0, 0, width, height).data, full: [bitmap.width, bitmap.height] };
@@ -366,7 +366,7 @@ export function outline(known, height, width) {
   return lines;
 }
 
-/** Test images that anybody can make. @typedef {"grey" | "black" | "white" | "noise" | "checks"} Test */
+/** Built-in test images. @typedef {"grey" | "black" | "white" | "noise" | "checks"} Test */
 
 /**
  * @param {Test} kind

@@ -1,4 +1,4 @@
-// The ways an image comes in: a file dialog, a drop, a paste.
+// Image input by file dialog, drop and paste.
 
 import { Failure } from "../engine/failure.js";
 
@@ -12,14 +12,14 @@ export function fileButton(button, input, take) {
   button.addEventListener("click", () => input.click());
   input.addEventListener("change", () => {
     const file = input.files?.[0];
-    // The same file again should count again.
+    // Choosing the same file again must trigger another change event.
     input.value = "";
     if (file) take(file);
   });
 }
 
 /**
- * The file of a drop or a paste: an image if there is one, else whatever there is, so that it can be refused by name.
+ * The file of a drop or paste: an image if there is one, else any file, so that it can be refused by name.
  * @param {DataTransfer | null} data
  * @returns {File | null}
  */
@@ -30,7 +30,7 @@ export function fileOf(data) {
 
 /**
  * Drops and pastes anywhere on the page.
- * @param {(file: File, dropped: boolean, target: EventTarget | null) => boolean} take whether it was wanted
+ * @param {(file: File, dropped: boolean, target: EventTarget | null) => boolean} take whether the file was accepted
  */
 export function listenForImages(take) {
   /** @param {DataTransfer | null} data @param {boolean} dropped @param {EventTarget | null} target */
@@ -54,25 +54,25 @@ export function listenForImages(take) {
   });
   document.addEventListener("drop", (event) => {
     root.removeAttribute("data-dragging");
-    // Whatever it is: the browser must not leave the page for it.
+    // The browser must not navigate to the dropped file.
     event.preventDefault();
     takeIn(event.dataTransfer, true, event.target);
   });
 }
 
-/** What the clipboard holds, after the browser has asked. @returns {Promise<Blob>} */
+/** The clipboard's image, after the browser's permission prompt. @returns {Promise<Blob>} */
 export async function clipboardImage() {
   /** @type {ClipboardItem[]} */
   let items;
   try {
     items = await navigator.clipboard.read();
   } catch {
-    throw new Failure("bad-image", "The browser did not let the page read the clipboard. Press Ctrl V (on a Mac ⌘ V) instead: that needs no permission.");
+    throw new Failure("bad-image", "The browser did not allow the page to read the clipboard. Press Ctrl V (⌘ V on a Mac) instead, which needs no permission.");
   }
   for (const item of items) {
     const type = item.types.find((name) => name.startsWith("image/"));
     if (type) return item.getType(type);
   }
   const found = items.flatMap(({ types }) => types);
-  throw new Failure("bad-image", `There is no image in the clipboard: expected was one, found ${found.length === 0 ? "nothing" : found.join(", ")}. Copy an image, not its file or address, and paste again.`);
+  throw new Failure("bad-image", `There is no image in the clipboard: expected one image, found ${found.length === 0 ? "nothing" : found.join(", ")}. Copy the image itself, not its file or address, and paste again.`);
 }

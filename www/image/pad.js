@@ -1,5 +1,5 @@
-// A canvas of the model's size to paint on, pixel by pixel, with the pointer or the keyboard; for
-// in-painting also a mask over it: what is kept, and what the chain fills.
+// A drawing canvas of the model's size, for pointer or keyboard. For in-painting it also has a mask
+// of the pixels to keep and to fill.
 
 import { make, setText } from "../ui/dom.js";
 import { colour } from "../ui/theme.js";
@@ -9,14 +9,14 @@ import { PaintSurface } from "./surface.js";
 /** @import { Shape } from "./image.js" */
 /** @import { Cell } from "./surface.js" */
 
-/** Screen pixels of the canvas; the model's are enlarged to it. */
+/** Canvas size in screen pixels; the model's pixels are enlarged to it. */
 const SIDE = 336;
 const GREYS = /** @type {const} */ ([["255", "White"], ["190", "Light grey"], ["128", "Grey"], ["64", "Dark grey"], ["0", "Black"]]);
 /** @typedef {"paint" | "erase" | "keep" | "fill"} Tool */
 /** @type {Record<Tool, string>} */
 const TOOLS = { paint: "Paint", erase: "Erase", keep: "Mark as kept", fill: "Mark to fill" };
 
-/** Masks that are asked for often. */
+/** Common masks. */
 const PRESETS = /** @type {Record<string, { label: string, keeps: (row: number, column: number) => boolean }>} */ ({
   top: { label: "Keep top half", keeps: (row) => row < 0.5 },
   bottom: { label: "Keep bottom half", keeps: (row) => row >= 0.5 },
@@ -37,7 +37,7 @@ export class PaintPad {
   /**
    * @param {HTMLElement} host
    * @param {object} options
-   * @param {string} options.id of its parts, and what it is for
+   * @param {string} options.id prefix of its ids
    * @param {string} options.label
    * @param {boolean} [options.mask]
    * @param {() => void} [options.onChange] after each stroke
@@ -90,7 +90,7 @@ export class PaintPad {
     this.setShape(this.#shape);
   }
 
-  /** @param {Shape} shape an image of another size cannot stay */
+  /** @param {Shape} shape clears an image of another size */
   setShape(shape) {
     const [channels, height, width] = shape;
     this.greyField.hidden = channels !== 1;
@@ -181,7 +181,7 @@ export class PaintPad {
     this.#surface.outlineCursor(context, colour("--pad-cursor"), 3);
   }
 
-  /** What is to fill is hatched, what is kept is outlined. @param {OffscreenCanvasRenderingContext2D | CanvasRenderingContext2D} context @param {number} across @param {number} down */
+  /** Hatches the pixels to fill and outlines those to keep. @param {OffscreenCanvasRenderingContext2D | CanvasRenderingContext2D} context @param {number} across @param {number} down */
   #paintMask(context, across, down) {
     const [, height, width] = this.#shape;
     context.strokeStyle = "rgb(128 128 128 / 90%)";

@@ -1,5 +1,5 @@
-// Where one image comes from, and what is shown of its way in: the drop, the dialog, the clipboard, a
-// pad to draw on, images that anybody can make. Serves Score and the rooms of Prior.
+// Sources of one image: drop, file dialog, clipboard, drawing pad and built-in test images, with the
+// changes made to it. Used by Score and the rooms of Prior.
 
 import { byId, make } from "../ui/dom.js";
 import { testImage } from "./image.js";
@@ -11,7 +11,7 @@ import { percentileText } from "./words.js";
 /** @import { Percentile } from "../contract/studio.js" */
 /** @import { Intake, Shape, Test } from "./image.js" */
 
-/** An image with its story; what was drawn or made here has no original. @typedef {Omit<Intake, "original"> & { original: Intake["original"] | null }} Given */
+/** An image with its changes; images drawn or made here have no original. @typedef {Omit<Intake, "original"> & { original: Intake["original"] | null }} Given */
 
 /** @type {Record<Test, string>} */
 const TESTS = { grey: "Flat grey", black: "Flat black", white: "Flat white", noise: "Noise", checks: "Checkerboard" };
@@ -21,10 +21,10 @@ export class ImageSource {
    * @param {object} room
    * @param {string} room.prefix of its ids
    * @param {string} room.label of the pad
-   * @param {() => Shape | null} room.shape null: there is no model
+   * @param {() => Shape | null} room.shape null: no model is loaded
    * @param {(file: Blob) => unknown} room.take
    * @param {(pixels: Uint8Array, name: string) => unknown} room.use an image of the model's size
-   * @param {(action: () => Promise<unknown>) => unknown} room.attempt says what went wrong
+   * @param {(action: () => Promise<unknown>) => unknown} room.attempt runs the action and shows a failure
    */
   constructor({ prefix, label, shape, take, use, attempt }) {
     const part = (/** @type {string} */ name) => byId(`${prefix}-${name}`, HTMLButtonElement);
@@ -54,10 +54,10 @@ export class ImageSource {
 
 /** @param {string} model its name */
 export function invertHint(model) {
-  return /mnist/.test(model) ? "MNIST and Fashion-MNIST images are bright things on black; most photographs are the other way round." : "Bright becomes dark.";
+  return /mnist/.test(model) ? "MNIST and Fashion-MNIST images are bright objects on black; most photographs are the other way round." : "Bright becomes dark.";
 }
 
-/** The image as it came. @param {Given} given @param {Shape} shape of the model */
+/** The original image. @param {Given} given @param {Shape} shape of the model */
 export function originalOf({ original, name, pixels }, shape) {
   if (!original) return pictureOf(pixels, shape, name);
   const { rgba, width, height } = original;
@@ -72,7 +72,7 @@ export function originalText({ original, name }) {
   return original ? `${name}, ${original.full[0]}×${original.full[1]}` : name;
 }
 
-/** What was done to it. @param {Given} given @param {boolean} invert */
+/** The changes made to it. @param {Given} given @param {boolean} invert */
 export function changesText({ changes }, invert) {
   const all = [...changes, ...(invert ? ["inverted"] : [])];
   return all.length === 0 ? "Nothing was changed." : `Changed: ${all.join("; ")}.`;

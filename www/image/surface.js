@@ -1,5 +1,5 @@
-// A canvas divided into cells, painted with the pointer or the keyboard. What a dab of paint does is
-// its owner's; where it falls, and with which button or key, is decided here.
+// A canvas of cells to paint with pointer or keyboard. This file decides where a dab falls and
+// whether it erases; the owner decides what a dab does.
 
 /** @typedef {{ row: number, column: number }} Cell */
 
@@ -16,7 +16,7 @@ export class PaintSurface {
    * @param {boolean} [owner.upwards] whether row 0 is the lowest
    * @param {(cell: Cell, erase: boolean) => void} owner.dab erase: with Shift or the secondary button
    * @param {() => void} [owner.done] after each stroke
-   * @param {(cell: Cell) => void} owner.tell after each key: where the cursor is, for those who do not see it
+   * @param {(cell: Cell) => void} owner.tell after each key: announces the cursor position to screen readers
    * @param {() => void} owner.repaint
    */
   constructor(canvas, { size, upwards = false, dab, done = () => {}, tell, repaint }) {
@@ -39,7 +39,7 @@ export class PaintSurface {
     canvas.addEventListener("pointermove", (event) => {
       if (!this.#stroke) return;
       const [from, to] = [this.#stroke, this.#cell(event)];
-      // A quick hand skips cells; the brush does not.
+      // Fills the gaps between pointer events of a fast stroke.
       const steps = Math.max(1, Math.abs(to.column - from.column), Math.abs(to.row - from.row));
       for (let step = 1; step <= steps; step += 1) {
         const share = step / steps;
@@ -64,7 +64,7 @@ export class PaintSurface {
     return { width: this.canvas.width / columns, height: this.canvas.height / rows };
   }
 
-  /** The cursor, where the canvas has the focus. @param {CanvasRenderingContext2D} context @param {string} colour @param {number} lineWidth */
+  /** Draws the cursor while the canvas has the focus. @param {CanvasRenderingContext2D} context @param {string} colour @param {number} lineWidth */
   outlineCursor(context, colour, lineWidth) {
     if (document.activeElement !== this.canvas) return;
     const { width, height } = this.cell;

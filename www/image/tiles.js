@@ -1,5 +1,5 @@
-// A grid of images: a small canvas each, enlarged without smoothing, one of them chosen. The order
-// may be another than the engine's; positions are the page's, samples are the engine's.
+// A grid of images, one small canvas each, enlarged without smoothing; one can be chosen. The order may
+// differ from the engine's: "position" is the page's index, "sample" the engine's.
 
 import { announce } from "../ui/cards.js";
 import { make, setText } from "../ui/dom.js";
@@ -8,7 +8,7 @@ import { rgbaOf } from "./image.js";
 
 /** @import { Shape } from "./image.js" */
 
-/** Side of a model's pixel in a saved grid, in a sheet not much wider than this. */
+/** A saved grid is enlarged to about this width. */
 const SHEET_WIDTH = 1600;
 
 export class SampleGrid {
@@ -75,7 +75,7 @@ export class SampleGrid {
   }
 
   /**
-   * Words on each sample: what a screen reader says, and what stands below the picture.
+   * Sets the text of each sample: its screen-reader label and its caption.
    * @param {(sample: number) => { label: string, caption: string }} words
    */
   describe(words) {
@@ -106,7 +106,7 @@ export class SampleGrid {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const from = this.#tiles.findIndex(({ tile }) => tile === event.target);
     if (from < 0) return;
-    // Rows as they are laid out now, which depends on the width of the window.
+    // The number of columns depends on the width of the window.
     const top = this.#tiles[0]?.tile.offsetTop;
     const inRow = Math.max(1, this.#tiles.filter(({ tile }) => tile.offsetTop === top).length);
     /** @type {Record<string, number>} */
@@ -142,7 +142,7 @@ export function paintImage(canvas, images, index, shape) {
  * @param {Float32Array} values [H, W]
  * @param {number} height
  * @param {number} width
- * @returns {number} the largest size, which has the full tint
+ * @returns {number} the largest magnitude, which has the full tint
  */
 export function paintSigned(canvas, values, height, width) {
   const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -152,7 +152,7 @@ export function paintSigned(canvas, values, height, width) {
   values.forEach((value, i) => {
     const t = largest > 0 ? value / largest : 0;
     const end = ramp[t < 0 ? 0 : 2] ?? [0, 0, 0];
-    // A root spreads the small values: most are near 0.
+    // The square root makes small values visible: most are near 0.
     const share = Math.sqrt(Math.abs(t));
     for (let channel = 0; channel < 3; channel += 1) picture.data[4 * i + channel] = Math.round((ramp[1]?.[channel] ?? 0) * (1 - share) + (end[channel] ?? 0) * share);
     picture.data[4 * i + 3] = 255;
@@ -167,7 +167,7 @@ function channelsOf(name) {
 }
 
 /**
- * A picture that stands for itself: a canvas with words.
+ * One image as a labelled canvas.
  * @param {Uint8Array} image
  * @param {Shape} shape
  * @param {string} label
@@ -189,7 +189,7 @@ export function columnsFor(count) {
 }
 
 /**
- * The grid as a PNG: every pixel of the model is a square of `scale`.
+ * The grid as a PNG; each model pixel is a square of `scale` pixels.
  * @param {Uint8Array} images
  * @param {number[]} order
  * @param {Shape} shape
@@ -204,7 +204,7 @@ export async function sheetOf(images, order, shape, scale, columns = Math.min(or
   const sheet = new OffscreenCanvas(columns * (width * scale + gap) + gap, rows * (height * scale + gap) + gap);
   const one = new OffscreenCanvas(width, height);
   const [context, small] = [sheet.getContext("2d"), one.getContext("2d")];
-  if (!context || !small) throw new Error("There is no memory for the picture.");
+  if (!context || !small) throw new Error("There is not enough memory for the picture.");
   context.imageSmoothingEnabled = false;
   context.fillStyle = "#808080";
   context.fillRect(0, 0, sheet.width, sheet.height);
@@ -216,7 +216,7 @@ export async function sheetOf(images, order, shape, scale, columns = Math.min(or
 }
 
 /**
- * The same as a download.
+ * Downloads the grid as a PNG.
  * @param {Uint8Array} images
  * @param {number[]} order
  * @param {Shape} shape
@@ -229,5 +229,5 @@ export async function saveSheet(images, order, shape, name, columns) {
   const link = make("a", { download: name, href: URL.createObjectURL(blob) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  announce(`${name} is on its way to your downloads.`);
+  announce(`${name} is in your downloads.`);
 }

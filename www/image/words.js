@@ -1,10 +1,10 @@
-// Numbers of images in words, for the rooms that show images. Pure.
+// Wording of numbers for the rooms that show images. Pure functions.
 
 /** @import { Percentile, ReferenceSet } from "../contract/studio.js" */
 /** @import { Shape } from "./image.js" */
 
 /**
- * A share that is near none or near all keeps a decimal: 99.8 % is not "all".
+ * Shares near 0 or 1 keep a decimal: 99.8 % is not "all".
  * @param {number} share in [0, 1]
  */
 export function shareText(share) {
@@ -20,7 +20,7 @@ export function percentileText({ below, low, high }) {
 }
 
 /**
- * What a percentile against real images says.
+ * A percentile among real images in words.
  * @param {Percentile} percentile
  */
 export function typicality({ below, low, high }) {
@@ -37,7 +37,7 @@ export function aurocText(auroc) {
 }
 
 /**
- * Place of each sample when the lowest energy comes first; what is no number comes last.
+ * Samples sorted by energy, lowest first; values that are not finite come last.
  * @param {Float32Array} energies
  * @returns {number[]} samples in order
  */
@@ -55,7 +55,7 @@ export function mean(values) {
 }
 
 /**
- * The axis of an energy chart. In a long run the first steps out of noise would flatten all others.
+ * The axis of an energy chart. In a long run, the first steps from noise would flatten the rest.
  * @param {number[]} values
  * @returns {[number, number]}
  */

@@ -1,5 +1,5 @@
-// R-hat, ESS and MCSE for the mock, plain and slow, after Vehtari et al. (2021): so that the page's
-// export can be held against ArviZ without the wasm. The real ones are in src/diagnostics.
+// R-hat, ESS and MCSE for the mock, plain and slow, after Vehtari et al. (2021), so that the page's
+// export can be checked against ArviZ without the wasm. The real ones are in src/diagnostics.
 
 /** Wichura's AS 241. @param {number} p */
 function normalQuantile(p) {

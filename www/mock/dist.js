@@ -1,4 +1,4 @@
-// Writes the site with the mock in place of the two wasm builds and with made-up model files, for the
+// Writes the site with the mock in place of the two wasm builds and with made-up model files, for
 // browser tests against the mock:
 //   node mock/dist.js /tmp/mixwell-mock && MIXWELL_DIST=/tmp/mixwell-mock node --test tests/browser/playground.test.js
 import { build as bundle } from "esbuild";
@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "../build.js";
 import { files, manifest } from "./models.js";
 
-/** A wasm module without anything in it: its magic number and its version. */
+/** An empty wasm module: magic number and version. */
 const WASM = Buffer.from([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
 const RUNTIMES = ["webgpu", "cpu"];
 

@@ -1,4 +1,4 @@
-// A stand-in for the wasm module, for work on the page without the long Rust build:
+// A stand-in for the wasm module, for development without the long Rust build:
 // two Ornstein–Uhlenbeck-like sides, the pixel one stuck near its starts. It draws digits with
 // the canvas, follows contract/, and is served under both builds' names.
 // Seed 666 panics after a few frames, seed 667 runs out of memory. The other rooms have a file each.
@@ -178,14 +178,14 @@ class Session {
   }
 }
 
-/** As the real glue does it: the build fails to start where its wasm is missing, or may not be compiled. */
+/** Like the real glue: the build fails to start if its wasm is missing or may not be compiled. */
 export default async function init({ module_or_path }) {
   const response = await fetch(module_or_path);
   if (!response.ok) throw new Error(`${module_or_path}: ${response.status}`);
   await WebAssembly.compile(await response.arrayBuffer());
 }
 export async function start() {
-  // The real build asks for a device; so does this one, or there would be none to lose.
+  // Like the real build, this one requests a device, so that tests can lose it.
   const adapter = await navigator.gpu?.requestAdapter();
   if (!import.meta.url.includes("cpu")) await adapter?.requestDevice();
   return new Session();

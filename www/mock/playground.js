@@ -1,6 +1,6 @@
-// A stand-in for the wasm Playground (contract/playground.d.ts), for work on the page without the long
+// A stand-in for the wasm Playground (contract/playground.d.ts), for development without the long
 // Rust build: real random walks, Langevin and HMC on five plane densities, each number a function
-// of (seed, chain, transition) so that seek() replays. Short-cuts: NUTS is HMC of random length,
+// of (seed, chain, transition) so that seek() replays. Shortcuts: NUTS is HMC of random length,
 // underdamped and tempering are HMC and MALA under other names, latent space is an independence
 // sampler, and learning only blurs. Seed 666 panics after 20 transitions.
 
@@ -27,15 +27,15 @@ const DENSITIES = {
 };
 
 const SAMPLERS = [
-  ["rwm", "random-walk Metropolis", "A blind step, accepted or rejected: needs no gradient, and walks where a gradient would run.", true, 0.234, ["step_size", "temperature", "adapt_mass"]],
-  ["ula", "unadjusted Langevin", "A gradient step plus noise, always accepted: simple, and biased by the square of its step size.", false, null, ["step_size", "temperature", "adapt_mass"]],
-  ["sgld", "SGLD as practised", "Langevin with a clipped gradient and noise of its own choosing, hardly any by habit: mind the temperature that comes out.", false, null, ["step_size", "noise", "clip"]],
-  ["mala", "MALA", "The Langevin move, accepted or rejected so that no bias remains.", true, 0.574, ["step_size", "temperature", "adapt_mass"]],
-  ["hmc", "HMC", "A random push, then a glide along the energy for a fixed number of leapfrog steps, then accept or reject.", true, 0.65, ["step_size", "temperature", "leapfrog_steps", "adapt_mass"]],
-  ["nuts", "NUTS", "HMC that decides by itself when a glide has gone far enough: when it turns back.", true, 0.8, ["step_size", "temperature", "max_tree_depth", "adapt_mass"]],
-  ["underdamped", "underdamped Langevin", "Langevin with inertia: momenta persist and slowly forget, so that the walk keeps its direction for a while.", true, 0.9, ["step_size", "temperature", "friction", "adapt_mass"]],
-  ["tempering", "parallel tempering", "Each chain has companions at higher temperatures and trades places with them: the way between modes, at the price of all of them.", true, 0.574, ["step_size", "temperature", "rungs", "hottest"]],
-  ["gibbs", "Gibbs", "One coordinate at a time, drawn from its exact law given the others; only where a target knows these laws.", true, null, []],
+  ["rwm", "random-walk Metropolis", "A random step, accepted or rejected: needs no gradient, but explores slowly.", true, 0.234, ["step_size", "temperature", "adapt_mass"]],
+  ["ula", "unadjusted Langevin", "A gradient step plus noise, always accepted: simple, with a bias that grows as the square of the step size.", false, null, ["step_size", "temperature", "adapt_mass"]],
+  ["sgld", "SGLD as practised", "Langevin with a clipped gradient and independently chosen, usually tiny noise: it samples at a low effective temperature.", false, null, ["step_size", "noise", "clip"]],
+  ["mala", "MALA", "A Langevin proposal with a Metropolis test, which removes the bias.", true, 0.574, ["step_size", "temperature", "adapt_mass"]],
+  ["hmc", "HMC", "A random momentum, a fixed number of leapfrog steps along the energy, then accept or reject.", true, 0.65, ["step_size", "temperature", "leapfrog_steps", "adapt_mass"]],
+  ["nuts", "NUTS", "HMC that ends each trajectory when it begins to turn back.", true, 0.8, ["step_size", "temperature", "max_tree_depth", "adapt_mass"]],
+  ["underdamped", "underdamped Langevin", "Langevin with inertia: momenta persist and decay slowly, so a chain keeps its direction for a while.", true, 0.9, ["step_size", "temperature", "friction", "adapt_mass"]],
+  ["tempering", "parallel tempering", "Each chain swaps states with replicas at higher temperatures: it crosses between modes, at the cost of running every replica.", true, 0.574, ["step_size", "temperature", "rungs", "hottest"]],
+  ["gibbs", "Gibbs", "One coordinate at a time, drawn from its exact conditional distribution given the others; only for targets with known conditionals.", true, null, []],
 ].map(([name, title, description, tested, target_accept, settings]) => ({ name, title, description, tested, target_accept, settings }));
 
 const bad = (message) => ({ kind: "bad-config", message, detail: "" });
@@ -272,12 +272,12 @@ export class Playground {
     const reached = this.sides.map((side) => side.clock);
     this.#reset();
     for (const side of this.sides) {
-      // As the real one: a clock beyond the run is no reason to run on.
+      // Like the real one: a clock beyond the run does not extend the run.
       while (side.clock < Math.min(clock, reached[side.index])) {
         const before = { ...side };
         this.#transition(side);
         if (side.clock > clock) {
-          // The mock looks one transition too far and takes it back.
+          // The mock runs one transition too far and takes it back.
           side.history.pop();
           side.clocks.pop();
           Object.assign(side, before);

@@ -1,6 +1,6 @@
-// A stand-in for the wasm Prior (contract/prior.d.ts), for work on the page without the long Rust
+// A stand-in for the wasm Prior (contract/prior.d.ts), for development without the long Rust
 // build: a latent space whose first two coordinates hold ten modes, stages that go from N(0, I) to
-// them, chains that truly walk on these energies, and digits drawn from strokes. Every number is a
+// them, chains that really sample these energies, and digits drawn from strokes. Every number is a
 // function of (seed, transition, chain), so that runs replay. Seed 666 panics after 20 transitions.
 
 import { summarise } from "./diagnostics.js";
@@ -34,7 +34,7 @@ const SETS = [
 ];
 const wait = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** What all classifiers together say, and its gradient. */
+/** The sum of all classifiers, and its gradient. */
 function tilt(z) {
   const near = CENTRES.map(([x, y]) => -((z[0] - x) ** 2 + (z[1] - y) ** 2) / (2 * VARIANCE));
   const most = Math.max(...near);
@@ -104,7 +104,7 @@ export class Prior {
       sets: this.sets.map(({ middle: _, ...set }) => set),
       defaults: { seed: 7, stage: STAGES, sampler: "mala", count: 64, step_size: null, warmup: 100, start_scale: 1.2, temperature: 1, proposals: 4096 },
       steps: 60,
-      method: "A mock: digits drawn from strokes at ten places of the latent plane. Chains start from N(0, 1.2²) and walk on E of the chosen stage.",
+      method: "A mock: digits drawn from strokes at ten places of the latent plane. Chains start from N(0, 1.2²) and sample E of the chosen stage.",
       self_test: { passed: true, max_relative_error: 1.1e-6, tolerance: 1e-4 },
       known_failures,
       licence,

@@ -1,5 +1,5 @@
-// Serves the site with the mock in place of the two wasm builds. Every page that is asked for is built
-// anew: edit, and reload.
+// Serves the site with the mock in place of the two wasm builds. Every requested page is rebuilt,
+// so edit and reload.
 //   npm run mock            then open the printed address
 import { readFile } from "node:fs/promises";
 import { mkdtempSync, rmSync } from "node:fs";

@@ -1,4 +1,4 @@
-// A stand-in for the wasm Studio (contract/studio.d.ts), for work on the page without the long Rust
+// A stand-in for the wasm Studio (contract/studio.d.ts), for development without the long Rust
 // build: blobs that grow out of noise, each number a function of (seed, step, image), so that runs
 // replay. Its "classes" are blobs at places of their own. Seed 666 panics after 20 steps.
 
@@ -35,7 +35,7 @@ export class Studio {
       sets: this.sets,
       defaults: { seed: 7, count: 64, steps: 60, rounds: this.latents ? 2 : 1, temperature: 1, truncation: 1, beta: 20, conditions: [], inpaint: null },
       augments: this.latents,
-      method: this.latents ? "Each chain starts as noise. A round augments the images (crop, flip), then takes 60 Langevin steps with a = 0.05 and σ = 0.01, so that T = σ²/(2a) = 0.001: far colder than the model’s law." : "Latent MALA at T = 1.",
+      method: this.latents ? "Each chain starts as noise. A round augments the images (crop, flip), then takes 60 Langevin steps with a = 0.05 and σ = 0.01, so that T = σ²/(2a) = 0.001: far colder than the model’s distribution." : "Latent MALA at T = 1.",
       self_test: { passed: true, max_relative_error: 1.4e-6, tolerance: 1e-4 },
       known_failures,
       licence,
@@ -46,7 +46,7 @@ export class Studio {
     return this.channels * this.height * this.width;
   }
 
-  /** The picture that a chain goes to. */
+  /** The picture that a chain converges to. */
   #goal(seed, image, conditions, temperature) {
     const wanted = conditions.filter(({ role }) => role === "all").map(({ of }) => of);
     const any = conditions.filter(({ role }) => role === "any").map(({ of }) => of);

@@ -1,18 +1,18 @@
-// Which files of a model a room needs, and what they weigh. Pure.
+// The files of a model that a room needs, and their sizes. Pure functions.
 
 import { Failure } from "../engine/failure.js";
 
 /** @import { ManifestFile, ManifestModel } from "../contract/models.js" */
 /** @import { LoadedModel } from "./loader.js" */
 
-/** Without these two nothing works. */
+/** Files that every model must have. */
 export const NEEDED = /** @type {const} */ (["card.json", "weights.safetensors"]);
 
-/** Reference scores: percentiles and AUROC need them, and a model may lack them. */
+/** Reference scores for percentiles and AUROC; optional. */
 export const MORE = /** @type {const} */ (["scores.json"]);
 
 /**
- * The files that every room needs, and of the others those that the manifest lists.
+ * The files that every room needs, plus those of `more` that the manifest lists.
  * @param {ManifestModel} model
  * @param {readonly string[]} [more] files that a model may have, e.g. "scores.json"
  * @returns {ManifestFile[]}
@@ -36,7 +36,7 @@ export function bytesOf(model, more) {
 }
 
 /**
- * Whether it is a generator with a prior in stages, for the room Prior.
+ * Whether the model is a generator with a staged prior, for the room Prior.
  * @param {ManifestModel} model
  */
 export function isPrior({ name, system }) {

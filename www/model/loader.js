@@ -10,7 +10,7 @@ import { filesOf } from "./files.js";
 const CACHE_NAME = "mixwell-models-v1";
 const ATTEMPTS = 4;
 const FIRST_PAUSE_MS = 500;
-/** A connection that sends nothing for this long is given up and tried again. */
+/** A connection without data for this long is aborted and retried. */
 const STALL_MS = 20_000;
 
 /**
@@ -24,12 +24,12 @@ const STALL_MS = 20_000;
  * @typedef {object} LoadedModel
  * @property {Card} card
  * @property {Uint8Array<ArrayBuffer>} weights
- * @property {Map<string, Uint8Array<ArrayBuffer>>} files all that was loaded, by path
+ * @property {Map<string, Uint8Array<ArrayBuffer>>} files all loaded files, by path
  * @property {boolean} from_cache nothing was downloaded
- * @property {boolean} cached everything is kept for the next visit
+ * @property {boolean} cached everything is stored for the next visit
  */
 
-/** What the outside world gives; the tests give something else. */
+/** Downloads through browser services, which the tests replace. */
 export class Loader {
   /**
    * @param {object} world
@@ -46,7 +46,7 @@ export class Loader {
   }
 
   /**
-   * What stopped downloads left behind, by hash, so that another attempt asks only for the rest.
+   * Bytes of stopped downloads, by hash, so that another attempt requests only the rest.
    * @type {Map<string, { content: Uint8Array<ArrayBuffer>, loaded: number }>}
    */
   #partial = new Map();
@@ -66,7 +66,7 @@ export class Loader {
   }
 
   /**
-   * Names of the models that could be loaded without the network.
+   * Names of the models that can be loaded without the network.
    * @param {Manifest} manifest
    * @param {readonly string[]} [more] files besides card and weights, where a model has them
    */
@@ -89,7 +89,7 @@ export class Loader {
     const files = filesOf(model, more);
     const total = files.reduce((sum, file) => sum + file.bytes, 0);
     const cache = await this.#open();
-    if (!cache) hooks.note("quota", "This browser offers no cache here, so the model is kept in memory only and downloaded again next time.");
+    if (!cache) hooks.note("quota", "This browser offers no storage here, so the model is kept in memory only and downloaded again next time.");
     let before = 0;
     let downloaded = 0;
     let kept = cache !== null;
@@ -104,7 +104,7 @@ export class Loader {
         content = await this.#download(model, file, hooks.signal, progress);
         await verify(content, file);
         downloaded += 1;
-        // A failure to keep the file never fails the load: the bytes are here and verified.
+        // A failure to store the file does not fail the load: the bytes are verified.
         if (cache) kept = (await this.#keep(cache, model, file, content, hooks)) && kept;
       }
       bytes.set(file.path, content);
@@ -133,7 +133,7 @@ export class Loader {
     }
   }
 
-  /** Private windows and insecure origins may refuse the Cache API by absence or by throwing. */
+  /** In private windows and insecure origins the Cache API may be absent or throw. */
   async #open() {
     try {
       return (await this.caches?.open(CACHE_NAME)) ?? null;
@@ -143,7 +143,7 @@ export class Loader {
   }
 
   /**
-   * The address a file is kept under. The hash is in it, so a new version never meets an old copy.
+   * The cache key of a file. It contains the hash, so a new version never matches an old copy.
    * @param {ManifestModel} model
    * @param {ManifestFile} file
    */
@@ -199,7 +199,7 @@ export class Loader {
   }
 
   /**
-   * Downloads one file; a broken connection goes on where it stopped if the server can.
+   * Downloads one file; a broken download is resumed if the server supports it.
    * @param {ManifestModel} model
    * @param {ManifestFile} file
    * @param {AbortSignal} signal
@@ -232,10 +232,10 @@ export class Loader {
   }
 
   /**
-   * One attempt. Resolves with the length once the file is whole, else throws Partial.
+   * One attempt. Resolves with the length once the file is complete, else throws Partial.
    * @param {URL} url
    * @param {Uint8Array} content
-   * @param {number} from bytes already there
+   * @param {number} from bytes already downloaded
    * @param {AbortSignal} signal
    * @param {(loaded: number) => void} progress
    */
@@ -244,7 +244,7 @@ export class Loader {
     const stall = new AbortController();
     let timer = setTimeout(() => stall.abort(), STALL_MS);
     try {
-      // "reload" goes past the HTTP cache, which may hold the very copy that failed its checksum.
+      // "reload" bypasses the HTTP cache, which may hold the copy that failed its checksum.
       /** @type {RequestInit} */
       const init = { cache: "reload", signal: AbortSignal.any([signal, stall.signal]) };
       if (from > 0) init.headers = { range: `bytes=${from}-` };
@@ -268,7 +268,7 @@ export class Loader {
       if (loaded < content.byteLength) throw new Failure("network", "the connection ended early");
       return loaded;
     } catch (error) {
-      const cause = stall.signal.aborted ? new Failure("network", `nothing arrived for ${STALL_MS / 1000} s`) : error;
+      const cause = stall.signal.aborted ? new Failure("network", `no data arrived for ${STALL_MS / 1000} s`) : error;
       throw new Partial(loaded, cause);
     } finally {
       clearTimeout(timer);
@@ -290,12 +290,12 @@ export class Loader {
     }
     if (response.ok) return response;
     const text = `${url.pathname}: the server answered ${response.status} ${response.statusText}`.trim();
-    // Asking again helps against an overloaded server, not against a missing file.
+    // A retry helps with an overloaded server, not with a missing file.
     throw response.status >= 500 || response.status === 429 ? new Failure("network", text) : new Final(text);
   }
 }
 
-/** A download that ended before its time. */
+/** A download that ended early. */
 class Partial extends Error {
   /**
    * @param {number} loaded
@@ -307,7 +307,7 @@ class Partial extends Error {
   }
 }
 
-/** A network failure that no further attempt will mend. */
+/** A network failure that a retry cannot fix. */
 class Final extends Failure {
   /** @param {string} message */
   constructor(message) {
@@ -316,7 +316,7 @@ class Final extends Failure {
 }
 
 /**
- * True if a 206 answer really starts where we stopped.
+ * True if a 206 response starts where the download stopped.
  * @param {Response} response
  * @param {number} from
  */
@@ -331,12 +331,12 @@ function continuesAt(response, from) {
  */
 export async function verify(content, file) {
   if (content.byteLength !== file.bytes) {
-    throw new Failure("checksum", `${file.path} has ${content.byteLength} bytes where the manifest states ${file.bytes}.`);
+    throw new Failure("checksum", `${file.path} has ${content.byteLength} bytes, but the manifest states ${file.bytes}.`);
   }
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
   const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (hex !== file.sha256) {
-    throw new Failure("checksum", `${file.path} has SHA-256 ${hex.slice(0, 12)}… where the manifest states ${file.sha256.slice(0, 12)}….`, `found    ${hex}\nexpected ${file.sha256}`);
+    throw new Failure("checksum", `${file.path} has SHA-256 ${hex.slice(0, 12)}…, but the manifest states ${file.sha256.slice(0, 12)}….`, `found    ${hex}\nexpected ${file.sha256}`);
   }
 }
 

@@ -1,7 +1,7 @@
-// What a page around one model does: starts the engine, brings the model's files into it, and
-// replaces either when it is lost. Serves the Studio and Prior, which differ in what they load and
-// show. The page owns one engine and asks it one thing at a time; a run is a function of its
-// settings, so that a lost engine is replaced and the run replayed.
+// A page with one model: starts the engine, loads the model's files into it, and replaces a lost
+// engine. Used by the Studio and Prior, which differ in what they load and show. The page owns one
+// engine and asks it one thing at a time. A run is a function of its settings, so after a loss the
+// engine is replaced and the run replayed.
 
 import { Failure, toError } from "../engine/failure.js";
 import { Losses } from "../engine/keeper.js";
@@ -21,30 +21,30 @@ import { Loader } from "./loader.js";
 /** @import { LoadedModel } from "./loader.js" */
 
 /** @typedef {"loading" | "ready" | "running" | "failed"} Phase */
-/** The files of the model, kept for an engine that must be replaced. @typedef {{ model: ManifestModel, loaded: LoadedModel, classifier: LoadedModel | null }} Files */
+/** The model's files, kept for a replacement engine. @typedef {{ model: ManifestModel, loaded: LoadedModel, classifier: LoadedModel | null }} Files */
 
 /**
- * What a page has of its own.
+ * What each page defines.
  * @template Model
  * @typedef {object} Own
- * @property {{ kept: string, runs: string }} words what survives a failure, as in "Settings and images"; what a run has many of, as in "chains"
- * @property {Partial<Record<ErrorKind, Partial<Words>>>} texts of failures that are its own
+ * @property {{ kept: string, runs: string }} words what survives a failure, such as "Settings and images"; what a run consists of, such as "chains"
+ * @property {Partial<Record<ErrorKind, Partial<Words>>>} texts the page's own texts for failures
  * @property {(manifest: Manifest) => ManifestModel[]} offered
- * @property {(models: ManifestModel[]) => ManifestModel | undefined} firstChoice a newcomer's
- * @property {string} none when nothing is offered
- * @property {(manifest: Manifest, model: ManifestModel) => number} size bytes that a visit with it downloads
+ * @property {(models: ManifestModel[]) => ManifestModel | undefined} firstChoice the default model
+ * @property {string} none message when no model is offered
+ * @property {(manifest: Manifest, model: ManifestModel) => number} size bytes to download for this model
  * @property {(manifest: Manifest, data: string) => ManifestModel | undefined} [classifier] of a data set
- * @property {(files: Files) => Promise<Model>} load hands the files to the engine
+ * @property {(files: Files) => Promise<Model>} load passes the files to the engine
  * @property {() => string | null} wanted the model in the address
- * @property {(name: string, byHand: boolean) => void} choose puts it there
- * @property {(model: Model, another: boolean) => void} enter the rooms get to know the model
+ * @property {(name: string, byHand: boolean) => void} choose writes it to the address
+ * @property {(model: Model, another: boolean) => void} enter passes the model to the rooms
  * @property {() => boolean} running whether a run is under way
- * @property {(crashed: boolean) => void} gone the engine holds nothing any more; after a crash nothing goes on by itself
- * @property {() => Promise<unknown>} stop ends what runs, before another model
- * @property {() => (() => void) | null} interrupt ends what ran on a lost engine; gives what takes it up again, null: nothing ran
+ * @property {(crashed: boolean) => void} gone the engine was lost; after a crash nothing continues by itself
+ * @property {() => Promise<unknown>} stop ends the current run, before another model is loaded
+ * @property {() => (() => void) | null} interrupt ends the run on a lost engine and returns a function that resumes it; null: nothing ran
  * @property {() => void} recovered the engine is back, and nothing ran
- * @property {() => void} withdraw there is no model any more
- * @property {() => void} defaults every setting as a newcomer meets it
+ * @property {() => void} withdraw the model is no longer available
+ * @property {() => void} defaults restores the default settings
  */
 
 /**
@@ -54,15 +54,15 @@ import { Loader } from "./loader.js";
 export class ModelPage {
   /** @type {Phase} */
   phase = "loading";
-  /** As the engine knows it. @type {Model | null} */
+  /** The model in the engine. @type {Model | null} */
   model = null;
-  /** The model that the rooms show. */
+  /** Name of the model that the rooms show. */
   shown = "";
   /** @type {Files | null} */
   files = null;
   /** @type {Manifest | null} */
   manifest = null;
-  /** The newest wish wins: whatever an older one still waits for is dropped. */
+  /** The newest request wins: results of older ones are dropped. */
   #attempt = 0;
   /** @type {Runtime} */
   #runtime = askedRuntime === "cpu" ? "cpu" : "webgpu";
@@ -96,7 +96,7 @@ export class ModelPage {
 
   /** @param {Phase} next */
   #setPhase(next) {
-    // A run belongs to its room, but whether one runs is the page's phase.
+    // Runs belong to the rooms, but the page's phase records whether one is running.
     if (next === "ready" || next === "running") next = this.own.running() ? "running" : "ready";
     this.phase = next;
     this.#root.dataset.phase = next;
@@ -113,13 +113,13 @@ export class ModelPage {
     if (name) this.#select.value = name;
   }
 
-  // From nothing to a model
+  // Loading
 
   async #boot() {
     const mine = ++this.#attempt;
     this.#setPhase("loading");
     try {
-      showWaiting("Starting the engine", "Is there WebGPU, and is it enough for the model?");
+      showWaiting("Starting the engine", "Is WebGPU available, and is it enough for the model?");
       this.model = null;
       this.own.gone(true);
       await this.#startEngine(mine);
@@ -135,19 +135,19 @@ export class ModelPage {
   /** @param {number} mine */
   async #startEngine(mine) {
     const report = await this.session.startSomehow(this.#runtime);
-    // What did not work once is not tried again at the next loss.
+    // A runtime that failed once is not tried again after the next loss.
     if (report.reason_kind === "broken") this.#runtime = "cpu";
     if (mine === this.#attempt) tellRuntime(report);
   }
 
-  /** The model of the address, if it is there. @returns {ManifestModel} */
+  /** The model named in the address, if it is available. @returns {ManifestModel} */
   #wantedModel() {
     const models = this.manifest ? this.own.offered(this.manifest) : [];
     const name = this.own.wanted();
     const wanted = models.find((each) => each.name === name);
     const chosen = wanted ?? this.own.firstChoice(models);
     if (!chosen) throw new Failure("bad-model", this.own.none);
-    if (!wanted && name !== null) notice("model", "There is no such model here.", `“${name}” is not in the list, so ${chosen.title} is shown.`);
+    if (!wanted && name !== null) notice("model", "This model is not available.", `“${name}” is not in the list, so ${chosen.title} is shown.`);
     return chosen;
   }
 
@@ -158,7 +158,7 @@ export class ModelPage {
     this.select(this.own.wanted());
   }
 
-  /** Loads the wanted model, if it is another one, and fills the rooms. @param {number} mine */
+  /** Loads the wanted model, unless it is loaded already, and fills the rooms. @param {number} mine */
   async #prepare(mine) {
     const wanted = this.#wantedModel();
     this.#offerModels();
@@ -202,8 +202,8 @@ export class ModelPage {
           judge = await this.#loader.model(classifier, { signal: control.signal, progress: (file, received) => tell(`${classifier.title}: ${file}`, own + received, Math.max(bytes, own + bytesOf(classifier))), note });
         } catch (error) {
           if (control.signal.aborted) throw error;
-          // A model without its classifier is still a model.
-          notice("classifier", "The classifier did not load.", `${toError(error).message} Everything else works; there are no verdicts.`);
+          // The model works without its classifier.
+          notice("classifier", "The classifier did not load.", `${toError(error).message} Everything else works, but there are no class predictions.`);
         }
       }
       return { model: wanted, loaded, classifier: judge };
@@ -212,12 +212,12 @@ export class ModelPage {
     }
   }
 
-  /** Hands the files to the engine; on a device that computes wrong numbers the CPU takes over. @param {number} mine */
+  /** Passes the files to the engine; if the device computes wrong numbers, the CPU takes over. @param {number} mine */
   async #engineLoad(mine) {
     const held = this.files;
     if (!held) return;
     this.#setPhase("loading");
-    showWaiting(`Opening ${held.model.title}`, this.session.report?.runtime === "webgpu" ? "The graphics adapter compiles its programs. The first time takes a few seconds." : "The model is checked against known answers first.");
+    showWaiting(`Opening ${held.model.title}`, this.session.report?.runtime === "webgpu" ? "The graphics adapter compiles its shaders. The first time takes a few seconds." : "The model is first checked against known answers.");
     this.own.gone(false);
     let moved = false;
     const loaded = await this.session.loadTested(
@@ -246,7 +246,7 @@ export class ModelPage {
     announce(`${model.title} is ready.`);
   }
 
-  /** Where the model's files are, and how to be rid of them. */
+  /** Shows where the model's files are stored, and the button that deletes them. */
   #tellStorage() {
     const stored = this.#cached.includes(this.shown);
     byId("forget", HTMLButtonElement).hidden = !stored;
@@ -278,15 +278,15 @@ export class ModelPage {
     }
   }
 
-  // Failing, and going on
+  // Failure and recovery
 
-  /** @param {unknown} thrown @param {boolean} [again] whether a lost device may be replaced unasked */
+  /** @param {unknown} thrown @param {boolean} [again] whether a lost device may be replaced automatically */
   fail(thrown, again = true) {
     const error = toError(thrown);
     if (this.#recovering && again) return;
     if (again && error.kind === "device-lost" && this.files && this.phase !== "failed") return void this.#recover(error.message);
     this.#attempt += 1;
-    // What is on the screen stays there; what would compute waits for a model.
+    // The display stays; computing controls wait for a model.
     this.model = null;
     this.own.gone(false);
     this.#setPhase("failed");
@@ -294,14 +294,14 @@ export class ModelPage {
     showError(error, this.session.report, (way) => this.#go(way), { texts: { ...failureTexts(this.own.words), ...this.own.texts } });
   }
 
-  /** A lost engine is replaced, the model loaded again from memory, the run replayed to where it was. @param {string} message */
+  /** Replaces a lost engine, reloads the model from memory and replays the run to its last state. @param {string} message */
   async #recover(message) {
     if (this.#recovering) return;
     this.#losses.add();
     const mine = ++this.#attempt;
     this.#recovering = true;
     this.own.gone(false);
-    // Whether a run was under way: its loop ended with the engine.
+    // Whether a run was active: its loop ended with the engine.
     const resume = this.own.interrupt();
     try {
       const enough = this.#losses.tooMany(message);
@@ -315,7 +315,7 @@ export class ModelPage {
       this.#enter(this.files.model);
       hideCard();
       this.#setPhase("ready");
-      notice("recovered", "The compute device was lost.", `It was started again${this.session.report?.runtime === "cpu" ? " on the CPU" : ""} and the model reloaded. Settings, conditions and images are as they were${resume ? "; the run is replayed and goes on" : ""}.`);
+      notice("recovered", "The compute device was lost.", `It was restarted${this.session.report?.runtime === "cpu" ? " on the CPU" : ""}, and the model was reloaded. ${this.own.words.kept} are unchanged${resume ? "; the run is replayed and continues" : ""}.`);
     } catch (error) {
       if (mine === this.#attempt) this.fail(error, false);
       return;
@@ -326,7 +326,7 @@ export class ModelPage {
     else this.own.recovered();
   }
 
-  /** The ways forward of the error card. @param {Way} way */
+  /** Actions of the error card. @param {Way} way */
   #go(way) {
     if (way === "reload") return location.reload();
     if (way === "cpu") this.#runtime = "cpu";
@@ -340,15 +340,15 @@ export class ModelPage {
 }
 
 /**
- * Failures of a page around one model, where the general words speak of a race.
+ * Failure texts of a page with one model, where the general texts do not fit.
  * @param {{ kept: string, runs: string }} words
  * @returns {Partial<Record<ErrorKind, Partial<Words>>>}
  */
 function failureTexts({ kept, runs }) {
   return {
-    "device-lost": { text: `The device was lost again and again. Driver updates, sleep and overload do this. ${kept} are still here; the run can be replayed, here or on the CPU.`, ways: ["restart", "cpu", "reload"] },
-    panic: { text: "This is a defect of mixwell. The message below helps to find it; please copy it into a report. The page is fine: a restart loads the model again and keeps your settings and images.", ways: ["restart", "cpu", "defaults"] },
-    "out-of-memory": { text: `The device has too little memory left for this run. Fewer ${runs} need less, and closing other tabs can help.`, ways: ["restart", "cpu", "defaults"] },
-    quota: { text: "There is no room for it, or the browser keeps nothing here. The model runs from memory; the next visit downloads it again." },
+    "device-lost": { text: `The device was lost repeatedly. Driver updates, sleep and overload can cause this. ${kept} are kept; the run can be replayed, here or on the CPU.`, ways: ["restart", "cpu", "reload"] },
+    panic: { text: "This is a bug in mixwell. Please include the message below in a bug report. The page still works: a restart reloads the model and keeps your settings and images.", ways: ["restart", "cpu", "defaults"] },
+    "out-of-memory": { text: `The device does not have enough free memory for this run. Use fewer ${runs}, or close other tabs.`, ways: ["restart", "cpu", "defaults"] },
+    quota: { text: "The browser’s storage is full or blocked. The model runs from memory, and the next visit downloads it again." },
   };
 }

@@ -1,11 +1,11 @@
-// What the panels of a run have in common: they say mild failures beside their buttons, and leave the
-// others to the page.
+// Base of the panels of a run: mild failures are shown beside the buttons, others are passed to the
+// page.
 
 import { setText } from "../ui/dom.js";
 import { complain } from "../ui/readings.js";
 
 /**
- * What a panel needs of its page.
+ * What a panel needs from its page.
  * @template Config
  * @typedef {object} AppOf
  * @property {() => unknown} model null: none is loaded
@@ -20,14 +20,14 @@ import { complain } from "../ui/readings.js";
 export class Panel {
   /**
    * @param {App} app
-   * @param {HTMLElement} problem where mild failures are said
+   * @param {HTMLElement} problem where mild failures are shown
    */
   constructor(app, problem) {
     this.app = app;
     this.problem = problem;
   }
 
-  /** What a new run is begun with; throws a Failure that says what is missing. @returns {Config} */
+  /** The config of a new run; throws a Failure that says what is missing. @returns {Config} */
   wanted() {
     return this.app.config();
   }
@@ -47,12 +47,12 @@ export class Panel {
     }
   }
 
-  /** Goes on, also after the engine was replaced. */
+  /** Continues the run, also after the engine was replaced. */
   resume() {
     return this.attempt(() => this.current.go());
   }
 
-  /** One transition, of a new run if there is none. */
+  /** One transition; begins a new run if there is none. */
   step() {
     if (!this.app.model()) return Promise.resolve();
     return this.attempt(async () => {

@@ -1,16 +1,16 @@
-// One run of the engine as the page sees it: begun, advanced in calls short enough to stop between,
-// paused, and replayed when the engine meanwhile did something else or was replaced. Every state is
-// a function of the config, so that a replay is the run. Serves the Studio and Prior.
+// One run of the engine: begun, advanced in calls short enough to pause between, paused, and replayed
+// when the engine was used for something else or was replaced. Every state is a function of the
+// config, so a replay gives the same run. Used by the Studio and Prior.
 
 /** @import { Session } from "../engine/session.js" */
 
-/** A call should take about so long: long enough to be worth its frame, short enough to stop. */
+/** Target time of a call: long enough to be worth a frame, short enough to pause. */
 const CALL_MS = 150;
-/** A run shows at least so many pictures of its way. */
+/** Minimum number of frames shown per run. */
 const LEAST_FRAMES = 24;
 
 /**
- * The engine holds one run at a time; whose it is stands here.
+ * The engine holds one run at a time; `held` is its owner.
  * @template {keyof import("../engine/session.js").Rooms} Op
  * @typedef {{ session: Session<Op>, held: object | null }} DeskOf
  */
@@ -23,7 +23,7 @@ const LEAST_FRAMES = 24;
  * @property {(config: Config) => Promise<Frame>} begin
  * @property {(transitions: number) => Promise<Frame>} advance
  * @property {(frame: Frame) => number} at transitions so far
- * @property {(frame: Frame) => number} of all that it has; Infinity: it goes on until somebody pauses
+ * @property {(frame: Frame) => number} of transitions in all; Infinity: runs until paused
  */
 
 /**
@@ -33,15 +33,15 @@ const LEAST_FRAMES = 24;
 export class Run {
   /** @type {RunPhase} */
   phase = "idle";
-  /** As it was begun. @type {Config | null} */
+  /** The config it was begun with. @type {Config | null} */
   config = null;
   /** @type {Frame | null} */
   frame = null;
-  /** The engine was lost under it. */
+  /** The engine was lost during the run. */
   interrupted = false;
-  /** What the charts show. */
+  /** Values for the charts. */
   history = { steps: /** @type {number[]} */ ([]), energies: /** @type {(number | null)[]} */ ([]) };
-  /** Transitions in a call, as measured. */
+  /** Transitions per call, from measured speed. */
   #per = 1;
   /** Frames of an older run are dropped. */
   #era = 0;
@@ -66,7 +66,7 @@ export class Run {
     return this.phase === "running" || this.phase === "beginning";
   }
 
-  /** Whether there is something to go on with. */
+  /** Whether there is a run to continue. */
   get open() {
     return this.phase === "running" || this.phase === "paused";
   }
@@ -79,7 +79,7 @@ export class Run {
   }
 
   /**
-   * A new run. When the engine refuses the config, the last one stays.
+   * Begins a new run. If the engine refuses the config, the last run stays.
    * @param {Config} config
    */
   async begin(config) {
@@ -91,12 +91,12 @@ export class Run {
     try {
       const frame = await this.walk.begin(config);
       if (era !== this.#era) {
-        // The engine now holds a run that nobody shows.
+        // The engine now holds a run that is not shown.
         this.desk.held = null;
         return;
       }
       this.desk.held = this;
-      // Accepted as it was sent, for the engine changes nothing. Ours has its images as bytes.
+      // The engine accepts the config unchanged. Our copy has its images as bytes.
       this.config = config;
       this.history = { steps: [], energies: [] };
       this.#per = 1;
@@ -108,7 +108,7 @@ export class Run {
     }
   }
 
-  /** Runs to the end, or until somebody pauses. */
+  /** Runs to the end, or until paused. */
   async go() {
     if (this.phase !== "paused") return;
     this.interrupted = false;
@@ -130,9 +130,9 @@ export class Run {
         if (era !== this.#era) return;
         this.#push(frame);
         const took = Math.max(1, frame.elapsed_ms, performance.now() - started);
-        // The first call may compile: it says little, and the next ones say more.
+        // The first call may include compilation, so its timing is not representative.
         this.#per = Math.max(1, Math.min(2 * count + 1, (0.5 * this.#per + 0.5 * ((count * CALL_MS) / took))));
-        // The page paints between two calls; a hidden one must not wait for that.
+        // Lets the page paint between two calls, without waiting on a hidden page.
         await new Promise((resolve) => (document.hidden ? setTimeout(resolve) : requestAnimationFrame(resolve)));
       }
       if (goesOn()) this.#set("done");
@@ -145,7 +145,7 @@ export class Run {
     }
   }
 
-  /** The engine stands where this run stands. @param {() => boolean} goesOn */
+  /** Brings the engine to the state of this run. @param {() => boolean} goesOn */
   async #ensure(goesOn) {
     const { walk } = this;
     if (this.desk.held === this || !this.config || !this.frame) return;
@@ -160,8 +160,8 @@ export class Run {
   }
 
   /**
-   * The engine is gone. The loop may not know it yet, between two calls, and must not go on with an
-   * engine that never began this run: it ends here, and go() replays.
+   * The engine was lost. The loop must not continue with a new engine that never began this run, so
+   * it ends here, and go() replays.
    */
   interrupt() {
     if (this.phase !== "running") return;
@@ -183,19 +183,19 @@ export class Run {
     if (this.walk.at(frame) >= this.walk.of(frame)) this.#set("done");
   }
 
-  /** Returns when the call under way has been shown. */
+  /** Resolves when the current call has been shown. */
   async pause() {
     if (this.phase === "running") this.#set("paused");
     await this.#loop.catch(() => {});
   }
 
-  /** Ends the run; what it made stays on the screen. */
+  /** Ends the run; its last frame stays on the screen. */
   async stop() {
     await this.pause();
     if (this.phase === "paused") this.#set("stopped");
   }
 
-  /** Nothing was ever made. */
+  /** Resets to the state before any run. */
   forget() {
     this.#era += 1;
     this.config = this.frame = null;
@@ -215,11 +215,11 @@ export class Run {
 }
 
 /**
- * Pauses the run on the screen, for a page that is hidden.
+ * Pauses the visible run when the page is hidden.
  * @template {{ run: { phase: string, pause: () => Promise<unknown> }, resume: () => unknown }} Panel
  * @param {() => Panel | null} now the panel on the screen
  * @param {(error: unknown) => void} fail
- * @returns {(() => void) | null} takes it up again, if it is still there; null: nothing ran
+ * @returns {(() => void) | null} resumes the run, if it still exists; null: nothing ran
  */
 export function restOf(now, fail) {
   const panel = now();

@@ -1,6 +1,6 @@
 // Runs the chains: starts the engine, asks it one thing at a time, and moves the clock forwards and
-// back. Every draw is a function of the configuration, so rewinding, another device and a lost engine
-// are all the same thing: a replay.
+// back. Every draw is a function of the configuration, so rewinding, changing the device and
+// recovering a lost engine are all replays.
 
 import { toError } from "../engine/failure.js";
 import { Session } from "../engine/session.js";
@@ -19,51 +19,51 @@ import { defaultConfig } from "./settings.js";
 /** @import { PlayState } from "./url.js" */
 /** @import { Views } from "./views.js" */
 
-/** One question to the engine should not take longer: pause and slider want an answer. */
+/** Longest time of one call to the engine, so that pause and slider respond. */
 const LONGEST_CALL_MS = 90;
-/** Statistics, and the charts that are computed from all draws, may take this share of the time. */
+/** Share of the time for statistics and for charts computed from all draws. */
 const STATISTICS_SHARE = 0.2;
 const STATISTICS_EVERY_MS = 350;
 const CHARTS_EVERY_MS = 1500;
-/** Clocks closer than this are the same. */
+/** Clocks closer than this count as equal. */
 const SLACK = 0.25;
 
 /**
- * What the conductor asks of the rest of the page.
+ * Callbacks to the rest of the page.
  * @typedef {object} Page
  * @property {(state: PlayState) => void} setState
  * @property {(phase: Phase) => void} onPhase
  * @property {(report: DeviceReport) => void} onDevice
- * @property {() => void} onOffer the engine told which targets and samplers it has
- * @property {(info: PlayInfo) => void} onStart another run was accepted
- * @property {() => void} onDrawn the drawing has changed
+ * @property {() => void} onOffer the engine listed its targets and samplers
+ * @property {(info: PlayInfo) => void} onStart a new run was accepted
+ * @property {() => void} onDrawn the drawing changed
  * @property {(message: string) => void} onBadDrawing
- * @property {() => void} onLeave the chains move on: what was taken apart is past
- * @property {() => void} onSeek they were taken to another clock
- * @property {() => Promise<void>} onArrive they stand elsewhere
+ * @property {() => void} onLeave the chains move on, so the inspected transition is past
+ * @property {() => void} onSeek the clock was changed
+ * @property {() => Promise<void>} onArrive the chains reached the new clock
  * @property {(recipe: LearnConfig, goesOn: () => boolean) => Promise<void>} relearn on a fresh engine
  * @property {() => void} onFail
- * @property {() => void} onDefaults every wish as at the first visit
+ * @property {() => void} onDefaults restores the default settings
  */
 
 export class Conductor {
-  /** The newest wish wins: whatever an older one still waits for is dropped. */
+  /** The newest request wins: results of older ones are dropped. */
   #attempt = 0;
-  /** Frames that were asked for before the last configure() belong to older chains. */
+  /** Frames requested before the last configure() belong to older chains. */
   era = 0;
-  /** Runs are numbered, so that a loop that was replaced knows. */
+  /** Runs are numbered, so that a replaced loop ends. */
   #runs = 0;
   /** @type {Runtime} */
   runtime = askedRuntime === "webgpu" ? "webgpu" : "cpu";
-  /** Wishes of the last run that the engine accepted, to go back to. @type {PlayConfig | null} */
+  /** Settings of the last accepted run, to return to. @type {PlayConfig | null} */
   #good = null;
-  /** The drawing that the engine holds. */
+  /** The drawing in the engine. */
   #held = "";
-  /** Milliseconds of one gradient of all chains, as measured; and of what is computed from all draws. */
+  /** Measured milliseconds of one gradient of all chains, and of the statistics over all draws. */
   #cost = { gradient: 0.5, statistics: 0, charts: 0 };
   #stepping = false;
   #seeking = false;
-  /** The newest wish of a hand that drags. @type {{ clock: number, last: boolean } | null} */
+  /** The newest target of a slider drag. @type {{ clock: number, last: boolean } | null} */
   #wish = null;
   /** @type {Views} */
   views = /** @type {any} */ (null);
@@ -76,7 +76,7 @@ export class Conductor {
     this.session = new Session("play", (error) => this.fail(error));
   }
 
-  /** Whether a question or a move is under way. */
+  /** Whether a call or a seek is active. */
   get busy() {
     return this.session.pending > 0 || this.#seeking || this.#stepping || this.views.charting;
   }
@@ -88,24 +88,24 @@ export class Conductor {
     this.page.onPhase(next);
   }
 
-  // From nothing to a run
+  // Starting
 
   /**
-   * Also the way back after every failure: everything is replayed.
-   * @param {number} [clock] where to go
+   * Starts the engine and the run. Also used after every failure, with a replay.
+   * @param {number} [clock] clock to replay to
    */
   async boot(clock = this.room.state.at ?? 0) {
     const { room, session } = this;
     const mine = ++this.#attempt;
     this.#setPhase("loading");
     try {
-      showWaiting("Starting the engine", this.runtime === "cpu" ? "Half a megabyte of WebAssembly, then everything is computed here." : "The graphics adapter compiles its programs. The first time takes a few seconds.");
+      showWaiting("Starting the engine", this.runtime === "cpu" ? "About half a megabyte of WebAssembly; everything is computed on your machine." : "The graphics adapter compiles its shaders. The first time takes a few seconds.");
       [this.#held, room.info] = ["", null];
       const recipe = room.learned;
       room.learned = null;
       const report = await session.start(this.runtime);
       if (mine !== this.#attempt) return;
-      // Only a visitor who asked for WebGPU has to hear why it is the CPU.
+      // Only a visitor who requested WebGPU needs the reason for the CPU.
       tellRuntime(this.runtime === "cpu" ? { ...report, reason_kind: null } : report, "The numbers are the same.");
       this.runtime = report.runtime;
       this.page.onDevice(report);
@@ -122,13 +122,13 @@ export class Conductor {
     }
   }
 
-  /** What the engine has to offer is another: a drawing, or something learned. */
+  /** The engine's targets changed: a new drawing or learned density. */
   async refreshTargets() {
     this.room.targets = await this.session.ask("targets");
     this.page.onOffer();
   }
 
-  /** Hands the drawing to the engine, if there is a new one. */
+  /** Passes a new drawing to the engine. */
   async #useDrawing() {
     const { drawn } = this.room.state;
     const drawing = drawn ? drawn.join() : "";
@@ -157,7 +157,7 @@ export class Conductor {
     if (!room.targets.some(({ name }) => name === target)) {
       const instead = room.targets.find(({ name }) => name === defaultConfig().target) ?? room.targets[0];
       if (!instead) throw new Error("The engine has no targets.");
-      notice("target", "There is no such target here.", `“${target}” is not in the list, so ${instead.title} is shown.`);
+      notice("target", "This target is not available.", `“${target}” is not in the list, so ${instead.title} is shown.`);
       page.setState({ ...room.state, config: { ...plain(room.state.config), target: instead.name } });
     }
     await this.#configure(mine, clock);
@@ -180,7 +180,7 @@ export class Conductor {
       const back = this.#good && this.#good !== config ? this.#good : defaultConfig();
       if (back === config || JSON.stringify(back) === JSON.stringify(config)) throw error;
       const kept = back === this.#good;
-      notice("config", "The engine refused these settings.", `${problem.message} ${kept ? "The last good run stays." : "The defaults are used."}`);
+      notice("config", "The engine refused these settings.", `${problem.message} ${kept ? "The last good run is kept." : "The defaults are used."}`);
       page.setState({ ...room.state, config: back });
       return this.#configure(mine, kept ? room.clock : 0);
     }
@@ -197,7 +197,7 @@ export class Conductor {
     hideCard();
     this.#setPhase("ready");
     await this.settle();
-    announce(clock > 0 ? `Replayed to ${integer(room.clock)} gradients.` : "Ready. All chains stand at their starts.");
+    announce(clock > 0 ? `Replayed to ${integer(room.clock)} gradients.` : "Ready. All chains are at their starts.");
   }
 
   /** @param {PlayFrame} frame */
@@ -207,7 +207,7 @@ export class Conductor {
     this.views.push(frame);
   }
 
-  /** Draws what was held back, and computes what a resting page should show. */
+  /** Draws pending frames, and computes the statistics for a paused run. */
   async settle() {
     const { room, views } = this;
     views.hurry();
@@ -242,7 +242,7 @@ export class Conductor {
       const now = performance.now();
       const most = Math.max(1, LONGEST_CALL_MS / cost.gradient);
       const { pace } = room.state;
-      // A page that was held up does not catch up in one long call.
+      // After a delay, the page does not catch up in one long call.
       owed = pace === 0 ? most / 2 : Math.min(most, owed + (pace * Math.min(500, now - last)) / 1000);
       last = now;
       if (owed < 1) continue;
@@ -268,10 +268,10 @@ export class Conductor {
     }
   }
 
-  /** Whether the run has grown as long as it may; says so, too. */
+  /** Whether the run has reached its maximum length; shows a notice if so. */
   #isFull() {
     if (!this.room.full) return false;
-    notice("long", "The run is as long as the page keeps.", "Everything can still be looked at, rewound and taken away. Fewer chains run longer.");
+    notice("long", "The run has reached its maximum length.", "You can still inspect, rewind and export it. With fewer chains, a run can be longer.");
     return true;
   }
 
@@ -282,9 +282,9 @@ export class Conductor {
     await this.settle();
   }
 
-  /** One transition, at least, on each side. */
+  /** At least one transition on each side. */
   async step() {
-    // A key held down repeats faster than a slow device steps.
+    // A held key repeats faster than a slow device can step.
     if (this.#stepping || !this.room.on || this.#isFull()) return;
     this.#stepping = true;
     try {
@@ -310,8 +310,8 @@ export class Conductor {
     try {
       await this.pause();
       const now = this.room.clock;
-      // Clocks are means over the chains and lose some digits on their way, but no transition is
-      // cheaper than one gradient.
+      // Clocks are means over the chains and are rounded, but every transition costs at least one
+      // gradient.
       if (now > 0) await this.seek(Math.max(...this.room.stores.map((store) => store.before(now - SLACK))) + SLACK, true);
     } finally {
       this.#stepping = false;
@@ -319,12 +319,12 @@ export class Conductor {
   }
 
   /**
-   * The run as it is at a clock. Backwards the engine replays; forwards it has to run, and what it ran
-   * too far is taken back, so that a clock always means the same state.
+   * Moves the run to a clock. Backwards, the engine replays; forwards, it runs, and any overshoot is
+   * taken back, so that a clock always means the same state.
    * @param {number} from
    * @param {number} to
    * @param {boolean} statistics
-   * @param {() => boolean} goesOn asked between calls; a long way is gone in parts
+   * @param {() => boolean} goesOn checked between calls; long moves are split
    */
   async #replay(from, to, statistics, goesOn) {
     while (from < to) {
@@ -333,14 +333,14 @@ export class Conductor {
       if (!goesOn()) break;
       from = Math.max(...now.map(({ clock }) => clock));
     }
-    // What was run but not shown would be missing from the draws: the replayed frame has all of them.
+    // Transitions that were run but not shown are missing from the stored draws; the replayed frame has all.
     return this.session.ask("seek", to, statistics);
   }
 
   /**
-   * Replays to a clock. While a hand drags, only the newest wish counts.
+   * Replays to a clock. During a drag, only the newest target counts.
    * @param {number} clock
-   * @param {boolean} last the hand has let go
+   * @param {boolean} last the slider was released
    */
   async seek(clock, last) {
     this.#wish = { clock, last };
@@ -367,7 +367,7 @@ export class Conductor {
     }
   }
 
-  /** Back to the start, with the same seed or another. @param {number} seed */
+  /** Returns to the start, with the same or a new seed. @param {number} seed */
   async reset(seed) {
     const { room } = this;
     if (!room.on) return;
@@ -385,7 +385,7 @@ export class Conductor {
     announce(`Back at the start, seed ${seed}.`);
   }
 
-  /** A frame with the statistics of just these draws, or null when the chains were replaced meanwhile. */
+  /** A frame with the statistics of exactly these draws, or null if the chains were replaced meanwhile. */
   async freshStatistics() {
     const own = this.era;
     const frame = await this.session.ask("advance", 0, true);
@@ -397,9 +397,9 @@ export class Conductor {
   // Changes
 
   /**
-   * New settings: the chains start again, and go on if they were running.
+   * New settings: restarts the chains, and continues running if they were running.
    * @param {PlayState} next
-   * @param {boolean} [restart] also when the settings are the same: the density behind them is not
+   * @param {boolean} [restart] restart even with unchanged settings, because the density changed
    * @returns {Promise<void>}
    */
   async change(next, restart = false) {
@@ -410,7 +410,7 @@ export class Conductor {
     this.page.setState(next);
     if (next.drawn && next.drawn !== drawn) this.page.onDrawn();
     if (room.phase === "failed") return this.boot();
-    // What is looked at, not what is computed.
+    // Changes of the display only.
     if (sameRun && !restart && room.phase !== "loading") {
       this.views.draw();
       return this.views.updateCharts().catch(this.fail);
@@ -428,7 +428,7 @@ export class Conductor {
     }
   }
 
-  // Failing, and going on
+  // Failure and recovery
 
   fail = (/** @type {unknown} */ thrown) => {
     this.#attempt += 1;
@@ -440,7 +440,7 @@ export class Conductor {
     showError(toError(thrown), report, (/** @type {Way} */ way) => this.#go(way), failureWords(report));
   };
 
-  /** The ways forward of the error card. @param {Way} way */
+  /** Actions of the error card. @param {Way} way */
   #go(way) {
     if (way === "reload") return location.reload();
     if (way === "cpu") this.runtime = "cpu";

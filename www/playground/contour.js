@@ -1,8 +1,8 @@
-// Contour lines of a surface by marching squares. Pure.
+// Contour lines of a surface by marching squares. Pure functions.
 
 /** @import { Surface } from "../contract/playground.js" */
 
-/** Energies above the lowest at which lines are drawn: where a Gaussian is 1, 2, 3, … sd from its mean. */
+/** Contour levels above the minimum: the energies at which a Gaussian is 1, 2, 3, … sd from its mean. */
 export const LEVELS = /** @type {const} */ ([0.5, 2, 4.5, 8, 12.5, 18]);
 
 /**
@@ -17,7 +17,7 @@ export function contour({ width, height, energy }, level) {
   for (let y = 0; y + 1 < height; y += 1) {
     for (let x = 0; x + 1 < width; x += 1) {
       const at = y * width + x;
-      // Corners counter-clockwise from the lower left; where energies are not finite there is no line.
+      // Corners counter-clockwise from the lower left; no line where energies are not finite.
       const corners = [energy[at], energy[at + 1], energy[at + width + 1], energy[at + width]];
       /** @type {number[]} */
       const ends = [];
@@ -28,12 +28,12 @@ export function contour({ width, height, energy }, level) {
         const [dx, dy] = /** @type {[number, number]} */ (EDGES[edge]?.(share));
         ends.push(x + dx, y + dy);
       }
-      // Four crossings are a saddle: edges are met in order, so pairs of neighbours never cross.
+      // Four crossings are a saddle: edges come in order, so lines between neighbours never cross.
       lines.push(...ends.slice(0, ends.length - (ends.length % 4)));
     }
   }
   return lines;
 }
 
-/** Where a share of the way along each edge lies in the cell. @type {((share: number) => [number, number])[]} */
+/** Position in the cell of a fraction along each edge. @type {((share: number) => [number, number])[]} */
 const EDGES = [(share) => [share, 0], (share) => [1, share], (share) => [1 - share, 1], (share) => [0, 1 - share]];

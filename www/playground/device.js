@@ -1,4 +1,4 @@
-// The device that the run is computed on, and how far the run is from itself on the other one.
+// The compute device of the run, and the comparison of the run on both devices.
 
 import { toError } from "../engine/failure.js";
 import { adapterName, notice } from "../ui/cards.js";
@@ -27,10 +27,10 @@ export class DevicePanel {
   /** @param {DeviceReport} report */
   show(report) {
     this.#select.value = report.runtime;
-    setText(byId("machine-text", HTMLParagraphElement), report.runtime === "cpu" ? "The smaller build, and the faster one for densities as small as these." : `On ${adapterName(report)}. For densities as small as these the CPU is usually faster.`);
+    setText(byId("machine-text", HTMLParagraphElement), report.runtime === "cpu" ? "The smaller build, and the faster one for densities this small." : `On ${adapterName(report)}. For densities this small, the CPU is usually faster.`);
   }
 
-  /** The same run on the other build, replayed to the same clock. */
+  /** Moves the run to the other build and replays it to the same clock. */
   async #change() {
     const { conductor, room } = this;
     const wanted = /** @type {Runtime} */ (this.#select.value);
@@ -39,11 +39,11 @@ export class DevicePanel {
     if (wanted === before) return;
     const { clock } = room;
     await conductor.boot(clock);
-    // A build that does not start is no reason to leave the visitor without one.
+    // If the other build does not start, the page returns to the previous one.
     if (room.phase === "failed" && wanted === "webgpu" && (before ?? "cpu") === "cpu") {
       conductor.runtime = "cpu";
       await conductor.boot(clock);
-      notice("cpu", WHY_CPU.broken, "The run goes on where it was.");
+      notice("cpu", WHY_CPU.broken, "The run continues from where it was.");
     }
   }
 
@@ -51,15 +51,15 @@ export class DevicePanel {
     const { info } = this.room;
     if (!info || this.#button.disabled) return;
     const { config } = info;
-    if (config.target === "drawn" || config.target === "learned") return setText(this.#text, "A drawing or a learned model lives on one device only. Choose one of the other targets to compare.");
+    if (config.target === "drawn" || config.target === "learned") return setText(this.#text, "A drawn or learned density exists on one device only. Choose another target to compare.");
     await this.conductor.pause();
     this.#button.disabled = true;
     setText(this.#text, "Running the first transitions on the CPU, then on the graphics adapter …");
     try {
       const drift = await measureDrift(config);
       if (drift.report.runtime === "cpu") return setText(this.#text, `There is no second device to compare with: ${drift.report.reason}`);
-      const words = drift.words === null ? "The device takes its random numbers from the host." : drift.words ? "The random words are the same to the last bit." : "The random words DIFFER: please report this.";
-      setText(this.#text, `${words} After one transition the chains are ${drift.first.toExponential(1)} apart, within ${integer(drift.transitions)} transitions at most ${drift.largest.toExponential(1)} (relative to the larger of 1 and the coordinate): devices round differently, and where paths are chaotic, rounding grows.`);
+      const words = drift.words === null ? "The device uses the host’s random numbers." : drift.words ? "The random numbers are identical bit for bit." : "The random numbers DIFFER: please report this.";
+      setText(this.#text, `${words} The chains differ by ${drift.first.toExponential(1)} after one transition, and by at most ${drift.largest.toExponential(1)} within ${integer(drift.transitions)} transitions (relative to the larger of 1 and the coordinate). Devices round differently, and chaotic paths amplify rounding.`);
     } catch (error) {
       setText(this.#text, `The comparison failed: ${toError(error).message}`);
     } finally {

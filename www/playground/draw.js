@@ -14,7 +14,7 @@ export class DrawPanel {
   #grid = emptyGrid();
   #surface = new PaintSurface(this.#canvas, {
     size: () => ({ rows: SIDE, columns: SIDE }),
-    // A density has its y axis upwards.
+    // The density's y axis points up.
     upwards: true,
     dab: ({ row, column }, erase) => {
       paint(this.#grid, column, row, Number(this.#brush.value), erase || this.#erase.checked);
@@ -35,7 +35,7 @@ export class DrawPanel {
   constructor({ onUse }) {
     this.#surface.cursor = { row: SIDE / 2, column: SIDE / 2 };
     byId("draw-use", HTMLButtonElement).addEventListener("click", () => {
-      if (isEmpty(this.#grid)) return setText(this.#problem, "Nothing is drawn yet, and an empty plane has no density. Paint something first.");
+      if (isEmpty(this.#grid)) return setText(this.#problem, "Nothing is drawn yet, and an empty plane is not a density. Paint something first.");
       setText(this.#problem, "");
       onUse(this.#grid.slice());
     });
@@ -51,7 +51,7 @@ export class DrawPanel {
     this.repaint();
   }
 
-  /** What the engine says to a drawing that it cannot use. @param {string} message */
+  /** The engine's message about an unusable drawing. @param {string} message */
   complain(message) {
     setText(this.#problem, message);
   }

@@ -1,22 +1,22 @@
-// The same run on both builds, and how far apart its chains are: the check that a replay on another
-// device is the same run. The random words must agree to the last bit; the chains cannot, since
-// devices round differently, and a chaotic path multiplies what rounding began.
+// Compares the same run on both builds, to check that a replay on another device is the same run. The
+// random words must agree bit for bit. The chains cannot, because devices round differently and
+// chaotic paths amplify rounding.
 
 import { Session } from "../engine/session.js";
 
 /** @import { PlayConfig, PlayFrame } from "../contract/playground.js" */
 /** @import { DeviceReport } from "../contract/session.js" */
 
-/** ∇E per chain that are compared. */
+/** ∇E per chain in the comparison. */
 export const COMPARED = 60;
 
 /**
  * @typedef {object} Drift
- * @property {DeviceReport} report of the session that was to run on WebGPU
- * @property {boolean | null} words whether the random words are the same; null: the device takes the host's
- * @property {number} transitions that were compared, of the side with more of them
+ * @property {DeviceReport} report report of the session that should run on WebGPU
+ * @property {boolean | null} words whether the random words are the same; null: the device uses the host's
+ * @property {number} transitions number compared, on the side with more transitions
  * @property {number} first largest difference of a coordinate after one transition, relative to max(1, |x|)
- * @property {number} largest the same over all of them
+ * @property {number} largest the same over all transitions
  */
 
 /**
@@ -31,13 +31,13 @@ export function apart(a, b, draws) {
     const other = b.sides[s];
     const chains = side.energies.length;
     for (const [name, values] of Object.entries(side.values)) {
-      // The energy is a function of the coordinates, in a unit of its own.
+      // Skipped: the energy is a function of the coordinates, on another scale.
       if (name === "energy") continue;
       const theirs = other?.values[name] ?? new Float32Array();
       const end = Math.min(values.length, theirs.length, draws * chains);
       for (let i = 0; i < end; i += 1) {
         const [x, y] = [values[i] ?? NaN, theirs[i] ?? NaN];
-        // Both not a number is agreement; one of them is not.
+        // NaN on both sides is agreement; NaN on one side is not.
         const gap = Object.is(x, y) ? 0 : Math.abs(x - y) / Math.max(1, Math.abs(x));
         largest = Math.max(largest, Number.isNaN(gap) ? Infinity : gap);
       }
@@ -47,8 +47,8 @@ export function apart(a, b, draws) {
 }
 
 /**
- * Runs the beginning of a run on the CPU build and on the WebGPU build.
- * @param {PlayConfig} config a registered target's; drawings and learned models live in one engine only
+ * Computes the beginning of a run on the CPU build and on the WebGPU build.
+ * @param {PlayConfig} config of a built-in target; drawings and learned densities exist in one engine only
  * @returns {Promise<Drift>}
  */
 export async function measureDrift(config) {
@@ -64,7 +64,7 @@ export async function measureDrift(config) {
       session.end();
     }
   };
-  // One after the other: two compilers at once would only be slower.
+  // In sequence: two compilations at once would be slower.
   const cpu = await run("cpu");
   const gpu = await run("webgpu");
   const same = (/** @type {Uint32Array} */ words) => words.length === cpu.host.length && words.every((word, i) => word === cpu.host[i]);

@@ -1,4 +1,4 @@
-// The draws of one side as files that other tools read. Pure.
+// Exports the draws of one side for other tools. Pure functions.
 
 /** @import { PlayConfig, PlayStatistics } from "../contract/playground.js" */
 
@@ -10,7 +10,7 @@
  * @property {number} clock ∇E per chain
  * @property {string[]} names "energy", then the coordinates
  * @property {(name: string) => number[][]} draws after warm-up, a row for each chain
- * @property {PlayStatistics} statistics of just these draws
+ * @property {PlayStatistics} statistics of exactly these draws
  */
 
 /**
@@ -27,8 +27,8 @@ export function toCsv({ names, draws }) {
 }
 
 /**
- * What arviz.from_json reads: groups of variables, chains × draws each. The attributes are texts,
- * so that the data survive a way through netCDF.
+ * The format of arviz.from_json: groups of variables, chains × draws each. Attributes are strings, so
+ * that they can be stored as netCDF.
  * @param {Run} run
  */
 export function toArviz({ config, side, device, clock, names, draws, statistics }) {
@@ -53,7 +53,7 @@ export function toArviz({ config, side, device, clock, names, draws, statistics 
 }
 
 /**
- * A name that tells the files of several runs apart.
+ * A file name that distinguishes several runs.
  * @param {Pick<Run, "config" | "side">} run
  * @param {string} ending
  */

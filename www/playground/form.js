@@ -1,5 +1,5 @@
-// The settings form: shows a PlayState, and reports a changed one. It keeps no state of its own
-// besides what the engine said of targets and samplers.
+// The settings form: shows a PlayState and reports changes. Its only own state is the engine's list
+// of targets and samplers.
 
 import { byId, make, setText } from "../ui/dom.js";
 import { numberField } from "../ui/fields.js";
@@ -11,7 +11,7 @@ import { RANGES, side as freshSide } from "./settings.js";
 /** @import { PlayState } from "./url.js" */
 
 const NAMES = /** @type {const} */ (["a", "b"]);
-/** A slider fires for every pixel; the chains start again once the hand rests. */
+/** A slider fires for every pixel; the chains restart once it rests. */
 const SETTLE_MS = 200;
 
 /**
@@ -30,19 +30,19 @@ const SETTLE_MS = 200;
 const SETTINGS = [
   { of: "step_size", key: "step_size", range: "eps", label: "Step size ε", hint: "", empty: "auto", slider: [0.001, 5] },
   { of: "temperature", key: "temperature", range: "T", label: "Temperature T", hint: "1: the density as it is. Below 1: colder.", slider: [0.05, 20] },
-  { of: "leapfrog_steps", key: "leapfrog_steps", range: "leapfrog", label: "Leapfrog steps", hint: "∇E of one transition" },
+  { of: "leapfrog_steps", key: "leapfrog_steps", range: "leapfrog", label: "Leapfrog steps", hint: "∇E per transition" },
   { of: "max_tree_depth", key: "max_tree_depth", range: "depth", label: "Largest tree depth", hint: "at most 2^depth − 1 leapfrog steps" },
   { of: "noise", key: "noise", range: "noise", label: "Noise σ", hint: "auto: ε/100. T = σ²/(2a) with a = ε²/2, so σ = ε is T = 1.", empty: "auto", slider: [0.0001, 5] },
   { of: "clip", key: "clip", range: "clip", label: "Clip ∇E at", hint: "empty: no clip", empty: "none" },
-  { of: "friction", key: "friction", range: "friction", label: "Friction γ", hint: "how fast momenta forget", slider: [0.01, 100] },
-  { of: "rungs", key: "rungs", range: "rungs", label: "Temperatures", hint: "all of them cost gradients" },
+  { of: "friction", key: "friction", range: "friction", label: "Friction γ", hint: "how fast momenta decorrelate", slider: [0.01, 100] },
+  { of: "rungs", key: "rungs", range: "rungs", label: "Temperatures", hint: "each one costs gradients" },
   { of: "hottest", key: "hottest", range: "hottest", label: "Hottest, as a multiple of T", hint: "hot enough to cross the highest pass" },
 ];
 
 export class Settings {
   /** @type {PlayState | null} */
   #state = null;
-  /** @type {PlayInfo | null} the run as accepted */
+  /** @type {PlayInfo | null} the accepted run */
   #info = null;
   /** @type {SamplerInfo[]} */
   #samplers = [];
@@ -53,7 +53,7 @@ export class Settings {
   #start;
   /** @type {Record<"seed" | "chains" | "superchains", NumberField>} */
   #shared;
-  /** What the fields of a side were made for. */
+  /** The sampler and options that a side's fields were built for. */
   #made = ["", ""];
   /** @type {{ fields: Map<keyof SamplerConfig, NumberField>, boxes: Map<string, HTMLInputElement>, space: HTMLSelectElement | null }[]} */
   #own = [];
@@ -100,7 +100,7 @@ export class Settings {
     );
     byId("shared-fields", HTMLDivElement).append(
       this.#shared.chains.element,
-      make("div", { class: "field" }, make("label", { for: "f-start" }, "Start"), this.#start, make("p", { class: "hint" }, "R-hat’s eyes are the starts.")),
+      make("div", { class: "field" }, make("label", { for: "f-start" }, "Start"), this.#start, make("p", { class: "hint" }, "R-hat only sees what the chains reach.")),
       this.#shared.superchains.element,
       this.#shared.seed.element,
     );
@@ -108,7 +108,7 @@ export class Settings {
       this.#edit(({ config }) => {
         config.target = this.#target.value;
         for (const side of config.sides) {
-          // Another landscape has other step sizes; the old numbers would mean nothing.
+          // Step sizes depend on the target, so old values are dropped.
           [side.sampler.step_size, side.sampler.noise] = [null, null];
           if (config.target !== "learned") side.space = "data";
         }
@@ -214,15 +214,15 @@ export class Settings {
     if (key === "step_size") {
       const known = accepted?.sampler === info.name ? accepted.step_size : null;
       const adapts = info.target_accept !== null && accepted && !accepted.no_adapt && accepted.warmup > 0 ? " The warm-up adapts it." : "";
-      return value === null ? `Empty: the target’s own${known === null ? "" : `, ${tidy(known)}`}.${adapts}` : `Yours.${adapts}`;
+      return value === null ? `Empty: the target’s value${known === null ? "" : `, ${tidy(known)}`}.${adapts}` : `Your value.${adapts}`;
     }
-    if (key === "target_accept") return value === null ? `Empty: the sampler’s own, ${tidy(info.target_accept)}.` : "Yours.";
-    if (key === "warmup") return "transitions that no statistic counts";
+    if (key === "target_accept") return value === null ? `Empty: the sampler’s default, ${tidy(info.target_accept)}.` : "Your value.";
+    if (key === "warmup") return "transitions that no statistic includes";
     return setting?.hint ?? "";
   }
 
   /**
-   * Only the fields that this sampler listens to.
+   * Builds only the fields that this sampler uses.
    * @param {"a" | "b"} name
    * @param {number} index
    * @param {SamplerInfo} info
@@ -254,7 +254,7 @@ export class Settings {
           own.sampler.step_size = null;
         }),
       );
-      host.append(make("div", { class: "field" }, make("label", { for: choose.id }, "Walk in"), choose));
+      host.append(make("div", { class: "field" }, make("label", { for: choose.id }, "Sample in"), choose));
       space = choose;
     }
     for (const { of, key, range, label, empty, slider } of SETTINGS) {
@@ -267,7 +267,7 @@ export class Settings {
     fields.set("warmup", warmup);
     host.append(warmup.element);
     if (adapting) {
-      const accept = numberField({ id: `f-${name}-accept`, label: "Acceptance to adapt to", range: RANGES.accept, empty: "auto", onChange: (value) => edit((sampler) => (sampler.target_accept = value)) });
+      const accept = numberField({ id: `f-${name}-accept`, label: "Target acceptance", range: RANGES.accept, empty: "auto", onChange: (value) => edit((sampler) => (sampler.target_accept = value)) });
       fields.set("target_accept", accept);
       host.append(accept.element);
     }
@@ -279,7 +279,7 @@ export class Settings {
       host.append(make("label", { class: "check" }, input, make("span", {}, label)));
     };
     if (info.target_accept !== null) box("adapt", "Adapt the step size during warm-up", (sampler, on) => (sampler.no_adapt = !on));
-    if (info.settings.includes("adapt_mass")) box("mass", "Learn a diagonal mass from the warm-up", (sampler, on) => (sampler.adapt_mass = on));
+    if (info.settings.includes("adapt_mass")) box("mass", "Adapt a diagonal mass matrix during warm-up", (sampler, on) => (sampler.adapt_mass = on));
     this.#own[index] = { fields, boxes, space };
   }
 
@@ -288,7 +288,7 @@ export class Settings {
     if (!this.#state) return;
     const next = structuredClone(this.#state);
     change(next);
-    // What began at a moment of another run does not begin there.
+    // A start clock of another run does not apply.
     next.at = null;
     this.show(next);
     clearTimeout(this.#timer);
@@ -296,7 +296,7 @@ export class Settings {
   }
 }
 
-/** The largest divisor of the chains up to a wish. @param {number} chains @param {number} wish */
+/** The largest divisor of `chains` that is at most `wish`. @param {number} chains @param {number} wish */
 function divisor(chains, wish) {
   for (let groups = Math.min(wish, chains); groups > 1; groups -= 1) if (chains % groups === 0) return groups;
   return 1;

@@ -1,10 +1,10 @@
-// The drawn density: 32 × 32 cells of sixteen shades, and how it travels in an address. Pure.
+// The drawn density: 32 × 32 cells of sixteen shades, and its encoding in the address. Pure functions.
 
 export const SIDE = 32;
-/** Shades a cell can have besides empty. Few, so that the address holds exactly what was drawn. */
+/** Shades of a cell besides empty. Few, so that the address holds the drawing exactly. */
 export const SHADES = 15;
 const STEP = 255 / SHADES;
-/** Longest run that one byte tells of. */
+/** Longest run that one byte can encode. */
 const RUN = 16;
 
 /** @returns {Uint8Array} row by row from the bottom up, 0 = empty */
@@ -26,7 +26,7 @@ export function shade(value) {
 }
 
 /**
- * A round brush, soft at its edge: a density that is 1 or 0 would be all walls.
+ * A round brush with a soft edge: a density of only 0 and 1 would have walls.
  * @param {Uint8Array} grid changed in place
  * @param {number} column
  * @param {number} row from the bottom
@@ -68,7 +68,7 @@ export function encodeGrid(grid) {
 
 /**
  * @param {string} text
- * @returns {Uint8Array | null} null when this is no drawing
+ * @returns {Uint8Array | null} null if the text is not a drawing
  */
 export function decodeGrid(text) {
   if (!/^[A-Za-z0-9_-]{1,1400}$/.test(text)) return null;

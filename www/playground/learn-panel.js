@@ -1,5 +1,4 @@
-// "Learn it live": a flow and a tilt learn a density while one watches. This file shows; the page
-// asks the engine.
+// "Learn it live": displays how a flow and a tilt learn a density. learning.js asks the engine.
 
 import { LinesView, looseRange } from "../charts/lines.js";
 import { byId, make, setText } from "../ui/dom.js";
@@ -11,7 +10,7 @@ import { paintSurface } from "./surface.js";
 /** @import { LearnConfig, LearnFrame, Surface, TargetInfo } from "../contract/playground.js" */
 /** @import { NumberField } from "../ui/fields.js" */
 
-/** Points of the loss chart; more than that are averaged. */
+/** Maximum points of the loss chart; longer histories are averaged. */
 const POINTS = 400;
 
 export class LearnPanel {

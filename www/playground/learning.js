@@ -1,4 +1,4 @@
-// Learning a density while one watches: asks the engine for it step by step. The panel shows it.
+// Learns a density step by step through the engine. The panel shows the progress.
 
 import { toError } from "../engine/failure.js";
 import { announce } from "../ui/cards.js";
@@ -13,16 +13,16 @@ import { presetState } from "./url.js";
 /** @import { Room } from "./room.js" */
 /** @import { PlayState } from "./url.js" */
 
-/** A picture of the learning every so often. */
+/** Interval between pictures of the learned surface. */
 const CALL_MS = 200;
-/** Iterations of the first call, before anything is measured, and of the longest. */
+/** Iterations of the first call, before any timing, and of the longest call. */
 const FIRST_CALL = 5;
 const LONGEST_CALL = 200;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Learning {
-  /** The learning under way; another number stops it. */
+  /** Number of the current learning; changing it stops the loop. */
   #current = 0;
 
   /** @param {Room} room @param {Conductor} conductor @param {(state: PlayState) => void} setState */
@@ -50,7 +50,7 @@ export class Learning {
   /**
    * @param {LearnConfig} config
    * @param {() => boolean} goesOn
-   * @returns {Promise<boolean>} whether it came to its end
+   * @returns {Promise<boolean>} whether it finished
    */
   async through(config, goesOn) {
     const { session } = this.conductor;
@@ -65,7 +65,7 @@ export class Learning {
       document.documentElement.dataset.learned = `${frame.stage} ${frame.iteration}`;
       const took = Math.max(1, performance.now() - started);
       size = Math.max(1, Math.min(LONGEST_CALL, Math.round((size * CALL_MS) / took)));
-      // The page breathes between two calls, and a stop is heard.
+      // Lets the page paint and handle Stop between two calls.
       await new Promise((resolve) => setTimeout(resolve));
     }
     this.room.learned = structuredClone(config);
@@ -80,9 +80,9 @@ export class Learning {
     const mine = ++this.#current;
     const config = structuredClone(room.state.learn);
     byId("learn", HTMLDetailsElement).open = true;
-    // The true surface is that of the room: what is learned is what is shown.
+    // The true surface is the room's: the target learned is the one shown.
     if (room.info?.config.target !== config.target) await conductor.change({ ...room.state, config: { ...plain(room.state.config), target: config.target } });
-    if (room.info?.config.target !== config.target) return panel.tell("This density cannot be learned from: it is not there.");
+    if (room.info?.config.target !== config.target) return panel.tell("This density is not available to learn from.");
     panel.begin(room.info.surface);
     panel.state("busy");
     announce("Learning.");
@@ -91,7 +91,7 @@ export class Learning {
       panel.state(room.learned ? "done" : "idle");
       announce(done ? "Learned. Chains can run on it now." : "Learning was stopped.");
       const { lesson } = room.state;
-      if (!done) panel.tell("Stopped. Learning starts from the beginning when you press Learn again.");
+      if (!done) panel.tell("Stopped. Press Learn to start again from the beginning.");
       else if (lesson !== null && presetState(lesson).config.target === "learned") await this.runOnLearned();
     } catch (error) {
       panel.state(room.learned ? "done" : "idle");
@@ -105,7 +105,7 @@ export class Learning {
   async runOnLearned() {
     const { state } = this.room;
     const own = state.config.sides[0]?.sampler ?? samplerConfig("mala");
-    // Gibbs needs conditional distributions, and nobody knows those of a flow.
+    // Gibbs needs conditional distributions, which are unknown for a flow.
     const sampler = own.sampler === "gibbs" ? samplerConfig("mala") : own;
     const both = /** @type {const} */ (["data", "latent"]).map((space) => ({ ...side(sampler.sampler, { ...sampler, step_size: null, noise: null }), space }));
     await this.conductor.change({ ...state, config: { ...state.config, target: "learned", sides: both } }, true);

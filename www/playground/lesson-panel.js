@@ -1,4 +1,4 @@
-// The lesson beside the run: its text, and the way to the next one. What it starts from is in lessons.js.
+// The lesson beside the run: its text and navigation. The presets are in lessons.js.
 
 import { byId, setText } from "../ui/dom.js";
 import { LESSONS } from "./lessons.js";
@@ -36,7 +36,7 @@ export class LessonPanel {
     });
   }
 
-  /** The lesson of the state. */
+  /** Shows the lesson named in the state. */
   show() {
     const { lesson } = this.room.state;
     const root = document.documentElement;
@@ -62,7 +62,7 @@ export class LessonPanel {
   /** @param {number | null} lesson */
   async open(lesson) {
     const { state } = this.room;
-    // Closing keeps the run: the reader may have made it into something.
+    // Closing keeps the run, which the reader may have changed.
     if (lesson === null) return this.setState({ ...state, lesson: null });
     return this.conductor.change({ ...presetState(lesson), embed: state.embed, hide: state.hide });
   }

@@ -1,5 +1,5 @@
-// What each lesson starts from. Its text stands in page.html, beside the preset that the
-// reader then changes. Pure data.
+// The preset that each lesson starts from; the reader can then change it. The texts are in page.html.
+// Pure data.
 
 /** @import { LearnConfig, PlayConfig, PlaySampler, PlaySide, SamplerConfig } from "../contract/playground.js" */
 

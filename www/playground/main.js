@@ -1,5 +1,5 @@
-// Starts the Playground and wires it: the address, the settings, the buttons and keys, and the parts
-// that share one run. What the chains do is in conductor.js, what is seen of them in views.js.
+// Starts the Playground and connects the address, the settings, the buttons and keys, and the parts
+// that share one run. conductor.js runs the chains; views.js shows them.
 
 import { announce } from "../ui/cards.js";
 import { byId, icon, make } from "../ui/dom.js";
@@ -110,7 +110,7 @@ function showChain() {
   chainSelect.value = room.state.chain === null ? "none" : String(room.state.chain);
 }
 
-// What is looked at
+// The display
 
 /** @param {Partial<Pick<PlayState, "chain" | "quantity" | "pace">>} part */
 function look(part) {
@@ -118,11 +118,11 @@ function look(part) {
   if (!room.info) return;
   views.hurryPictures();
   views.draw();
-  // The chosen chain is emphasised among the ranks, too; a run brings the next ones soon.
+  // The chosen chain is highlighted in the rank plot too; a running engine redraws it soon anyway.
   if (part.quantity !== undefined || room.phase === "ready") views.updateCharts().catch(fail);
 }
 
-/** The chain whose path is shown is another. */
+/** Another chain's path is shown. */
 function followChain() {
   if (path.visible) path.refresh().catch(fail);
 }
@@ -145,7 +145,7 @@ function nextChain() {
   followChain();
 }
 
-/** The path of the chosen chain's last transition, made again. @param {number} side */
+/** Recomputes the path of the chosen chain's last transition. @param {number} side */
 async function fetchPath(side) {
   if (!room.info || !room.on) return false;
   await conductor.pause();
@@ -172,22 +172,22 @@ function changePace(by) {
   announce(paceSelect.selectedOptions[0]?.text ?? "");
 }
 
-// What one click sets right
+// One-click fixes
 
-/** SGLD with the noise that its drift asks for. @param {number} index */
+/** Sets SGLD's noise to match its drift at the requested T. @param {number} index */
 function matchTemperature(index) {
   const step = room.frame?.sides[index]?.step_size;
   const config = structuredClone(room.state.config);
   const own = config.sides[index]?.sampler;
   if (!own || !step) return;
-  // σ = ε√T, to the digits that a reader will see in the address.
+  // σ = ε√T, rounded for the address.
   own.step_size = Number(step.toPrecision(5));
   own.noise = Number((own.step_size * Math.sqrt(own.temperature)).toPrecision(5));
   void conductor.change({ ...room.state, config });
   announce(`The noise now matches T = ${tidy(own.temperature)}.`);
 }
 
-/** The same move with a test. @param {number} index */
+/** Switches to MALA: the same move with an accept/reject test. @param {number} index */
 function takeTest(index) {
   const config = structuredClone(room.state.config);
   const own = config.sides[index];
@@ -195,7 +195,7 @@ function takeTest(index) {
   const { warmup, temperature } = own.sampler;
   config.sides[index] = { ...own, sampler: { ...samplerConfig("mala"), warmup, temperature } };
   void conductor.change({ ...room.state, config });
-  announce("Switched to MALA, which tests its moves.");
+  announce("Switched to MALA, which accepts or rejects each move.");
 }
 
 // Buttons and keys
@@ -223,7 +223,7 @@ for (const type of /** @type {const} */ (["input", "change"])) {
     conductor.seek(Number(scrub.value), type === "change").catch(fail);
   });
 }
-paceSelect.replaceChildren(...PACES.map((pace) => new Option(pace === 0 ? "as fast as it goes" : `${integer(pace)} ∇E a second`, String(pace))));
+paceSelect.replaceChildren(...PACES.map((pace) => new Option(pace === 0 ? "as fast as possible" : `${integer(pace)} ∇E per second`, String(pace))));
 paceSelect.addEventListener("change", () => look({ pace: Number(paceSelect.value) }));
 quantitySelect.addEventListener("change", () => look({ quantity: quantitySelect.value }));
 chainSelect.addEventListener("change", () => {
@@ -240,7 +240,7 @@ byId("defaults", HTMLButtonElement).addEventListener("click", async () => {
 });
 byId("auto", HTMLDetailsElement).addEventListener("toggle", () => views.updateCharts().catch(fail));
 byId("embed-link", HTMLAnchorElement).addEventListener("click", ({ currentTarget }) => {
-  // With the moment that is on the screen.
+  // With the clock on the screen.
   if (currentTarget instanceof HTMLAnchorElement) currentTarget.href = location.pathname + address.format({ ...room.state, embed: false, hide: [], at: Math.ceil(100 * room.clock) / 100 });
 });
 

@@ -1,4 +1,4 @@
-// The table of statistics, the verdicts, the thermometers and their advice.
+// The table of statistics, the verdicts, the temperature meters and their advice.
 
 import { byId, icon, make, setText, table } from "../ui/dom.js";
 import { compact, integer, percent, rhat, tidy } from "../ui/format.js";
@@ -7,29 +7,29 @@ import { compact, integer, percent, rhat, tidy } from "../ui/format.js";
 /** @import { Summary } from "../contract/statistics.js" */
 
 const NAMES = /** @type {const} */ (["a", "b"]);
-/** The thermometer's ends, as powers of ten. */
+/** Ends of the temperature meter, as powers of ten. */
 const COLD = -4;
 const HOT = 2;
-/** Fewer draws than this say nothing of the price of one. */
+/** Minimum draws for a comparison of costs. */
 const MIN_COMPARED = 50;
-/** Temperatures closer than this share are the same. */
+/** Relative tolerance for equal temperatures. */
 const SAME_T = 0.02;
 
 /**
- * All that is known of one side.
+ * The data of one side.
  * @typedef {object} Side
  * @property {PlaySideFrame} frame
- * @property {PlayStatistics | null} statistics the newest there are; they may be a little older than the frame
+ * @property {PlayStatistics | null} statistics the newest available; they may be slightly older than the frame
  * @property {SamplerInfo} sampler
- * @property {number} target temperature asked for
+ * @property {number} target requested temperature
  */
 
 /**
- * One row: what it is called, what it means, and its text for a side.
+ * One row: its label, its hint, and its text for a side.
  * @typedef {object} Row
  * @property {string} label
  * @property {string} hint
- * @property {string} long for the title, which says more
+ * @property {string} long longer text, for the title
  * @property {(statistics: PlayStatistics, side: Side) => string} value
  * @property {(statistics: PlayStatistics, side: Side) => string} [small]
  * @property {(sides: Side[]) => boolean} [when]
@@ -42,20 +42,20 @@ const someAre = (sides, names) => sides.some(({ sampler }) => names.includes(sam
 
 /** @type {Row[]} */
 const ROWS = [
-  { label: "R-hat", hint: "largest over the quantities; the goal is 1.01", long: "Spread between the chains against spread within them, rank-normalised and split. 1 is agreement.", value: (own) => rhatOf(own) },
-  { label: "Nested R-hat", hint: "between superchains", long: "Have groups of chains that began at one point each forgotten it?", value: (own) => rhat(own.nested_rhat), when: known((own) => own.nested_rhat) },
-  { label: "Bulk ESS", hint: "independent draws’ worth, smallest over the quantities", long: "Effective sample size of the middle of the distribution.", value: (own) => compact(own.ess_bulk_min) },
+  { label: "R-hat", hint: "largest over the quantities; the goal is 1.01", long: "Spread between the chains compared with spread within them, rank-normalised and split. 1 means agreement.", value: (own) => rhatOf(own) },
+  { label: "Nested R-hat", hint: "between superchains", long: "Has each group of chains forgotten its common start?", value: (own) => rhat(own.nested_rhat), when: known((own) => own.nested_rhat) },
+  { label: "Bulk ESS", hint: "equivalent independent draws, smallest over the quantities", long: "Effective sample size of the middle of the distribution.", value: (own) => compact(own.ess_bulk_min) },
   { label: "Tail ESS", hint: "the same for the 5 % and 95 % ends", long: "Effective sample size of the 5 % and 95 % quantiles, smallest over the quantities.", value: (own) => compact(least(own.summaries.map(({ ess_tail }) => ess_tail))) },
-  { label: "ESS per 1000 ∇E", hint: "what a gradient buys", long: "Bulk ESS over the gradients of all chains together, after warm-up.", value: (own) => compact(own.ess_per_1000_gradients) },
-  { label: "ESS per second", hint: "on this device; not replayed", long: "Bulk ESS over the wall clock of the compute alone. The one number here that changes from run to run.", value: (own) => compact(own.ess_per_second) },
-  { label: "Acceptance", hint: "of proposals; “shadow” where the sampler has no test", long: "For samplers that always accept, the mean acceptance of the test that they leave out. Below 100 %, their draws are biased.", value: (own) => percent(own.acceptance), small: (_, { sampler }) => (sampler.tested ? "" : "shadow") },
-  { label: "Divergences", hint: "paths that were thrown out", long: "HMC and NUTS transitions after warm-up whose energy error passed 1000 or is no number.", value: (own, { sampler }) => (GLIDES.includes(sampler.name) ? integer(own.divergences) : "–"), when: (sides) => someAre(sides, GLIDES) },
-  { label: "Tree saturation", hint: "NUTS paths ended by the largest tree", long: "If many paths end by the limit, raise the tree depth.", value: (own) => share(own.saturated), when: known((own) => own.saturated) },
-  { label: "E-BFMI", hint: "below 0.3 the random pushes are too weak", long: "How well the momenta’s refreshment moves the energy.", value: (own) => compact(own.e_bfmi), when: known((own) => own.e_bfmi) },
-  { label: "Clipped", hint: "share of gradient components that the clip cut", long: "Clipped gradients belong to no energy.", value: (own) => share(own.clipped), when: known((own) => own.clipped) },
-  { label: "KSD", hint: "distance to the target’s shape; blind to far modes", long: "Kernel Stein discrepancy of up to 400 draws. It should come down to that of as many exact draws, and it does not see a missing far mode.", value: (own) => compact(own.ksd), small: (own) => (own.ksd_exact === null ? "" : `exact draws: ${compact(own.ksd_exact)}`) },
-  { label: "Step size ε", hint: "as used now", long: "The warm-up may have changed what the settings say.", value: (_, { frame }) => tidy(frame.step_size), small: (_, { frame }) => (frame.drift > 0 ? `σ ${tidy(frame.noise)}, a ${tidy(frame.drift)}` : "") },
-  { label: "Broken chains", hint: "left the range of finite numbers", long: "Their energy is not finite.", value: (own) => integer(own.broken_chains), when: (sides) => sides.some(({ statistics }) => (statistics?.broken_chains ?? 0) > 0) },
+  { label: "ESS per 1000 ∇E", hint: "effective draws per gradient", long: "Bulk ESS over the gradients of all chains together, after warm-up.", value: (own) => compact(own.ess_per_1000_gradients) },
+  { label: "ESS per second", hint: "on this device; not replayed", long: "Bulk ESS over the compute time alone. The only number here that changes from run to run.", value: (own) => compact(own.ess_per_second) },
+  { label: "Acceptance", hint: "of proposals; “shadow” where the sampler has no test", long: "For samplers that always accept: the mean acceptance of the omitted test. Below 100 %, their draws are biased.", value: (own) => percent(own.acceptance), small: (_, { sampler }) => (sampler.tested ? "" : "shadow") },
+  { label: "Divergences", hint: "paths whose energy error exploded", long: "HMC and NUTS transitions after warm-up whose energy error exceeded 1000 or is not a number.", value: (own, { sampler }) => (GLIDES.includes(sampler.name) ? integer(own.divergences) : "–"), when: (sides) => someAre(sides, GLIDES) },
+  { label: "Tree saturation", hint: "NUTS paths that ended at the largest tree", long: "If many paths end at the limit, raise the tree depth.", value: (own) => share(own.saturated), when: known((own) => own.saturated) },
+  { label: "E-BFMI", hint: "below 0.3 the random momenta are too weak", long: "How well momentum refreshment changes the energy.", value: (own) => compact(own.e_bfmi), when: known((own) => own.e_bfmi) },
+  { label: "Clipped", hint: "share of gradient components that were clipped", long: "A clipped gradient is not the gradient of any energy.", value: (own) => share(own.clipped), when: known((own) => own.clipped) },
+  { label: "KSD", hint: "distance to the target’s shape; misses distant modes", long: "Kernel Stein discrepancy of up to 400 draws. It should fall to that of as many exact draws. It does not detect a missing distant mode.", value: (own) => compact(own.ksd), small: (own) => (own.ksd_exact === null ? "" : `exact draws: ${compact(own.ksd_exact)}`) },
+  { label: "Step size ε", hint: "currently used", long: "The warm-up may have changed the value in the settings.", value: (_, { frame }) => tidy(frame.step_size), small: (_, { frame }) => (frame.drift > 0 ? `σ ${tidy(frame.noise)}, a ${tidy(frame.drift)}` : "") },
+  { label: "Broken chains", hint: "energy is no longer finite", long: "Their energy is not finite.", value: (own) => integer(own.broken_chains), when: (sides) => sides.some(({ statistics }) => (statistics?.broken_chains ?? 0) > 0) },
 ];
 const GLIDES = ["hmc", "nuts"];
 
@@ -71,8 +71,8 @@ export class Numbers {
 
   /**
    * @param {object} listeners
-   * @param {(side: number) => void} listeners.onMatch make T what it should be
-   * @param {(side: number) => void} listeners.onTest take the sampler with a test
+   * @param {(side: number) => void} listeners.onMatch set the noise for the requested T
+   * @param {(side: number) => void} listeners.onTest switch to the sampler with a test
    */
   constructor({ onMatch, onTest }) {
     this.onMatch = onMatch;
@@ -166,7 +166,7 @@ export function judge({ frame, statistics, sampler }) {
   if (stuck(statistics)) return ["stuck", "chains disagree · R-hat ∞"];
   if (statistics.rhat_max === null) return ["wait", "too few draws to say"];
   const number = `R-hat ${rhat(statistics.rhat_max)}`;
-  // Agreement is all that R-hat can tell; whether it is agreement on the right thing, it cannot.
+  // R-hat shows only that the chains agree, not that they agree on the right distribution.
   const agree = sampler.tested ? "chains agree" : "chains agree, without a test";
   if (statistics.summaries.every(({ status }) => status.kind === "converged")) return ["mixed", `${agree} · ${number}`];
   if (statistics.rhat_max <= 1.01) return ["wait", `${agree}, few draws · ${number}`];
@@ -187,7 +187,7 @@ function thermometer(name, { frame, target }) {
   const place = (/** @type {number} */ T) => Math.min(1, Math.max(0, (Math.log10(Math.max(T, 1e-12)) - COLD) / (HOT - COLD)));
   const cold = frame.temperature < target * (1 - SAME_T);
   const hot = frame.temperature > target * (1 + SAME_T);
-  const words = cold ? "colder than asked for" : hot ? "hotter than asked for" : "as asked for";
+  const words = cold ? "colder than requested" : hot ? "hotter than requested" : "as requested";
   // Gibbs has neither noise nor drift.
   const T = frame.temperature > 0 ? frame.temperature : target;
   const text = frame.drift > 0 ? `T = σ²/(2a) = ${tidy(T)}, ${words}` : `T = ${tidy(T)}, ${words}`;
@@ -212,7 +212,7 @@ function advise(name, { frame, sampler, target }, info) {
   const button = (/** @type {string} */ way, /** @type {string} */ text) => make("button", { type: "button", "data-way": way }, text);
   element.replaceChildren(
     ...(off ? [button("match", `Match T = ${tidy(target)}`)] : []),
-    ...(!sampler.tested ? [make("span", {}, "No test: every move is taken, and the draws are biased."), ...(canTest ? [button("test", "Switch to MALA")] : [])] : []),
+    ...(!sampler.tested ? [make("span", {}, "No accept/reject test: the draws are biased."), ...(canTest ? [button("test", "Switch to MALA")] : [])] : []),
   );
 }
 
@@ -222,14 +222,14 @@ function compare([first, second]) {
   if (!a || !b || !first || !second || a.rhat_max === null || b.rhat_max === null) return "";
   const [x, y] = [a.ess_per_1000_gradients, b.ess_per_1000_gradients];
   if (!x || !y) return "";
-  if (Math.min(...[a, b].map(({ summaries }) => summaries[0]?.draws ?? 0)) < MIN_COMPARED) return "A few more draws, and the two sides can be compared.";
-  if (Math.min(a.rhat_max, b.rhat_max) > 1.1) return "The chains disagree on both sides, so there is nothing to compare yet: an ESS means little while R-hat is far from 1.";
+  if (Math.min(...[a, b].map(({ summaries }) => summaries[0]?.draws ?? 0)) < MIN_COMPARED) return "The two sides can be compared after a few more draws.";
+  if (Math.min(a.rhat_max, b.rhat_max) > 1.1) return "The chains disagree on both sides, so they cannot be compared yet: ESS means little while R-hat is far from 1.";
   const [winner, loser, ratio] = y >= x ? [second, first, y / x] : [first, second, x / y];
   const name = (/** @type {Side} */ side) => (first.sampler.name === second.sampler.name ? `side ${side === first ? 1 : 2}` : side.sampler.title);
-  if (ratio < 1.1) return "A gradient buys about the same on both sides.";
-  const doubt = (loser.statistics?.rhat_max ?? 1) > 1.1 ? ` The chains of ${name(loser)} still disagree, so even that flatters them.` : "";
-  const caveat = !winner.sampler.tested ? " But it has no test: its draws are cheaper and biased." : "";
-  return `A gradient buys ${compact(ratio, 2)} times as many effective draws with ${name(winner)}.${doubt}${caveat}`;
+  if (ratio < 1.1) return "A gradient gives about as many effective draws on both sides.";
+  const doubt = (loser.statistics?.rhat_max ?? 1) > 1.1 ? ` The chains of ${name(loser)} still disagree, so even their ESS is too high.` : "";
+  const caveat = !winner.sampler.tested ? " But it has no accept/reject test: its draws are cheaper and biased." : "";
+  return `A gradient gives ${compact(ratio, 2)} times as many effective draws with ${name(winner)}.${doubt}${caveat}`;
 }
 
 /** @param {Row} row @param {number} sides */
@@ -239,7 +239,7 @@ function emptyRow({ label, hint, long }, sides) {
   return make("tr", {}, cell(), head, ...(sides > 1 ? [cell()] : []));
 }
 
-/** One sentence on where the run stands, for the status line. @param {Side[]} sides */
+/** One sentence on the state of the run, for the status line. @param {Side[]} sides */
 export function summary(sides) {
   return sides.map((side, index) => `${sides.length > 1 ? `side ${index + 1}, ` : ""}${side.sampler.title}: ${judge(side)[1]}`).join("; ");
 }

@@ -7,13 +7,13 @@ export default {
     { text: "Playground", href: "./playground.html" },
   ],
   title: "the playground",
-  description: "MCMC in the plane: energy surfaces, chains, and every number that says whether they mix. Samplers side by side at equal gradients, computed on your machine.",
+  description: "MCMC in the plane: energy surfaces, chains, and every number that shows whether they mix. Samplers side by side at equal gradients, computed on your machine.",
   bodyClass: "playground",
   styles: ["playground/playground.css"],
   skip: { to: "room", text: "Skip to the playground" },
   computed: "The chains are computed on your own machine, by WebAssembly in a worker.",
   readable: "glossary",
-  footer: "Everything is computed on your machine. Nothing that you do here is sent anywhere.",
+  footer: "Everything is computed on your machine. Nothing you do here is sent anywhere.",
   keys: [
     ["<kbd>Space</kbd>", "Play or pause"],
     ["<kbd>.</kbd> or <kbd>→</kbd>", "One transition forward"],
@@ -26,5 +26,5 @@ export default {
     ["<kbd>s</kbd>", "Open or close the settings"],
     ["<kbd>?</kbd>", "This list"],
   ],
-  keysHint: "Shortcuts rest while you type in a field. The address always holds the whole set-up.",
+  keysHint: "Shortcuts are off while you type in a field. The address always holds the whole setup.",
 };

@@ -1,11 +1,11 @@
-// The last transition of one chain, taken apart: point by point, and in words.
+// The last transition of one chain, point by point and in words.
 
 import { byId, make, setText, table } from "../ui/dom.js";
 import { compact, integer, percent } from "../ui/format.js";
 
 /** @import { PlayPath, SamplerInfo } from "../contract/playground.js" */
 
-/** Between two points of an animated path. */
+/** Milliseconds between two points of an animated path. */
 const BEAT_MS = 110;
 
 export class PathPanel {
@@ -19,8 +19,8 @@ export class PathPanel {
 
   /**
    * @param {object} listeners
-   * @param {(side: number) => Promise<boolean>} listeners.fetch gets the path of the chosen chain and calls hold(); false when there is none
-   * @param {() => void} listeners.onChange draw again
+   * @param {(side: number) => Promise<boolean>} listeners.fetch gets the path of the chosen chain and calls hold(); false if there is none
+   * @param {() => void} listeners.onChange redraw
    */
   constructor({ fetch, onChange }) {
     this.fetch = fetch;
@@ -51,7 +51,7 @@ export class PathPanel {
     return Number(byId("path-side", HTMLSelectElement).value);
   }
 
-  /** What a side's surface has to draw. @param {number} side */
+  /** The part of the path that a side's surface draws. @param {number} side */
   view(side) {
     const held = this.#held;
     if (!held || held.side !== side || this.#shown === 0) return null;
@@ -67,7 +67,7 @@ export class PathPanel {
   }
 
   /** The chains have moved on. @param {string} [why] */
-  forget(why = "Choose a chain, by a click on its point, in the list or with c; then take its last move apart.") {
+  forget(why = "Choose a chain (click its point, use the list, or press c) to inspect its last move.") {
     clearTimeout(this.#timer);
     this.#held = null;
     this.#shown = 0;
@@ -81,7 +81,7 @@ export class PathPanel {
     this.onChange();
   }
 
-  /** All of it, a beat for each point. */
+  /** Shows the whole path, one point per beat. */
   whole() {
     return this.#go((_, all) => all, true);
   }
@@ -94,7 +94,7 @@ export class PathPanel {
     const all = (this.#held?.path.points.length ?? 0) / 2;
     if (fresh) this.#shown = 0;
     if (animate && !this.#calm.matches && all <= 400) {
-      // From the start again, unless it stands half way.
+      // Restarts, unless it is half way.
       if (this.#shown >= all) this.#shown = 0;
       return this.#beat(all);
     }
@@ -106,7 +106,7 @@ export class PathPanel {
   /** @param {number} all */
   #beat(all) {
     this.#shown += 1;
-    // Words at the end only: a live region must not count aloud.
+    // Text only at the end: the live region should not read every point.
     if (this.#shown >= all) this.#tell();
     else this.#timer = setTimeout(() => this.#beat(all), Math.min(BEAT_MS, 2400 / all));
     this.onChange();
@@ -138,8 +138,8 @@ export class PathPanel {
 
 /** @param {PlayPath} path @param {SamplerInfo} sampler */
 function outcome({ moved, acceptance }, sampler) {
-  if (sampler.name === "gibbs") return "Gibbs draws from exact laws: there is nothing to reject.";
-  if (sampler.name === "nuts") return moved ? `One of these points was drawn by its weight: the ring. Mean acceptance along the way ${percent(acceptance)}.` : "The start itself was drawn: the chain stays.";
-  if (!sampler.tested || acceptance === null) return "Taken: this sampler has no test.";
-  return moved ? `Accepted, which had a probability of ${percent(acceptance)}.` : `Rejected, the cross; acceptance had a probability of ${percent(acceptance)}. The chain stays where it was, and that counts as a draw.`;
+  if (sampler.name === "gibbs") return "Gibbs draws from exact conditional distributions, so nothing is rejected.";
+  if (sampler.name === "nuts") return moved ? `One of these points, the ring, was drawn with probability proportional to its weight. Mean acceptance along the path: ${percent(acceptance)}.` : "The start itself was drawn, so the chain stays.";
+  if (!sampler.tested || acceptance === null) return "Accepted: this sampler has no accept/reject test.";
+  return moved ? `Accepted, with probability ${percent(acceptance)}.` : `Rejected (the cross); the acceptance probability was ${percent(acceptance)}. The chain stays where it was, and that counts as a draw.`;
 }

@@ -5,7 +5,7 @@ import { table } from "../ui/dom.js";
 import { compact, integer } from "../ui/format.js";
 import { colour, faded } from "../ui/theme.js";
 
-/** Rank plots beyond this many chains would be too small to read. */
+/** Maximum number of chains in the plot; more would be too small to read. */
 const RANKED = 24;
 
 export class RanksView {
@@ -51,7 +51,7 @@ export class RanksView {
       const left = (chain % columns) * (each + gap);
       const bottom = Math.floor(chain / columns) * (cell + gap + 14) + cell;
       const bar = each / chart.bins;
-      // Twice the expected height is the top: what is higher is cut off, and plainly not level.
+      // The top is twice the expected height; higher bars are cut off and clearly not level.
       const scale = chart.expected > 0 ? cell / (2.6 * chart.expected) : 0;
       context.fillStyle = faded(own, chain === this.#chain ? 1 : 0.6);
       counts.forEach((count, bin) => context.fillRect(left + bin * bar, bottom - Math.min(cell, count * scale), Math.max(1, bar - 0.5), Math.min(cell, count * scale)));
@@ -70,13 +70,13 @@ export class RanksView {
     });
   }
 
-  /** Share of the chains whose ranks pile up: a bin beyond twice what is expected. */
+  /** Describes how many chains have ranks that pile up: a bin above twice the expected count. */
   describe() {
     const chart = this.#chart;
     if (!chart || chart.expected === 0) return;
     const piled = chart.counts.filter((counts) => counts.some((count) => count > 2 * chart.expected + 6)).length;
     const more = chart.counts.length > RANKED ? ` The first ${RANKED} are drawn.` : "";
-    this.host.setAttribute("aria-label", `Rank plot of ${chart.counts.length} chains, dashed line: level. ${piled} of them have ranks that pile up in a place.${more}`);
+    this.host.setAttribute("aria-label", `Rank plot of ${chart.counts.length} chains, dashed line: level. The ranks of ${piled} of them pile up in one place.${more}`);
   }
 
   fillTable() {

@@ -1,5 +1,5 @@
-// What the Playground knows: the wishes of the address, what the engine said of them, and the draws of
-// the run. Every part of the page reads it here; the conductor is the one that changes it.
+// The Playground's state: the settings in the address, the run accepted by the engine, and its draws.
+// Every part of the page reads it; only the conductor changes it.
 
 import { defaultConfig } from "./settings.js";
 import { SideStore } from "./store.js";
@@ -10,9 +10,9 @@ import { SideStore } from "./store.js";
 
 /** The two sides, as ids and custom properties name them. */
 export const NAMES = /** @type {const} */ (["a", "b"]);
-/** Without draws there is nothing to rank; the engine's own least number. */
+/** Minimum draws for ranks and statistics, as in the engine. */
 export const MIN_DRAWS = 4;
-/** Values of one side that are kept, 4 bytes each. The engine keeps as many and a few more. */
+/** Maximum number of values kept per side, 4 bytes each. The engine keeps slightly more. */
 const MAX_VALUES = 11e6;
 
 /** @typedef {"loading" | "ready" | "running" | "failed"} Phase */
@@ -20,7 +20,7 @@ const MAX_VALUES = 11e6;
 export class Room {
   /** @type {Phase} */
   phase = "loading";
-  /** As wished for. @type {PlayState} */
+  /** Requested settings. @type {PlayState} */
   state;
   /** @type {SamplerInfo[]} */
   samplers = [];
@@ -28,15 +28,15 @@ export class Room {
   targets = [];
   /** The run as the engine accepted it. @type {PlayInfo | null} */
   info = null;
-  /** The newest. @type {PlayFrame | null} */
+  /** The newest frame. @type {PlayFrame | null} */
   frame = null;
   /** The newest statistics of each side. @type {(PlayStatistics | null)[]} */
   statistics = [];
   /** @type {SideStore[]} */
   stores = [];
-  /** Farthest clock of this run; replaying up to it changes nothing. */
+  /** Largest clock reached in this run; a replay up to it gives the same draws. */
   farthest = 0;
-  /** What the density "learned" was learned from. @type {LearnConfig | null} */
+  /** The config that the "learned" density was learned with. @type {LearnConfig | null} */
   learned = null;
 
   /** @param {PlayState} state */
@@ -44,7 +44,7 @@ export class Room {
     this.state = state;
   }
 
-  /** Whether chains stand or run. */
+  /** Whether there are chains. */
   get on() {
     return this.phase === "ready" || this.phase === "running";
   }
@@ -54,13 +54,13 @@ export class Room {
     return Math.max(0, ...(this.frame?.sides.map(({ clock }) => clock) ?? []));
   }
 
-  /** The quantity of the charts: the wish, if this target has it. */
+  /** The quantity in the charts: the requested one, if this target has it. */
   get quantity() {
     const traced = this.info?.traced ?? [];
     return traced.includes(this.state.quantity) ? this.state.quantity : (traced[1] ?? traced[0] ?? "energy");
   }
 
-  /** Whether the run has grown as long as it may. */
+  /** Whether the run has reached its maximum length. */
   get full() {
     return !this.stores.every((store) => store.size < MAX_VALUES);
   }
@@ -74,7 +74,7 @@ export class Room {
     });
   }
 
-  /** The sampler that runs on a side. @param {number} index */
+  /** The sampler of a side. @param {number} index */
   sampler(index) {
     const own = this.info?.config.sides[index]?.sampler;
     return this.samplers.find(({ name }) => name === own?.sampler);
@@ -85,7 +85,7 @@ export class Room {
     return !this.state.hide.includes(panel);
   }
 
-  /** What the engine is asked for: a density that is not learned yet is replaced by what it will be learned from. */
+  /** The config for the engine. A density that is not learned yet is replaced by the target it will learn from. */
   wanted() {
     const config = structuredClone(this.state.config);
     const { learn, drawn } = this.state;
@@ -93,7 +93,7 @@ export class Room {
     return config;
   }
 
-  /** An empty run. @param {PlayInfo} info */
+  /** Starts an empty run. @param {PlayInfo} info */
   start(info) {
     const { config, traced, target } = info;
     this.info = info;
@@ -115,7 +115,7 @@ export class Room {
   }
 }
 
-/** Wishes without what belongs to another target. @param {PlayConfig} config */
+/** The config without settings of another target. @param {PlayConfig} config */
 export function plain(config) {
   return { ...config, sides: config.sides.map(({ sampler }) => ({ sampler: { ...sampler, step_size: null, noise: null }, space: /** @type {const} */ ("data") })) };
 }

@@ -1,16 +1,15 @@
-// All draws of one side, as they arrive: for the histograms, the trails, the table and the export.
-// Pure.
+// Collects all draws of one side for the histograms, trails, table and export. No side effects.
 
 /** @import { PlaySideFrame } from "../contract/playground.js" */
 
 export const BINS = 48;
-/** Past positions of each chain that the surface may draw. */
+/** Past positions of each chain kept for the trails. */
 export const TRAIL = 24;
 
 export class SideStore {
   /** @type {number[]} */
   clocks = [];
-  /** Draws that count, and those before them. */
+  /** Numbers of draws after and during warm-up. */
   kept = 0;
   warmup = 0;
   /** @type {Float32Array[]} positions of the last draws, oldest first, chains × 2 each */
@@ -51,7 +50,7 @@ export class SideStore {
     return this.kept + this.warmup;
   }
 
-  /** Values held, as a measure of memory. */
+  /** Number of stored values, a measure of memory. */
   get size() {
     return this.draws * this.chains * this.traced.length;
   }
@@ -103,7 +102,7 @@ export class SideStore {
   }
 
   /**
-   * The draws' density along an axis, as heights of BINS bars; null while no draw counts.
+   * Density of the draws along an axis, as heights of BINS bars; null before the first draw after warm-up.
    * @param {0 | 1} axis
    */
   histogram(axis) {

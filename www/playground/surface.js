@@ -1,6 +1,6 @@
 // One side's picture: the energy surface with its contour lines, the chains on it with fading
-// trails, the exact marginals with the draws' histograms, and a path. Two canvases: what stays for a
-// configuration, and what moves with every frame.
+// trails, the exact marginals with the draws' histograms, and a path. Two canvases: one drawn per
+// configuration, one per frame.
 
 import { make, setText } from "../ui/dom.js";
 import { compact, integer } from "../ui/format.js";
@@ -14,18 +14,18 @@ import { BINS } from "./store.js";
 const LEFT = 36;
 const BOTTOM = 22;
 const FONT = "12px system-ui, sans-serif";
-/** Above this the surface is plain background. */
+/** Above this energy, the surface is plain background. */
 const TOP_ENERGY = LEVELS[LEVELS.length - 1] ?? 18;
-/** How far from a point a click may be, in CSS pixels. */
+/** Maximum distance of a click from a point, in CSS pixels. */
 const REACH = 22;
-/** Segments of trails that are drawn at most. */
+/** Maximum number of trail segments drawn. */
 const SEGMENTS = 2400;
 
 /**
- * What is drawn besides the chains.
+ * Items drawn besides the chains.
  * @typedef {object} View
  * @property {number | null} chain
- * @property {{ path: PlayPath, shown: number, line: boolean } | null} path the first so many points of it
+ * @property {{ path: PlayPath, shown: number, line: boolean } | null} path the first `shown` points are drawn
  */
 
 /** @typedef {{ x: number, y: number, width: number, height: number }} Box */
@@ -79,7 +79,7 @@ export class SurfaceView {
     this.#drawLive();
   }
 
-  /** Everything again: another size, another theme, other panels. */
+  /** Redraws everything, after a change of size, theme or panels. */
   repaint() {
     if (!this.#info || this.host.clientWidth === 0) return;
     this.#layOut();
@@ -161,7 +161,7 @@ export class SurfaceView {
     const exact = info.marginals.find((marginal) => marginal.name === name);
     const bars = store.histogram(axis);
     const most = Math.max(exact?.density.reduce((a, b) => Math.max(a, b), 0) ?? 0, 1e-9);
-    // The exact curve sets the scale. A spike of draws runs out of the frame, and that says enough.
+    // The exact curve sets the scale; a spike of draws is cut off.
     const room = box.y - 8;
     const scale = room / (1.35 * most);
     const [from, to] = axis === 0 ? info.target.bounds.slice(0, 2) : info.target.bounds.slice(2);
@@ -169,7 +169,7 @@ export class SurfaceView {
     const zero = axis === 0 ? box.y - 2 : box.x + box.width + 2;
     context.save();
     context.beginPath();
-    // A law may reach beyond the plane that is drawn.
+    // The distribution may reach beyond the drawn plane.
     if (axis === 0) context.rect(box.x, 0, box.width, box.y);
     else context.rect(box.x + box.width, box.y, this.#width, box.height);
     context.clip();
@@ -234,7 +234,7 @@ export class SurfaceView {
       context.beginPath();
       if (this.side === "a") context.rect(x - size, y - size, 2 * size, 2 * size);
       else context.arc(x, y, size * 1.12, 0, 2 * Math.PI);
-      // Hollow while nothing counts yet; the halo keeps the shape apart from any ground.
+      // Hollow during warm-up; the halo keeps the shape visible on any background.
       context.lineWidth = frame.warming_up ? 4 : 2.5;
       context.strokeStyle = paper;
       context.stroke();
@@ -266,7 +266,7 @@ export class SurfaceView {
     [context.strokeStyle, context.lineWidth, context.lineJoin] = [faded(paper, 0.8), 5, "round"];
     if (line) trace();
     [context.strokeStyle, context.lineWidth] = [ink, 2];
-    // A NUTS trajectory grows at both ends in turn: joined in order it would zigzag.
+    // A NUTS trajectory grows at both ends, so lines in order of evaluation would zigzag.
     if (!line) context.setLineDash([1, 4]);
     trace();
     context.setLineDash([]);
@@ -309,7 +309,7 @@ export class SurfaceView {
     return nearest;
   }
 
-  /** What the picture shows, in words; not with every frame. */
+  /** Describes the picture in words; throttled. */
   describe() {
     const [info, frame, store] = [this.#info, this.#frame, this.#store];
     if (!info || !frame || !store) return;
@@ -331,7 +331,7 @@ export class SurfaceView {
 }
 
 /**
- * The canvas, cleared and scaled to CSS pixels.
+ * The canvas's context, cleared and scaled to CSS pixels.
  * @param {HTMLCanvasElement} canvas
  */
 function fresh(canvas) {
@@ -342,7 +342,7 @@ function fresh(canvas) {
 }
 
 /**
- * Tint and contour lines of a surface, into a box.
+ * Draws tint and contour lines of a surface into a box.
  * @param {CanvasRenderingContext2D} context
  * @param {Surface} surface
  * @param {Box} box
@@ -357,7 +357,7 @@ export function paintSurface(context, surface, box) {
   for (let row = 0; row < height; row += 1) {
     for (let column = 0; column < width; column += 1) {
       const value = energy[row * width + column] ?? Infinity;
-      // The root gives the bottoms of the valleys most of the shades. NaN is high ground.
+      // The square root gives low energies most of the shades. NaN is drawn as high energy.
       const share = value < TOP_ENERGY ? Math.sqrt(Math.max(0, value) / TOP_ENERGY) : 1;
       const at = 4 * ((height - 1 - row) * width + column);
       for (let channel = 0; channel < 3; channel += 1) {
@@ -373,7 +373,7 @@ export function paintSurface(context, surface, box) {
   context.rect(box.x, box.y, box.width, box.height);
   context.clip();
   context.imageSmoothingQuality = "high";
-  // Grid points are at the corners of the plane, pixels have their centres half a pixel inside.
+  // Grid points include the corners of the plane; pixel centres lie half a pixel inside.
   const [cellX, cellY] = [box.width / (width - 1), box.height / (height - 1)];
   context.drawImage(raster, box.x - cellX / 2, box.y - cellY / 2, cellX * width, cellY * height);
   LEVELS.forEach((level, index) => {
@@ -390,7 +390,7 @@ export function paintSurface(context, surface, box) {
   context.restore();
 }
 
-/** The same ramp as a strip with its levels. @param {HTMLElement} host */
+/** Draws the colour ramp as a strip with its levels. @param {HTMLElement} host */
 export function paintLegend(host) {
   const stops = [0, ...LEVELS].map((level) => {
     const share = 100 * Math.sqrt(level / TOP_ENERGY);
@@ -413,7 +413,7 @@ function range(positions, axis) {
   return own.length > 0 ? [own.reduce((a, b) => Math.min(a, b)), own.reduce((a, b) => Math.max(a, b))] : null;
 }
 
-/** Five or so round numbers inside a range. @param {number} from @param {number} to */
+/** About five round numbers inside a range. @param {number} from @param {number} to */
 function ticks(from, to) {
   const rough = (to - from) / 5;
   const power = 10 ** Math.floor(Math.log10(rough));

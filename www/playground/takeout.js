@@ -1,4 +1,4 @@
-// "Check us": takes the draws of one side away as a file.
+// "Check us": downloads the draws of one side as a file.
 
 import { announce } from "../ui/cards.js";
 import { byId, make, setText } from "../ui/dom.js";
@@ -23,8 +23,8 @@ async function takeAway(room, conductor, kind) {
   await conductor.pause();
   const index = Number(byId("check-side", HTMLSelectElement).value);
   const store = room.stores[index];
-  if (!store || store.kept < MIN_DRAWS) return setText(problem, `There are ${store?.kept ?? 0} draws per chain after the warm-up, and the statistics need at least ${MIN_DRAWS}. Let the chains run first.`);
-  // Numbers of just these draws, not of a moment ago.
+  if (!store || store.kept < MIN_DRAWS) return setText(problem, `There are ${store?.kept ?? 0} draws per chain after the warm-up, but the statistics need at least ${MIN_DRAWS}. Let the chains run first.`);
+  // Statistics of exactly these draws, not slightly older ones.
   const side = (await conductor.freshStatistics())?.sides[index];
   if (!side?.statistics) return;
   const run = { config: room.info.config, side: index, device: conductor.session.report?.runtime ?? "", clock: side.clock, names: room.info.traced, draws: (/** @type {string} */ name) => store.matrix(name), statistics: side.statistics };
@@ -32,5 +32,5 @@ async function takeAway(room, conductor, kind) {
   const link = make("a", { download: fileName(run, kind), href: URL.createObjectURL(new Blob([text], { type: kind === "csv" ? "text/csv" : "application/json" })) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  announce(`${integer(store.kept)} draws of ${integer(store.chains)} chains are on their way to your downloads.`);
+  announce(`${integer(store.kept)} draws of ${integer(store.chains)} chains are in your downloads.`);
 }

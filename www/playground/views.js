@@ -1,5 +1,5 @@
-// Everything that shows the run: surfaces, traces, numbers, and the charts that the engine computes
-// from all draws. Each part is drawn as often as it may cost.
+// All displays of the run: surfaces, traces, numbers, and the charts that the engine computes from all
+// draws. Each is redrawn as often as its cost allows.
 
 import { LinesView, rhatRange } from "../charts/lines.js";
 import { ROUND } from "../charts/parts.js";
@@ -18,16 +18,16 @@ import { SurfaceView } from "./surface.js";
 /** @import { SideStore } from "./store.js" */
 /** @import { View } from "./surface.js" */
 
-/** Lines of a trace; more are neither readable nor quick. */
+/** Maximum lines in a trace; more would be unreadable and slow. */
 const MAX_LINES = 48;
-/** Lines are costlier than points … */
+/** Minimum time between drawings of the traces, which cost more than points. */
 const TRACE_EVERY_MS = 90;
-/** … and may take this share of the time. */
+/** Share of the time that the traces may take. */
 const TRACE_SHARE = 0.25;
 const DESCRIBE_EVERY_MS = 1500;
-/** With reduced motion the picture still has to change, but not flicker. */
+/** With reduced motion, the picture still changes, but slowly enough not to flicker. */
 const CALM_EVERY_MS = 600;
-/** Chains in the table of positions. */
+/** Maximum chains in the table of positions. */
 const MAX_ROWS = 50;
 const BINS = 20;
 
@@ -47,7 +47,7 @@ export class Views {
   #charting = false;
   #chartAgain = false;
   #scrub = byId("scrub", HTMLInputElement);
-  /** While a hand holds the slider, it stays in the hand. */
+  /** Whether the slider is being dragged; if so, it is not moved. */
   scrubbing = false;
   #surfaces;
   #traces = NAMES.map(
@@ -58,7 +58,7 @@ export class Views {
       ),
   );
   #ranks = NAMES.map((name) => new RanksView(name, byId(`${name}-ranks-plot`, HTMLDivElement), byId(`${name}-ranks-table`, HTMLDivElement)));
-  #running = NAMES.map((name) => new LinesView(byId(`${name}-running-plot`, HTMLDivElement), byId(`${name}-running-table`, HTMLDivElement), { xLabel: "draws per chain", caption: "R-hat after so many draws", range: rhatRange, goal: 1.01, text: rhat }));
+  #running = NAMES.map((name) => new LinesView(byId(`${name}-running-plot`, HTMLDivElement), byId(`${name}-running-table`, HTMLDivElement), { xLabel: "draws per chain", caption: "R-hat by draws per chain", range: rhatRange, goal: 1.01, text: rhat }));
   #auto = NAMES.map((name) => new LinesView(byId(`${name}-auto-plot`, HTMLDivElement), byId(`${name}-auto-table`, HTMLDivElement), { xLabel: "lag", caption: "Autocorrelation of the first chains", range: (values) => [values.reduce((a, b) => Math.min(a, b), -0.25), 1.02], goal: 0 }));
   #numbers;
 
@@ -70,7 +70,7 @@ export class Views {
    * @param {(side: number) => void} listeners.onMatch
    * @param {(side: number) => void} listeners.onTest
    * @param {(side: number) => View["path"]} listeners.pathOf
-   * @param {() => number} listeners.era frames and charts that were asked for in an earlier one belong to older chains
+   * @param {() => number} listeners.era frames and charts requested in an earlier era belong to older chains
    */
   constructor(room, session, { onPick, onMatch, onTest, pathOf, era }) {
     this.#room = room;
@@ -89,7 +89,7 @@ export class Views {
     return this.#charting;
   }
 
-  /** Empty panels for the run that the room holds. */
+  /** Clears the panels for a new run. */
   start() {
     const { info, samplers } = this.#room;
     if (!info) return;
@@ -116,7 +116,7 @@ export class Views {
     this.#stores.forEach((store, index) => this.#traces[index]?.start(store));
   }
 
-  /** The room has another frame. @param {PlayFrame} frame */
+  /** The room has a new frame. @param {PlayFrame} frame */
   push(frame) {
     if (frame.replayed) this.#freshTraces();
     const chains = this.#room.info?.config.chains ?? 0;
@@ -128,12 +128,12 @@ export class Views {
     this.#request ||= requestAnimationFrame(() => this.draw());
   }
 
-  /** The next drawing draws everything. */
+  /** Makes the next drawing redraw everything. */
   hurry() {
     this.#last = { surface: -Infinity, trace: -Infinity, words: -Infinity };
   }
 
-  /** What is looked at has changed: the words may wait. */
+  /** The displayed quantity or chain changed; descriptions may lag. */
   hurryPictures() {
     this.#last.surface = this.#last.trace = -Infinity;
   }
@@ -166,7 +166,7 @@ export class Views {
   #drawTraces() {
     const { frame, info, quantity: name, state, statistics } = this.#room;
     const end = Math.max(20, ...this.#stores.map((store) => store.clock.at(-1) ?? 0));
-    // One scale for both sides: where they differ, that is the point.
+    // One scale for both sides, so that differences are visible.
     const ranges = this.#stores.map((store) => store.range(name)).filter((range) => range !== null);
     const range = ranges.length > 0 ? /** @type {[number, number]} */ ([Math.min(...ranges.map(([least]) => least)), Math.max(...ranges.map(([, most]) => most))]) : null;
     this.#stores.forEach((store, index) => {
@@ -200,7 +200,7 @@ export class Views {
     this.#numbers.show(sides, info);
   }
 
-  /** Words for what is drawn, and the tables that are open. */
+  /** Descriptions of the pictures, and the open tables. */
   #describe() {
     const { frame, info, stores } = this.#room;
     this.#surfaces.forEach((view, index) => {
@@ -219,13 +219,13 @@ export class Views {
         return exact ? [[exact.name, compact(own?.mean, 4), meanText(exact), compact(own?.sd, 4), compact(exact.sd, 4)]] : [];
       });
       host.replaceChildren(
-        ...(exactOnes.length > 0 ? [table(["Marginal", "mean of draws", "exact mean", "SD of draws", "exact SD"], exactOnes, "Marginals: draws after warm-up against the exact law")] : []),
+        ...(exactOnes.length > 0 ? [table(["Marginal", "mean of draws", "exact mean", "SD of draws", "exact SD"], exactOnes, "Marginals: draws after warm-up against the exact distribution")] : []),
         table(["Chain", first, second, "E"], rows, `Positions of ${chains} of ${side.energies.length} chains now`),
       );
     });
   }
 
-  /** Ranks, running R-hat, and the autocorrelation where it is open. */
+  /** Ranks, running R-hat, and the autocorrelation if open. */
   async updateCharts() {
     this.#chartAgain = true;
     if (this.#charting) return;
@@ -278,7 +278,7 @@ export class Views {
     const name = nameOf(index);
     this.#running[index]?.draw(draws, [{ label: "R-hat", colour: `--${name}`, values }, ...(nested.some((value) => value !== null) ? [{ label: "nested R-hat (dashed)", colour: "--ink", dash: [5, 4], values: nested }] : [])]);
     const last = values.at(-1);
-    byId(`${name}-running-plot`, HTMLDivElement).setAttribute("aria-label", last === undefined ? "Running R-hat: no draws after warm-up yet." : `R-hat of ${this.#room.quantity} as the draws come in; after ${integer(draws.at(-1) ?? 0)} draws per chain it is ${rhat(last)}. Dotted line: the goal, 1.01.`);
+    byId(`${name}-running-plot`, HTMLDivElement).setAttribute("aria-label", last === undefined ? "Running R-hat: no draws after warm-up yet." : `R-hat of ${this.#room.quantity} by draws per chain: ${rhat(last)} after ${integer(draws.at(-1) ?? 0)} draws. Dotted line: the goal, 1.01.`);
   }
 
   /** @param {number} index @param {number[][]} lags */
@@ -291,12 +291,12 @@ export class Views {
     byId(`${name}-auto-plot`, HTMLDivElement).setAttribute("aria-label", lags.length === 0 ? "Autocorrelation: no draws after warm-up yet." : `Autocorrelation of ${this.#room.quantity} in the first ${lags.length} chains, up to lag ${(lags[0]?.length ?? 1) - 1}.`);
   }
 
-  /** Panels came or went. */
+  /** Panels were shown or hidden. */
   repaintSurfaces() {
     for (const view of this.#surfaces) view.repaint();
   }
 
-  /** In other colours. */
+  /** Redraws in another theme. */
   rebuild() {
     this.repaintSurfaces();
     for (const view of [...this.#traces, ...this.#ranks, ...this.#running, ...this.#auto]) view.rebuild();
@@ -310,7 +310,7 @@ function fewer(values, chains, few) {
   );
 }
 
-/** A mean that is 0 but for the rounding of its quadrature. @param {Marginal} marginal */
+/** The mean, with rounding errors of the quadrature set to 0. @param {Marginal} marginal */
 function meanText({ mean, sd }) {
   return compact(Math.abs(mean) < 1e-9 * sd ? 0 : mean, 4);
 }

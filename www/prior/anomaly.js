@@ -1,4 +1,4 @@
-// The room Anomaly: how unlike the data an image is, as a score with its place in every reference set.
+// The room Anomaly: an image's anomaly score, and its percentile in every reference set.
 
 import { bar } from "../image/source.js";
 import { aurocText, percentileText } from "../image/words.js";
@@ -42,8 +42,8 @@ export class AnomalyRoom {
     fillReadings(byId("a-numbers", HTMLDListElement), [
       ["Score", compact(result.score, 4), "high: unlike the data"],
       ["Misfit", compact(misfit?.value, 4), "what the reconstruction gets wrong"],
-      ["Latent’s part", compact(rest.reduce((sum, { value }) => sum + value, 0), 4), "how unlikely its latent is under the last stage"],
-      ["Mean squared error", compact(result.mse, 3), "of a value, from 0 to 1"],
+      ["Latent terms", compact(rest.reduce((sum, { value }) => sum + value, 0), 4), "how unlikely the latent is under the last stage"],
+      ["Mean squared error", compact(result.mse, 3), "per value, on a scale from 0 to 1"],
     ]);
     byId("a-bars", HTMLDivElement).replaceChildren(
       ...model.sets.map((set, index) => {
@@ -53,10 +53,10 @@ export class AnomalyRoom {
           { class: "reference" },
           make("h3", {}, set.title, " ", make("small", {}, `${integer(set.images)} images`)),
           ...(percentile ? [bar("Score", percentile)] : []),
-          make("p", { class: "hint" }, set.auroc ? `Told from the model’s own test set with AUROC ${aurocText(set.auroc)}.` : "The model’s own test set: most images should be as these are."),
+          make("p", { class: "hint" }, set.auroc ? `Distinguished from the model’s own test set with AUROC ${aurocText(set.auroc)}.` : "The model’s own test set: normal images should score like these."),
         );
       }),
-      ...(model.sets.length > 0 ? [make("p", { class: "hint" }, "Each bar: the share of that set that scores lower than this image. 100 %: the image is less like the data than all of them. The band is the 95 % interval (Wilson). AUROC: 0.5 is guessing, 1 is perfect, below 0.5 the score is the wrong way round.")] : []),
+      ...(model.sets.length > 0 ? [make("p", { class: "hint" }, "Each bar is the share of the set that scores lower than this image. At 100 %, the image is less like the data than all of them. The band is the 95 % interval (Wilson). AUROC: 0.5 is guessing, 1 is perfect, and below 0.5 the score ranks them the wrong way round.")] : []),
     );
     byId("a-table", HTMLDivElement).replaceChildren(
       table(
@@ -71,7 +71,7 @@ export class AnomalyRoom {
     return `Scored ${given.name}: ${compact(result.score, 4)}. ${words}`;
   }
 
-  /** In other colours. */
+  /** Redraws in another theme. */
   rebuild() {
     this.image.rebuild();
   }

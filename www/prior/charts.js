@@ -16,7 +16,7 @@ const LEFT = 40;
 const BOTTOM = 38;
 const TOP = 10;
 
-/** Shares of two samples in the same bins: the posterior filled, the prior outlined. */
+/** Two histograms with the same bins: the posterior filled, the prior outlined. */
 export class HistogramView {
   /** @type {RatioHistogram | null} */
   #ratio = null;
@@ -32,7 +32,7 @@ export class HistogramView {
     twin.closest("details")?.addEventListener("toggle", () => this.fillTable());
   }
 
-  /** @param {RatioHistogram | null} ratio @param {string} who made the prior's */
+  /** @param {RatioHistogram | null} ratio @param {string} who name of the prior's samples */
   draw(ratio, who) {
     [this.#ratio, this.#who] = [ratio, who];
     this.rebuild();
@@ -99,14 +99,14 @@ export class HistogramView {
   }
 }
 
-/** A round distance between labels. @param {number} span @param {number} count about so many */
+/** A round label distance. @param {number} span @param {number} count about so many */
 function niceStep(span, count) {
   const rough = span / Math.max(1, count);
   const power = 10 ** Math.floor(Math.log10(rough));
   return (([1, 2, 5, 10].find((step) => step * power >= rough) ?? 10) * power);
 }
 
-/** The classifiers' held-out losses, stage after stage, with chance as a level line. */
+/** The classifiers' held-out losses, stage after stage, with a horizontal line at chance. */
 export class LossView extends LinesView {
   /** @type {StageInfo[]} */
   #stages = [];
@@ -117,7 +117,7 @@ export class LossView extends LinesView {
     super(host, twin, { xLabel: "iteration of the training", caption: "Held-out loss and accuracy at every check", range: lossRange, goal: CHANCE, right: 24, over: (plot) => this.#words(plot) });
   }
 
-  /** @param {StageInfo[]} stages @param {number} stage that the slider is at */
+  /** @param {StageInfo[]} stages @param {number} stage the selected one */
   show(stages, stage) {
     [this.#stages, this.#stage] = [stages, stage];
     const { x, lines } = lossLines(stages);

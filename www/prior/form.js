@@ -1,4 +1,4 @@
-// The sampler's settings as fields, each with a sentence, and the slider over the stages.
+// Fields for the sampler's settings, each with a hint, and the stage slider.
 
 import { byId, make, setText } from "../ui/dom.js";
 import { numberField } from "../ui/fields.js";
@@ -12,12 +12,12 @@ import { SAMPLER_NAMES, stageName } from "./words.js";
 
 /** @type {Record<Exclude<NumberSetting, "stage">, { label: string, hint: string, sir?: boolean, empty?: string, slider?: readonly [number, number] }>} */
 const FIELDS = {
-  count: { label: "Chains", hint: "Each makes one image of the grid.", sir: true },
+  count: { label: "Chains", hint: "Each makes one image in the grid.", sir: true },
   step_size: { label: "Step size ε", hint: "", empty: "auto", slider: [0.005, 2] },
-  warmup: { label: "Warm-up", hint: "Transitions that tune ε and are not counted." },
+  warmup: { label: "Warm-up", hint: "Transitions that tune ε; no statistic includes them." },
   temperature: { label: "Temperature T", hint: "p ∝ exp(−E/T): below 1 more typical, less varied.", slider: [0.05, 20], sir: true },
-  start_scale: { label: "Start scale", hint: "Chains begin at N(0, scale² I); above 1 wider than the prior, as R-hat asks." },
-  proposals: { label: "Proposals", hint: "Drawn from N(0, I), weighed, and drawn again by weight.", sir: true },
+  start_scale: { label: "Start scale", hint: "Chains start from N(0, scale² I). Above 1: wider than N(0, I), as R-hat needs." },
+  proposals: { label: "Proposals", hint: "Drawn from N(0, I), then resampled by weight.", sir: true },
   seed: { label: "Seed", hint: "The same seed and settings give the same numbers.", sir: true },
 };
 
@@ -33,7 +33,7 @@ export class SettingsForm {
    */
   constructor(host, onChange) {
     host.append(make("div", { class: "field" }, make("label", { for: "p-sampler" }, "Sampler"), this.#sampler, this.#text));
-    // Another sampler has another step size; the old number would mean nothing.
+    // Step sizes depend on the sampler, so the old value is dropped.
     this.#sampler.addEventListener("change", () => onChange({ sampler: this.#sampler.value, step_size: null }));
     for (const [key, { label, empty, slider }] of Object.entries(FIELDS)) {
       const name = /** @type {Exclude<NumberSetting, "stage">} */ (key);
@@ -47,16 +47,16 @@ export class SettingsForm {
   show(config, frame) {
     const sir = config.sampler === "sir";
     this.#sampler.value = config.sampler;
-    setText(this.#text, /** @type {Record<string, string>} */ ({ ula: "A step down ∇E plus noise, without a test: a little biased.", mala: "Langevin steps, each accepted or rejected: exact in the long run.", hmc: "Several leapfrog steps for one transition, accepted or rejected.", sir: "Importance resampling: draws from N(0, I), weighed by the ratios." })[config.sampler] ?? "");
+    setText(this.#text, /** @type {Record<string, string>} */ ({ ula: "A step down ∇E plus noise, without accept/reject: slightly biased.", mala: "Langevin steps, each accepted or rejected: exact in the long run.", hmc: "Several leapfrog steps per transition, then accept or reject.", sir: "Importance resampling: draws from N(0, I), weighted by the ratios." })[config.sampler] ?? "");
     for (const [name, field] of this.#fields) {
       field.element.hidden = sir ? FIELDS[name].sir !== true : name === "proposals";
       const own = name === "step_size" && frame ? frame.step_size : null;
-      const hint = name === "step_size" ? (config.step_size === null ? `Empty: the model’s own, tuned in the warm-up${own === null ? "" : `; now ${tidy(own)}`}.` : "Of one Langevin or leapfrog step.") : sir && name === "count" ? "Samples to take, one image each." : FIELDS[name].hint;
+      const hint = name === "step_size" ? (config.step_size === null ? `Empty: the model’s value, tuned in the warm-up${own === null ? "" : `; now ${tidy(own)}`}.` : "Size of one Langevin or leapfrog step.") : sir && name === "count" ? "Number of samples, one image each." : FIELDS[name].hint;
       field.show(config[name], hint, name === "step_size" ? (config.step_size ?? own) : config[name]);
     }
   }
 
-  /** In a line, for when the fields are folded away. @param {PriorConfig} config */
+  /** One line for the closed settings. @param {PriorConfig} config */
   static summary({ sampler, count, seed, warmup, temperature, start_scale, step_size, proposals }) {
     const name = SAMPLER_NAMES[sampler] ?? sampler;
     if (sampler === "sir") return `${name}, ${count} of ${proposals} proposals, T = ${tidy(temperature)}, seed ${seed}`;
@@ -64,7 +64,7 @@ export class SettingsForm {
   }
 }
 
-/** The slider over the stages, with a mark for each. */
+/** The stage slider, with a mark per stage. */
 export class StageSlider {
   #input = byId("p-stage", HTMLInputElement);
   #ticks = byId("p-stage-ticks", HTMLDivElement);

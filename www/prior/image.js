@@ -1,5 +1,5 @@
-// What Reconstruct and Anomaly have in common: one image of the visitor's, on its way in and under
-// the model's eyes. It never leaves the machine.
+// Shared by Reconstruct and Anomaly: one image of the visitor, and its reconstruction. The image never
+// leaves the machine.
 
 import { toError } from "../engine/failure.js";
 import { inverted, readImage } from "../image/image.js";
@@ -13,16 +13,16 @@ import { complain } from "../ui/readings.js";
 /** @import { Given } from "../image/source.js" */
 /** @import { App } from "./stages.js" */
 
-/** An image with what the model makes of it. @typedef {{ given: Given, invert: boolean, pixels: Uint8Array, result: Reconstruction }} Seen */
+/** An image with its reconstruction. @typedef {{ given: Given, invert: boolean, pixels: Uint8Array, result: Reconstruction }} Seen */
 
 export class ImageRoom {
-  /** What is on the screen. @type {Seen | null} */
+  /** The displayed result. @type {Seen | null} */
   current = null;
-  /** The newest wish wins. */
+  /** The newest request wins. */
   #attempt = 0;
-  /** What is asked for and not answered yet. @type {{ given: Given, invert: boolean } | null} */
+  /** The pending request. @type {{ given: Given, invert: boolean } | null} */
   #wish = null;
-  /** Shape that the image is for. */
+  /** Shape of the image. */
   #shape = "";
 
   /**
@@ -31,7 +31,7 @@ export class ImageRoom {
    * @param {"r" | "a"} room.prefix of its ids
    * @param {string} room.label of the pad
    * @param {() => { image: Uint8Array, name: string } | null} room.sample one of the model's own
-   * @param {(seen: Seen, model: PriorModel) => string} room.show and what to say aloud
+   * @param {(seen: Seen, model: PriorModel) => string} room.show and returns the text for screen readers
    */
   constructor(app, { prefix, label, sample, show }) {
     this.app = app;
@@ -45,7 +45,7 @@ export class ImageRoom {
     own.addEventListener("click", () => {
       const found = sample();
       if (found) void this.use(found.image, found.name);
-      else setText(this.problem, "There are no samples yet: the room Stages makes them.");
+      else setText(this.problem, "There are no samples yet: make some in the room Stages first.");
     });
     byId(`${prefix}-tests`, HTMLDivElement).append(own);
     this.invert.addEventListener("change", () => {
@@ -73,7 +73,7 @@ export class ImageRoom {
     });
   }
 
-  /** An image that is the model's size already. @param {Uint8Array} pixels @param {string} name */
+  /** An image that already has the model's size. @param {Uint8Array} pixels @param {string} name */
   use(pixels, name) {
     return this.look({ pixels, name, changes: [], original: null }, false);
   }
@@ -83,7 +83,7 @@ export class ImageRoom {
     return this.attempt(() => this.#look(given, invert));
   }
 
-  /** The same image again, when what it is asked with has changed. */
+  /** Repeats the request for the same image after a change of settings. */
   again() {
     const { current } = this;
     return current ? this.look(current.given, current.invert) : Promise.resolve();
@@ -96,18 +96,18 @@ export class ImageRoom {
     const mine = ++this.#attempt;
     this.#wish = { given, invert };
     const steps = this.app.steps();
-    this.#wait(`Looking for the latent of ${given.name}: ${steps} gradient steps.`);
+    this.#wait(`Finding the latent of ${given.name}: ${steps} gradient steps.`);
     const pixels = invert ? inverted(given.pixels) : given.pixels;
     try {
       const result = await this.app.desk.session.ask("reconstruct", pixels, steps);
       if (mine !== this.#attempt) return;
       this.#wish = null;
-      // Only now does the new image replace the old one: had this failed, all of it would still be there.
+      // Only a successful result replaces the old image.
       this.current = { given, invert, pixels, result };
       this.#shape = model.shape.join();
       this.#show();
     } catch (error) {
-      // Refused is answered; a question that a lost engine took along is asked again.
+      // A refused request is settled; a request lost with the engine is repeated.
       if (mine === this.#attempt && toError(error).kind.startsWith("bad-")) this.#wish = null;
       throw error;
     } finally {
@@ -115,14 +115,14 @@ export class ImageRoom {
     }
   }
 
-  /** Nobody waits any more: an answer that still comes is dropped. */
+  /** Stops waiting; a late answer is dropped. */
   stop() {
     if (!this.#wish) return;
     this.#attempt += 1;
     this.#wish = null;
     this.#wait(null);
     this.invert.checked = this.current?.invert ?? false;
-    announce("Stopped. What was there stays.");
+    announce("Stopped. The last result is kept.");
   }
 
   /** @param {string | null} text */
@@ -144,11 +144,11 @@ export class ImageRoom {
     const { current } = this;
     this.current = null;
     byId(`${this.prefix}-result`, HTMLDivElement).hidden = true;
-    // The image stays if the new model can see it.
+    // The image stays if its shape fits the new model.
     if (current && this.#shape === model.shape.join()) void this.look(current.given, current.invert);
   }
 
-  /** The engine was replaced: a question that it took along is asked again. */
+  /** The engine was replaced: repeats a pending request. */
   recovered() {
     const wish = this.#wish;
     if (wish) void this.look(wish.given, wish.invert);
@@ -173,7 +173,7 @@ export class ImageRoom {
     dataset.seen = String(Number(dataset.seen ?? 0) + 1);
   }
 
-  /** In other colours. */
+  /** Redraws in another theme. */
   rebuild() {
     this.source.pad.repaint();
     const [current, model] = [this.current, this.app.model()];

@@ -1,5 +1,5 @@
-// Starts Prior and holds it together: the address, the model's page, and its rooms Stages,
-// Reconstruct and Anomaly.
+// Starts Prior and connects the address, the model's page, and the rooms Stages, Reconstruct and
+// Anomaly.
 
 import { Failure } from "../engine/failure.js";
 import { listenForImages } from "../image/intake.js";
@@ -26,9 +26,9 @@ import { address, defaultState } from "./url.js";
 
 /** @type {Record<Room, { title: string, lede: string }>} */
 const ROOM_TEXTS = {
-  stages: { title: "Stages", lede: "A generator turns a latent vector, a short list of numbers, into an image. Move the slider to see how the prior, the law that these vectors are drawn from, was made in stages." },
-  reconstruct: { title: "Reconstruct", lede: "Give the model an image: it looks for the latent vector that explains it best, and shows what the generator makes of that." },
-  anomaly: { title: "Anomaly", lede: "Draw a digit, or give an image, and see whether the model finds it unlike the data that it learned from." },
+  stages: { title: "Stages", lede: "A generator turns a latent vector, a short list of numbers, into an image. Move the slider to see how the prior, the distribution of these vectors, was made in stages." },
+  reconstruct: { title: "Reconstruct", lede: "Give the model an image: it finds the latent vector that explains the image best, and shows what the generator makes from it." },
+  anomaly: { title: "Anomaly", lede: "Draw a digit, or give the model an image, and see how unlike the training data the model finds it." },
 };
 
 let state = readAddress(address);
@@ -37,17 +37,17 @@ let state = readAddress(address);
 const page = new ModelPage("prior", {
   words: { kept: "Settings and images", runs: "chains" },
   texts: {
-    "bad-model": { title: "There is no model for this room", text: "It needs a generator with a latent prior, in files that fit this version of the page. The message below says what is missing." },
+    "bad-model": { title: "There is no model for this room", text: "This room needs a generator with a latent prior, in files that fit this version of the page. The message below says what is missing." },
     unsupported: { title: "This browser cannot run the room Prior" },
   },
   offered,
   firstChoice: (models) => models[0],
-  none: "There is no model with a latent prior among those here yet. The other rooms have models of their own.",
+  none: "None of the available models has a latent prior. The other rooms have their own models.",
   size: wholeSize,
   load: ({ loaded }) => session.ask("load", textOf(loaded, "card.json") ?? "", loaded.weights, textOf(loaded, "scores.json")),
   wanted: () => state.model,
   choose: (name, byHand) => {
-    // Stages and step sizes are a model's own; the seed and the number are the visitor's.
+    // Stages and step sizes depend on the model; seed and number of chains are kept.
     const { seed, count } = state.settings;
     const kept = { ...(seed === undefined ? {} : { seed }), ...(count === undefined ? {} : { count }) };
     setState({ ...state, model: name, settings: byHand ? kept : state.settings, steps: byHand ? null : state.steps });
@@ -155,9 +155,9 @@ const parts = new Parts({
   show: (room) => setState({ ...state, room }),
   format: (room) => address.format({ ...state, room }),
   shown: (room) => {
-    // A run that nobody sees rests; it goes on with Continue.
+    // A hidden run is paused; Continue resumes it.
     if (room !== "stages") stages.run.pause().catch(fail);
-    // What was hidden had no width to draw in.
+    // Charts of a hidden room had no width, so they are redrawn.
     if (room === "stages") stages.rebuild();
     if (room === "reconstruct") reconstruct.rebuild();
     if (room === "anomaly") anomaly.rebuild();
@@ -165,22 +165,22 @@ const parts = new Parts({
 });
 const goTo = (/** @type {Room} */ room) => parts.goTo(room);
 
-/** The rooms get to know the model. @param {PriorModel} model @param {boolean} another */
+/** Passes the model to the rooms. @param {PriorModel} model @param {boolean} another */
 function enter(model, another) {
   const last = model.stages.length - 1;
-  if ((state.settings.stage ?? 0) > last) notice("stage", "There is no such stage.", `${model.title} has stages 0 to ${last}; the address named ${state.settings.stage}, so the last one is shown.`);
+  if ((state.settings.stage ?? 0) > last) notice("stage", "This stage does not exist.", `${model.title} has stages 0 to ${last}; the address named ${state.settings.stage}, so the last one is shown.`);
   const stage = Math.min(last, state.settings.stage ?? model.defaults.stage);
   setState({ ...state, settings: { ...model.defaults, ...state.settings, stage }, steps: state.steps ?? model.steps });
   stages.setModel(model, another);
   reconstruct.setModel(model, another);
   anomaly.setModel(model, another);
-  setText(byId("model-text", HTMLParagraphElement), `${integer(model.parameters)} parameters; ${integer(model.latent)} latent numbers an image, ${last} stage${last === 1 ? "" : "s"} after N(0, I), noise σ = ${compact(model.sigma, 2)}. Licence: ${model.licence}.`);
-  // The starts at once: an empty room explains nothing.
+  setText(byId("model-text", HTMLParagraphElement), `${integer(model.parameters)} parameters; ${integer(model.latent)} latent numbers per image, ${last} stage${last === 1 ? "" : "s"} after N(0, I), noise σ = ${compact(model.sigma, 2)}. Licence: ${model.licence}.`);
+  // Shows the starts at once, instead of an empty room.
   if (another) void stages.again(false);
   else stages.recovered();
 }
 
-// Changes from outside
+// Changes of the address
 
 /** The address was edited, or a link to a room was followed. */
 function followAddress() {
@@ -200,26 +200,26 @@ function followAddress() {
   stages.changed();
 }
 
-// Wiring
+// Event handlers
 
 byId("copy-link", HTMLButtonElement).addEventListener("click", ({ currentTarget }) => {
   if (!(currentTarget instanceof HTMLButtonElement)) return;
   void copyWith(currentTarget, location.href, announce);
-  if (reconstruct.image.current || anomaly.image.current) notice("link", "The link carries no images.", "Images are not in the address. Everything else is.");
+  if (reconstruct.image.current || anomaly.image.current) notice("link", "The link includes no images.", "Images are not in the address. Everything else is.");
 });
 byId("p-defaults", HTMLButtonElement).addEventListener("click", () => {
   const { model } = page;
   if (!model) return;
   const { seed, stage } = config();
   change({ ...model.defaults, seed, stage });
-  announce(`Back to what the model recommends. The seed stays ${seed}.`);
+  announce(`The model’s defaults are restored. The seed stays ${seed}.`);
 });
 window.addEventListener("hashchange", followAddress);
 window.addEventListener("popstate", followAddress);
 
 listenForImages((file) => {
   if (!page.model) return false;
-  // In Stages, a dropped image can only be meant to be reconstructed.
+  // An image dropped in Stages is reconstructed: nothing else applies there.
   if (state.room === "stages") goTo("reconstruct");
   void takers[state.room].take(file);
   return true;

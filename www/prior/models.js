@@ -1,4 +1,4 @@
-// Which models the room Prior offers.
+// The models that the room Prior offers.
 
 import { bytesOf, isPrior, MORE } from "../model/files.js";
 
@@ -10,7 +10,7 @@ export function offered(manifest) {
 }
 
 /**
- * All that a visit with this model downloads.
+ * Total download size for this model.
  * @param {Manifest} _manifest
  * @param {ManifestModel} model
  */

@@ -12,7 +12,7 @@ export default {
   styles: ["image/image.css", "prior/prior.css"],
   skip: { to: "rooms", text: "Skip to the room" },
   computed: "The images are computed on your own machine, by WebAssembly in a worker.",
-  footer: "Everything is computed on your machine. Nothing that you do here, and no image, is sent anywhere.",
+  footer: "Everything is computed on your machine. Nothing you do here, and no image, is sent anywhere.",
   keys: [
     ["<kbd>←</kbd> <kbd>→</kbd>", "Previous, next stage"],
     ["<kbd>Space</kbd>", "Run, pause or continue"],
@@ -24,5 +24,5 @@ export default {
     ["<kbd>Ctrl</kbd> <kbd>V</kbd>", "Paste an image"],
     ["<kbd>?</kbd>", "This list"],
   ],
-  keysHint: "Shortcuts rest while you type in a field. The address always holds the whole set-up, except images.",
+  keysHint: "Shortcuts are off while you type in a field. The address always holds the whole setup, except images.",
 };

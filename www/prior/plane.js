@@ -1,6 +1,6 @@
 // The latent plane: the first two principal components of the training images' latents, the latents
-// as faint dots in their classes' colours, and on them whatever a room has to show: chains with
-// their ways, single latents, the way between two. Two canvases: what stays and what moves.
+// as faint dots in their classes' colours, and a room's own marks: chains with trails, single
+// latents, the path between two. Two canvases: one static, one redrawn per frame.
 
 import { make, setText, table } from "../ui/dom.js";
 import { compact, integer, percent } from "../ui/format.js";
@@ -13,16 +13,16 @@ const LEFT = 34;
 const BOTTOM = 34;
 const TOP = 8;
 const FONT = "12px system-ui, sans-serif";
-/** How far from a point a click may be, in CSS pixels. */
+/** Maximum distance of a click from a point, in CSS pixels. */
 const REACH = 18;
-/** There are so many colours; more classes share them, and the marks tell them apart. */
+/** Number of colours; with more classes, colours repeat and the marks distinguish them. */
 const COLOURS = 10;
 
 /**
- * What lies on the plane.
+ * Items drawn on the plane.
  * @typedef {object} Layer
- * @property {Float32Array} [chains] present states, pairs x, y
- * @property {string} [what] they are called
+ * @property {Float32Array} [chains] current states, pairs x, y
+ * @property {string} [what] name of the points
  * @property {number[][]} [trails] of the first chains, oldest first, pairs x, y
  * @property {number | null} [chosen] chain
  * @property {{ x: number, y: number, label: string }[]} [marks]
@@ -42,7 +42,7 @@ export class PlaneView {
   #bounds = [-3, 3, -3, 3];
   #width = 0;
   #height = 0;
-  /** The class that is seen alone. @type {number | null} */
+  /** The only class shown. @type {number | null} */
   #alone = null;
 
   /**
@@ -101,7 +101,7 @@ export class PlaneView {
     this.fillTable();
   }
 
-  /** Everything again: another size, another theme. */
+  /** Redraws everything, after a change of size or theme. */
   repaint() {
     this.#width = this.host.clientWidth;
     if (!this.#model || this.#width === 0) return;
@@ -120,7 +120,7 @@ export class PlaneView {
     return { x: LEFT, y: TOP, width: this.#width - LEFT - 1, height: this.#height - BOTTOM - TOP };
   }
 
-  /** The bounds, widened to the shape of the box, so that a unit is as long across as it is high. */
+  /** The bounds, widened to the aspect ratio of the box, so that both axes have the same scale. */
   get #view() {
     const [x0, x1, y0, y1] = this.#bounds;
     const { width, height } = this.#box;
@@ -131,7 +131,7 @@ export class PlaneView {
     return { x0: x - across, x1: x + across, y0: y - down, y1: y + down };
   }
 
-  /** @param {number} x @param {number} y @returns {[number, number]} CSS pixels; what lies outside stays at the edge */
+  /** @param {number} x @param {number} y @returns {[number, number]} CSS pixels; points outside are moved to the edge */
   #at(x, y) {
     const { x0, x1, y0, y1 } = this.#view;
     const box = this.#box;
@@ -204,7 +204,7 @@ export class PlaneView {
       context.arc(x, y, radius, 0, 2 * Math.PI);
       context.fill();
     });
-    // Which is which, in words too: colours alone do not tell ten apart.
+    // Text marks too: colours alone do not distinguish ten classes.
     context.font = `700 ${FONT.replace("12px", "14px")}`;
     [context.textAlign, context.textBaseline, context.lineJoin] = ["center", "middle", "round"];
     for (const index of new Set(labels)) {
@@ -316,7 +316,7 @@ export class PlaneView {
     this.host.setAttribute("aria-label", text);
   }
 
-  /** Centre and spread of each class and of the chains: the same comparison in numbers. */
+  /** Table of the centre and spread of each class and of the chains. */
   fillTable() {
     const model = this.#model;
     if (!this.twin.closest("details")?.open) return;
@@ -331,16 +331,16 @@ export class PlaneView {
       row("latents, all", cloud(plane)),
       ...[...new Set(labels)].sort((a, b) => a - b).map((index) => row(`latents of ${model.classes[index] ?? index}`, cloud(plane, (i) => labels[i] === index))),
     ];
-    this.twin.replaceChildren(table(["What", "Points", "First: mean", "Second: mean", "First: SD", "Second: SD"], rows, "Where the points of the latent plane lie"));
+    this.twin.replaceChildren(table(["What", "Points", "First: mean", "Second: mean", "First: SD", "Second: SD"], rows, "Positions of the points in the latent plane"));
   }
 }
 
 /**
- * A legend's line on what the marks are.
+ * Explains the marks below the plane.
  * @param {HTMLElement} place
  * @param {PriorModel} model
  * @param {string} more
  */
 export function planeHint(place, model, more) {
-  setText(place, `Faint dots: latents of ${integer(model.posterior.labels.length)} training images, one colour for each class; press a class to see it alone. ${more} These two directions hold ${percent(model.explained[0] + model.explained[1])} of the latents’ variance: what looks close here may lie apart in the other ${integer(model.latent - 2)}.`);
+  setText(place, `Faint dots: latents of ${integer(model.posterior.labels.length)} training images, one colour per class; press a class to show it alone. ${more} These two directions hold ${percent(model.explained[0] + model.explained[1])} of the latents’ variance: points that look close here may be far apart in the other ${integer(model.latent - 2)}.`);
 }

@@ -1,4 +1,4 @@
-// The room Reconstruct: the latent that explains an image, what is made of it, and the way between
+// The room Reconstruct: the latent that explains an image, its reconstruction, and the path between
 // the latents of two images.
 
 import { LinesView } from "../charts/lines.js";
@@ -19,7 +19,7 @@ import { scoreParts } from "./words.js";
 /** @import { Seen } from "./image.js" */
 /** @import { App } from "./stages.js" */
 
-/** An image that is kept as an end of the way. @typedef {{ name: string, pixels: Uint8Array, made: Uint8Array, latent: Float32Array, plane: [number, number] }} Kept */
+/** An image kept as an end of the path. @typedef {{ name: string, pixels: Uint8Array, made: Uint8Array, latent: Float32Array, plane: [number, number] }} Kept */
 
 export class ReconstructRoom {
   /** @type {Record<"a" | "b", Kept | null>} */
@@ -27,11 +27,11 @@ export class ReconstructRoom {
   /** @type {Interpolation | null} */
   way = null;
   #walk = 0;
-  /** A way is asked for and not answered yet. */
+  /** A path was requested and is pending. */
   #asking = false;
   #problem = byId("r-way-problem", HTMLParagraphElement);
   #trace = new LinesView(byId("r-trace", HTMLDivElement), byId("r-trace-table", HTMLDivElement), { xLabel: "gradient step", caption: "Score after each gradient step", range: energyRange });
-  #energies = new LinesView(byId("r-energies", HTMLDivElement), byId("r-energies-table", HTMLDivElement), { xLabel: "frame", caption: "Prior energy of each frame of the way", range: energyRange });
+  #energies = new LinesView(byId("r-energies", HTMLDivElement), byId("r-energies-table", HTMLDivElement), { xLabel: "frame", caption: "Prior energy of each frame of the path", range: energyRange });
   #plane = new PlaneView({ host: byId("r-plane", HTMLDivElement), legend: byId("r-legend", HTMLDivElement), twin: byId("r-plane-table", HTMLDivElement) });
   #kind = byId("r-kind", HTMLSelectElement);
 
@@ -60,7 +60,7 @@ export class ReconstructRoom {
       this.#walk += 1;
       this.#asking = false;
       byId("r-way-waiting", HTMLDivElement).hidden = true;
-      announce("Stopped. What was there stays.");
+      announce("Stopped. The last result is kept.");
     });
     byId("r-save", HTMLButtonElement).addEventListener("click", () => void this.#try(() => this.save()));
     byId("r-to-anomaly", HTMLButtonElement).addEventListener("click", () => {
@@ -83,16 +83,16 @@ export class ReconstructRoom {
   /** @param {PriorModel} model @param {boolean} another */
   setModel(model, another) {
     if (another) {
-      // Another model's latents mean nothing to this one.
+      // Latents of another model do not apply to this one.
       this.kept = { a: null, b: null };
       this.#plane.setModel(model);
-      planeHint(byId("r-plane-hint", HTMLParagraphElement), model, "x: the image’s latent; A and B: what you keep; the line: the way between them.");
+      planeHint(byId("r-plane-hint", HTMLParagraphElement), model, "x: the image’s latent; A and B: the images you keep; the line: the path between them.");
       this.#keepsChanged();
     }
     this.image.setModel(model, another);
   }
 
-  /** The engine was replaced: what it took along is asked again. */
+  /** The engine was replaced: repeats pending requests. */
   recovered() {
     this.image.recovered();
     if (this.#asking) void this.interpolate();
@@ -100,8 +100,8 @@ export class ReconstructRoom {
 
   /** @param {{ steps: number, frames: number, way: "line" | "sphere" }} wanted */
   showSettings({ steps, frames, way }) {
-    this.steps.show(steps, "Downhill on the energy of the latent, from z = 0, without noise.");
-    this.frames.show(frames, "Images on the way, both ends included.");
+    this.steps.show(steps, "Gradient descent on the latent’s energy, from z = 0, without noise.");
+    this.frames.show(frames, "Images on the path, including both ends.");
     this.#kind.value = way;
   }
 
@@ -111,13 +111,13 @@ export class ReconstructRoom {
     const difference = perPixel(Float32Array.from(pixels, (value, i) => (value - (result.image[i] ?? 0)) / 255 / channels), model.shape);
     const canvas = byId("r-difference", HTMLCanvasElement);
     const largest = paintSigned(canvas, difference, height, width);
-    const words = `Largest difference of a pixel: ${compact(largest, 2)}, where 1 is from black to white.`;
+    const words = `Largest difference of a pixel: ${compact(largest, 2)} (1: black to white).`;
     canvas.setAttribute("aria-label", `Difference between the image and its reconstruction. ${words}`);
-    setText(byId("r-difference-hint", HTMLParagraphElement), `${words} Orange: the image is brighter than its reconstruction; blue: darker; the tint grows with the square root.`);
+    setText(byId("r-difference-hint", HTMLParagraphElement), `${words} Orange: the image is brighter than its reconstruction; blue: darker. The tint is proportional to the square root.`);
     fillReadings(byId("r-numbers", HTMLDListElement), [
-      ["Mean squared error", compact(result.mse, 3), "of a value, from 0 to 1; 0 is a perfect copy"],
-      ["Score", compact(result.score, 4), "all parts together; high: unlike the data"],
-      ["σ", compact(model.sigma, 2), "noise that the model allows a pixel"],
+      ["Mean squared error", compact(result.mse, 3), "per value, on a scale from 0 to 1; 0 is a perfect copy"],
+      ["Score", compact(result.score, 4), "sum of all parts; high: unlike the data"],
+      ["σ", compact(model.sigma, 2), "noise per pixel in the model"],
     ]);
     const parts = scoreParts(result);
     const most = Math.max(1e-9, ...parts.map(({ value }) => Math.abs(value)));
@@ -147,10 +147,10 @@ export class ReconstructRoom {
       }),
     ];
     this.#plane.draw({ marks, ...(this.way ? { way: this.way.plane } : {}) });
-    this.#plane.describe(`Latent plane with ${marks.map(({ label }) => label).join(", ") || "no mark yet"}${this.way ? " and the way from A to B" : ""} over the latents of the training images. The table below holds where they lie.`);
+    this.#plane.describe(`Latent plane with ${marks.map(({ label }) => label).join(", ") || "no mark yet"}${this.way ? " and the path from A to B" : ""} over the latents of the training images. The table below holds where they lie.`);
   }
 
-  // The way between two images
+  // The path between two images
 
   /** @param {"a" | "b"} end */
   #keep(end) {
@@ -187,7 +187,7 @@ export class ReconstructRoom {
       if (!a || !b || !this.app.model()) return;
       const mine = ++this.#walk;
       const { frames, way } = this.app.interpolation();
-      announce(`Going from A to B in ${frames} frames.`);
+      announce(`Interpolating from A to B in ${frames} frames.`);
       byId("r-way-waiting", HTMLDivElement).hidden = false;
       this.#asking = true;
       try {
@@ -198,9 +198,9 @@ export class ReconstructRoom {
         this.#showWay();
         this.#drawPlane();
         const highest = found.energies.reduce((most, value, index) => (value > (found.energies[most] ?? -Infinity) ? index : most), 0);
-        const words = `Prior energy from ${energyText(found.energies[0] ?? NaN)} at A to ${energyText(found.energies.at(-1) ?? NaN)} at B, highest at frame ${highest + 1} with ${energyText(found.energies[highest] ?? NaN)}: ${highest === 0 || highest === found.energies.length - 1 ? "no frame between is less likely than the ends" : "there the way is least like the data’s latents"}.`;
+        const words = `Prior energy from ${energyText(found.energies[0] ?? NaN)} at A to ${energyText(found.energies.at(-1) ?? NaN)} at B, highest at frame ${highest + 1} with ${energyText(found.energies[highest] ?? NaN)}: ${highest === 0 || highest === found.energies.length - 1 ? "no frame in between is less likely than the ends" : "there the path is least like the data’s latents"}.`;
         setText(byId("r-way-text", HTMLParagraphElement), words);
-        byId("r-energies", HTMLDivElement).setAttribute("aria-label", `Prior energy along the way. ${words}`);
+        byId("r-energies", HTMLDivElement).setAttribute("aria-label", `Prior energy along the path. ${words}`);
         announce(words);
       } catch (error) {
         if (toError(error).kind.startsWith("bad-")) this.#asking = false;
@@ -238,7 +238,7 @@ export class ReconstructRoom {
     await saveSheet(way.images, Array.from({ length: count }, (_, frame) => frame), model.shape, `${this.app.modelName()}-way-${this.app.interpolation().way}.png`, count);
   }
 
-  /** In other colours, or in a room that was hidden. */
+  /** Redraws in another theme, or after the room was hidden. */
   rebuild() {
     this.image.rebuild();
     this.#trace.rebuild();

@@ -1,6 +1,7 @@
-// The settings of the room Prior: what each accepts. A model recommends where they start.
+// The settings of the room Prior: what each accepts, as the crate declares it. A model recommends defaults.
 
-import { real, whole } from "../url/address.js";
+import { PRIOR, SAMPLER } from "../contract/generated/settings.js";
+import { rangeOf, whole } from "../url/address.js";
 
 /** @import { PriorConfig } from "../contract/prior.js" */
 
@@ -13,13 +14,13 @@ export const NUMBERS = ["stage", "count", "seed", "step_size", "warmup", "temper
 
 export const RANGES = /** @satisfies {Record<NumberSetting | "steps" | "frames", import("../url/address.js").Range>} */ ({
   stage: whole(0, 64),
-  count: whole(4, 256),
-  seed: whole(0, 4294967295),
-  step_size: real(0.00001, 5),
-  warmup: whole(0, 1000),
-  temperature: real(0.05, 20),
-  start_scale: real(0.01, 3),
-  proposals: whole(4, 100000),
+  count: rangeOf(PRIOR.count),
+  seed: rangeOf(PRIOR.seed),
+  step_size: rangeOf(SAMPLER.step_size),
+  warmup: rangeOf(PRIOR.warmup),
+  temperature: rangeOf(PRIOR.temperature),
+  start_scale: rangeOf(PRIOR.start_scale),
+  proposals: rangeOf(PRIOR.proposals),
   steps: whole(1, 1000),
   frames: whole(2, 32),
 });

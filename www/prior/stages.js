@@ -20,7 +20,7 @@ import { endedText, gridName, ratioText, sirText, stageName, subscript, worst } 
 /** @import { DeskOf } from "../model/run.js" */
 
 /**
- * What a room needs of the page.
+ * What a room needs from the page.
  * @typedef {object} App
  * @property {DeskOf<"prior">} desk
  * @property {() => PriorModel | null} model
@@ -30,23 +30,23 @@ import { endedText, gridName, ratioText, sirText, stageName, subscript, worst } 
  * @property {() => number} steps of a reconstruction
  * @property {() => { frames: number, way: "line" | "sphere" }} interpolation
  * @property {(error: unknown) => void} fail
- * @property {() => void} busy some run began or ended
- * @property {() => void} settled a run rests: fields that tell of it may be brought up to date
- * @property {(image: Uint8Array, name: string) => void} reconstruct takes an image to that room
- * @property {(image: Uint8Array, name: string) => void} score and to that one
+ * @property {() => void} busy a run began or ended
+ * @property {() => void} settled a run paused: fields about it can be updated
+ * @property {(image: Uint8Array, name: string) => void} reconstruct opens an image in Reconstruct
+ * @property {(image: Uint8Array, name: string) => void} score opens an image in Anomaly
  */
 
-/** With reduced motion the picture still has to change, but not flicker. */
+/** With reduced motion, the picture still changes, but slowly enough not to flicker. */
 const CALM_EVERY_MS = 600;
-/** Tables need not follow every frame. */
+/** Tables are updated less often than frames. */
 const TABLES_EVERY_MS = 400;
-/** Points of a chain's way that are drawn. */
+/** Points in a chain's trail. */
 const TRAIL = 60;
-/** A run rests after so many transitions: nobody should find a forgotten tab computing. */
+/** A run pauses after this many transitions, so that a forgotten tab does not compute forever. */
 const REST = 5000;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** What is remembered of a visit to a stage. @typedef {{ stage: number, sampler: string, frame: PriorFrame }} Visit */
+/** The record of a visit to a stage. @typedef {{ stage: number, sampler: string, frame: PriorFrame }} Visit */
 
 /** @extends {Panel<PriorConfig, App>} */
 export class StagesRoom extends Panel {
@@ -58,11 +58,11 @@ export class StagesRoom extends Panel {
   #visits = new Map();
   #lastPaint = -Infinity;
   #lastTables = -Infinity;
-  /** The frame that is on the screen. @type {PriorFrame | null} */
+  /** The displayed frame. @type {PriorFrame | null} */
   #shown = null;
-  /** Another beginning is wanted while one is under way. */
+  /** A restart was requested while another is active. */
   #wish = false;
-  /** Whether the run goes on from the starts that are being made. */
+  /** Whether the run continues after the starts are made. */
   #on = false;
   /** @type {Promise<void> | null} */
   #beginning = null;
@@ -104,15 +104,15 @@ export class StagesRoom extends Panel {
   }
 
   /**
-   * Begins anew with the settings as they are. A slider asks often: only the newest wish is begun.
-   * @param {boolean} on whether the run goes on from the starts
+   * Restarts with the current settings. A slider requests this often; only the newest request is used.
+   * @param {boolean} on whether the run continues after the starts
    */
   again(on) {
     this.#wish = true;
     this.#on = on;
     this.#beginning ??= this.attempt(async () => {
       try {
-        // The promise is kept before it can end.
+        // Lets the promise be stored before it can settle.
         await null;
         while (this.#wish) {
           this.#wish = false;
@@ -127,12 +127,12 @@ export class StagesRoom extends Panel {
     return this.#beginning;
   }
 
-  /** The stage or a setting has changed: what is shown is no longer what is asked for. */
+  /** The stage or a setting changed: the displayed run no longer matches it. */
   changed() {
     if (this.app.model()) void this.again(this.#beginning ? this.#on : this.run.phase === "running");
   }
 
-  /** The main button: run, pause, go on. */
+  /** The main button: run, pause or continue. */
   toggle() {
     if (!this.app.model()) return Promise.resolve();
     if (this.#beginning) {
@@ -145,7 +145,7 @@ export class StagesRoom extends Panel {
     return this.again(true);
   }
 
-  /** Back to the starts, same seed. */
+  /** Returns to the starts, with the same seed. */
   reset() {
     return this.app.model() ? this.again(false) : Promise.resolve();
   }
@@ -155,7 +155,7 @@ export class StagesRoom extends Panel {
     return this.#beginning ?? Promise.resolve();
   }
 
-  /** The engine was replaced while a beginning was under way, or before any. */
+  /** The engine was replaced during a restart, or before any run. */
   recovered() {
     const { config } = this.run;
     if (!config || JSON.stringify(config) !== JSON.stringify(this.app.config())) void this.again(false);
@@ -171,7 +171,7 @@ export class StagesRoom extends Panel {
       this.grid.layOut(0, [1, 1, 1]);
       byId("p-grid", HTMLDivElement).hidden = true;
       this.plane.setModel(model);
-      planeHint(byId("p-plane-hint", HTMLParagraphElement), model, "Large points: the chains now; lines: where the first eight have just been.");
+      planeHint(byId("p-plane-hint", HTMLParagraphElement), model, "Large points: the chains now; lines: recent positions of the first eight.");
       this.#showVisits();
     }
     setText(byId("p-method", HTMLParagraphElement), model.method);
@@ -179,7 +179,7 @@ export class StagesRoom extends Panel {
     this.#onPhase();
   }
 
-  /** What belongs to the stage that the slider is at, before any frame. */
+  /** Shows the facts of the selected stage, before any frame. */
   showStage() {
     const model = this.app.model();
     if (!model) return;
@@ -190,8 +190,8 @@ export class StagesRoom extends Panel {
     setText(
       byId("p-loss-text", HTMLParagraphElement),
       info && last
-        ? `Stage ${stage}: ${endedText(info)}. Its last held-out loss is ${compact(last.loss)}; ln 2 ≈ 0.693 means that the classifier is guessing, so that nothing is left to correct.`
-        : "Stage 0 is where all begins: no classifier, nothing learned. Each later stage has one classifier more.",
+        ? `Stage ${stage}: ${endedText(info)}. Its last held-out loss is ${compact(last.loss)}; ln 2 ≈ 0.693 means that the classifier is guessing, so nothing is left to correct.`
+        : "Stage 0 is the start: no classifier, nothing learned. Each later stage adds one classifier.",
     );
     byId("p-loss", HTMLDivElement).setAttribute("aria-label", model.stages.map(({ stage: number, checks }) => (checks.length === 0 ? "" : `Stage ${number}: held-out loss from ${compact(checks[0]?.loss)} to ${compact(checks.at(-1)?.loss)}.`)).join(" ").trim() || "The card has no checks.");
   }
@@ -210,7 +210,7 @@ export class StagesRoom extends Panel {
     const { chains, points } = frame.path;
     for (let at = 0; at < points.length; at += 2) this.#trails[(at / 2) % chains]?.push(points[at] ?? NaN, points[at + 1] ?? NaN);
     this.#trails = this.#trails.map((trail) => trail.slice(-2 * TRAIL));
-    // Passing by is no visit: what an earlier run found there stays until another one moves.
+    // Starts alone are not a visit: an earlier record stays until a new run moves.
     if (frame.transitions > 0 || frame.sir) this.#visits.set(`${frame.stage} ${frame.sampler}`, { stage: frame.stage, sampler: frame.sampler, frame });
     const last = this.#shown?.transitions ?? 0;
     if (frame.transitions > 0 && Math.floor(frame.transitions / REST) > Math.floor(last / REST) && last > 0 && this.run.phase === "running") void this.attempt(() => this.run.pause());
@@ -257,7 +257,7 @@ export class StagesRoom extends Panel {
     const counted = frame.transitions - warmup;
     setText(
       byId("p-progress-text", HTMLParagraphElement),
-      frame.sir ? `${integer(frame.sir.proposals)} proposals weighed` : frame.transitions === 0 ? "At the starts" : counted < 0 ? `Warm-up ${integer(frame.transitions)} of ${integer(warmup)}` : `${integer(counted)} draws a chain${warmup > 0 ? `, after ${integer(warmup)} of warm-up` : ""}`,
+      frame.sir ? `${integer(frame.sir.proposals)} proposals weighted` : frame.transitions === 0 ? "At the starts" : counted < 0 ? `Warm-up ${integer(frame.transitions)} of ${integer(warmup)}` : `${integer(counted)} draws per chain${warmup > 0 ? `, after ${integer(warmup)} of warm-up` : ""}`,
     );
   }
 
@@ -274,12 +274,12 @@ export class StagesRoom extends Panel {
             ["Temperature T", tidy(frame.temperature), ""],
           ]
         : [
-            ["Worst R-hat", rhat(worstRhat), "1: the chains agree; goal 1.01 or less"],
-            ["Smallest ESS", `${compact(bulk)} · ${compact(tail)}`, "bulk · tail: independent draws that these are worth"],
+            ["Worst R-hat", rhat(worstRhat), "1: the chains agree; the goal is 1.01 or less"],
+            ["Smallest ESS", `${compact(bulk)} · ${compact(tail)}`, "bulk · tail: equivalent independent draws"],
             ["Mean energy", energyText(mean(frame.energies) ?? NaN), `of E${subscript(frame.stage)}; low is likely`],
-            [frame.tested ? "Acceptance" : "Shadow acceptance", moved ? percent(frame.acceptance) : "–", frame.tested ? "share of proposals taken" : "of the test it leaves out"],
+            [frame.tested ? "Acceptance" : "Shadow acceptance", moved ? percent(frame.acceptance) : "–", frame.tested ? "share of proposals accepted" : "of the omitted test"],
             ["T = σ²/(2a)", tidy(frame.temperature), `a = ${tidy(frame.drift)}, σ = ${tidy(frame.noise)}`],
-            ["Gradients", integer(frame.gradients), "∇E of each chain so far"],
+            ["Gradients", integer(frame.gradients), "∇E per chain so far"],
           ]
     );
     fillReadings(byId("p-numbers", HTMLDListElement), rows);
@@ -288,7 +288,7 @@ export class StagesRoom extends Panel {
     byId("p-diagnostics-part", HTMLDetailsElement).hidden = frame.sir !== null;
     host.replaceChildren(
       frame.diagnostics.length === 0
-        ? make("p", { class: "hint" }, "There are none before 8 draws after the warm-up.")
+        ? make("p", { class: "hint" }, "They need at least 8 draws after the warm-up.")
         : table(["Quantity", "R-hat", "Bulk ESS", "Tail ESS"], frame.diagnostics.map((each) => [each.name, rhat(each.rhat), compact(each.bulk_ess), compact(each.tail_ess)]), "R-hat and effective sample sizes of this run"),
     );
   }
@@ -297,9 +297,9 @@ export class StagesRoom extends Panel {
   #verdict(frame) {
     if (frame.sir) return sirText(frame.sir, frame.energies.length);
     if (frame.transitions === 0) return "These are the starts: nothing has moved yet. Press Run.";
-    if (frame.warmup || frame.diagnostics.length === 0) return "Too early to judge: R-hat and ESS come with the draws after the warm-up.";
-    if (frame.converged) return "By R-hat and ESS the chains agree, and there are enough draws.";
-    return "Not converged: the chains do not agree yet, or there are too few draws. Let it run on.";
+    if (frame.warmup || frame.diagnostics.length === 0) return "Too early to say: R-hat and ESS need draws after the warm-up.";
+    if (frame.converged) return "Converged: R-hat and ESS say that the chains agree and there are enough draws.";
+    return "Not converged: the chains do not agree yet, or there are too few draws. Continue the run.";
   }
 
   #showVisits() {
@@ -337,12 +337,12 @@ export class StagesRoom extends Panel {
     else announce(frame.transitions === 0 ? `At the starts of ${stageName(frame.stage)}.` : `Paused at transition ${integer(frame.transitions)}. ${this.#verdict(frame)}`);
   }
 
-  /** The model is there, or is not. */
+  /** The model became available or unavailable. */
   refresh() {
     this.#onPhase();
   }
 
-  /** What a resting grid should show: everything, with words on each sample. */
+  /** Updates everything for a paused grid, with the text of each sample. */
   #settle() {
     const { frame } = this.run;
     if (!frame) return;
@@ -365,7 +365,7 @@ export class StagesRoom extends Panel {
     setText(byId("p-details-title", HTMLHeadingElement), title);
     byId("p-details-picture", HTMLDivElement).replaceChildren(pictureOf(imageOf(frame.images, index, model.shape), model.shape, `${title}, enlarged`));
     const place = byEnergy(frame.energies).indexOf(index) + 1;
-    byId("p-details-text", HTMLDivElement).replaceChildren(make("p", {}, make("strong", {}, `Energy ${energyText(frame.energies[index] ?? NaN)}`), `, ${place === 1 ? "the lowest" : `number ${place} from below`} of ${frame.energies.length}. In the plane at ${compact(frame.plane[2 * index])}, ${compact(frame.plane[2 * index + 1])}: the ring.`));
+    byId("p-details-text", HTMLDivElement).replaceChildren(make("p", {}, make("strong", {}, `Energy ${energyText(frame.energies[index] ?? NaN)}`), `, ${place === 1 ? "the lowest" : `number ${place} from the lowest`} of ${frame.energies.length}. Position in the plane, marked by the ring: ${compact(frame.plane[2 * index])}, ${compact(frame.plane[2 * index + 1])}.`));
   }
 
   /** The chosen sample, else the first. */
@@ -388,7 +388,7 @@ export class StagesRoom extends Panel {
     await saveSheet(frame.images, this.grid.order, model.shape, gridName(this.app.modelName(), frame, config.seed));
   }
 
-  /** In other colours, or in a room that was hidden. */
+  /** Redraws in another theme, or after the room was hidden. */
   rebuild() {
     this.#loss.rebuild();
     this.#histogram.rebuild();

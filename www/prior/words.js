@@ -1,4 +1,4 @@
-// Prior's numbers in words and in the shapes that its charts want. Pure.
+// Wording of Prior's numbers, and the data of its charts. Pure functions.
 
 import { shareText, typicality } from "../image/words.js";
 import { compact, integer } from "../ui/format.js";
@@ -6,7 +6,7 @@ import { compact, integer } from "../ui/format.js";
 /** @import { PriorDiagnostic, PriorFrame, RatioHistogram, Reconstruction, ScoreSet, StageInfo } from "../contract/prior.js" */
 /** @import { Stat } from "../contract/statistics.js" */
 
-/** The loss of a classifier that cannot tell: −log ½. */
+/** The loss of a classifier that can only guess: −log ½. */
 export const CHANCE = Math.LN2;
 export const SAMPLER_NAMES = /** @type {Record<string, string>} */ ({ ula: "Langevin (ULA)", mala: "MALA", hmc: "HMC", sir: "SIR (no chain)" });
 
@@ -19,15 +19,15 @@ export function stageName(stage) {
 export function endedText({ ended, iterations }) {
   const why = /** @type {Record<string, string>} */ ({
     plateau: "its held-out loss no longer fell",
-    "at chance": "the classifier could no longer tell the two apart",
-    longest: "it had the longest time that a stage may have",
-    "end of training": "the training was over",
+    "at chance": "the classifier could no longer distinguish the two",
+    longest: "it reached the longest time that a stage may take",
+    "end of training": "the training ended",
   })[ended];
-  return iterations === 0 ? "nothing was learned for it" : `${integer(iterations)} iterations; ended because ${why ?? (ended || "of a reason that the card does not name")}`;
+  return iterations === 0 ? "nothing was learned for it" : `${integer(iterations)} iterations; ended because ${why ?? (ended || "of a reason that the card does not give")}`;
 }
 
 /**
- * The worst of a run's diagnostics: what a stage is judged by.
+ * The worst of a run's diagnostics, by which a stage is rated.
  * @param {PriorDiagnostic[]} diagnostics
  * @returns {{ rhat: Stat, bulk: Stat, tail: Stat }}
  */
@@ -39,18 +39,18 @@ export function worst(diagnostics) {
 }
 
 /**
- * What the importance weights say.
+ * A sentence or two on the importance weights.
  * @param {NonNullable<PriorFrame["sir"]>} sir
  * @param {number} count samples taken
  */
 export function sirText({ ess, proposals, distinct }, count) {
-  const head = `The weights of ${integer(proposals)} proposals from N(0, I) are worth ${compact(ess)} equal ones; the ${integer(count)} samples are ${integer(distinct)} different proposal${distinct === 1 ? "" : "s"}.`;
-  if (ess < count) return `${head} That is small: a few proposals carry nearly all the weight, so the same images come again and again, and what N(0, I) rarely proposes is missing. Take more proposals, an earlier stage, or a chain.`;
-  return `${head} That is enough for this many samples.`;
+  const head = `The weights of ${integer(proposals)} proposals from N(0, I) have an effective sample size of ${compact(ess)}. The ${integer(count)} samples contain ${integer(distinct)} different proposal${distinct === 1 ? "" : "s"}.`;
+  if (ess < count) return `${head} This is too small: a few proposals carry nearly all the weight, so the same images repeat, and regions that N(0, I) rarely proposes are missing. Use more proposals, an earlier stage, or a chain.`;
+  return `${head} This is enough for this many samples.`;
 }
 
 /**
- * How much two histograms have in common.
+ * Overlap of two histograms, from 0 to 1.
  * @param {RatioHistogram} ratio
  */
 export function overlap({ prior, posterior }) {
@@ -59,14 +59,14 @@ export function overlap({ prior, posterior }) {
 
 /** @param {RatioHistogram | null} ratio @param {number} stage @param {string} who "chains" or "samples" */
 export function ratioText(ratio, stage, who) {
-  if (!ratio) return "Stage 0 is N(0, I) itself: no classifier made it, so there is no ratio yet. Move the slider to a later stage.";
+  if (!ratio) return "Stage 0 is N(0, I) itself: it has no classifier, so there is no ratio yet. Move the slider to a later stage.";
   const common = overlap(ratio);
-  const judged = common > 0.8 ? `the ${who} already look like the data to classifier ${stage}` : common > 0.5 ? `the ${who} look somewhat like the data to classifier ${stage}` : `classifier ${stage} still tells the ${who} from the data`;
+  const judged = common > 0.8 ? `the ${who} already look like the data to classifier ${stage}` : common > 0.5 ? `the ${who} look somewhat like the data to classifier ${stage}` : `classifier ${stage} still separates the ${who} from the data`;
   return `The two overlap by ${Math.round(100 * common)} %: ${judged}.`;
 }
 
 /**
- * Held-out losses of all stages, one after the other on one axis.
+ * Held-out losses of all stages, in sequence on one axis.
  * @param {StageInfo[]} stages
  */
 export function lossLines(stages) {
@@ -91,14 +91,14 @@ export function lossLines(stages) {
   return { x, lines, spans };
 }
 
-/** The axis of the losses: chance always in sight, and room for the stages' names above it. @param {number[]} values @returns {[number, number]} */
+/** Range of the loss axis: always includes chance, with space for the stages' names above. @param {number[]} values @returns {[number, number]} */
 export function lossRange(values) {
   const [least, most] = [Math.min(CHANCE, ...values), Math.max(CHANCE, ...values)];
   return [least - 0.06 * (most - least) - 0.01, most + 0.25 * (most - least) + 0.02];
 }
 
 /**
- * Where every projection has room: the posterior without its farthest few, and a standard normal.
+ * Bounds of the plane: they hold the posterior without its most distant points, and a standard normal.
  * @param {Float32Array} plane pairs x, y
  * @returns {[x0: number, x1: number, y0: number, y1: number]}
  */
@@ -113,7 +113,7 @@ export function planeBounds(plane) {
     return [least - pad, most + pad];
   });
   const [[x0 = -3, x1 = 3] = [], [y0 = -3, y1 = 3] = []] = bounds;
-  // One unit is as long in both directions, as in the space that was projected.
+  // Same scale in both directions, as in the latent space.
   const half = Math.max(x1 - x0, y1 - y0) / 2;
   const [x, y] = [(x0 + x1) / 2, (y0 + y1) / 2];
   return [x - half, x + half, y - half, y + half];
@@ -135,14 +135,14 @@ export function cloud(plane, which = () => true) {
   return { n, x: mx, y: my, sx: Math.sqrt(Math.max(0, xx / n - mx * mx)), sy: Math.sqrt(Math.max(0, yy / n - my * my)) };
 }
 
-/** What stands for a class in the plane: its name if that is short, else its number. @param {string[]} classes @param {number} index */
+/** Mark of a class in the plane: its name if that is short, else its number. @param {string[]} classes @param {number} index */
 export function classMark(classes, index) {
   const name = classes[index] ?? "";
   return name.length > 0 && name.length <= 2 ? name : String(index);
 }
 
 /**
- * The parts of a score, as they are added up.
+ * The parts of a score; their sum is the score.
  * @param {Reconstruction} result
  * @returns {{ name: string, value: number, meaning: string }[]}
  */
@@ -160,7 +160,7 @@ export function subscript(number) {
 }
 
 /**
- * What the score of an image says, in sentences.
+ * The score of an image in sentences.
  * @param {Reconstruction} result
  * @param {ScoreSet[]} sets
  */

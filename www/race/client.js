@@ -1,4 +1,4 @@
-// The page's end of the protocol: requests as promises, the rest as events.
+// The page's side of the worker protocol: requests are promises, other messages are events.
 
 import { Failure } from "../engine/failure.js";
 
@@ -11,7 +11,7 @@ import { Failure } from "../engine/failure.js";
  */
 /** @typedef {{ [Type in Request["type"]]: Omit<Extract<Request, { type: Type }>, "id"> }[Request["type"]]} Message */
 
-/** Replies that settle nothing: they come any number of times. */
+/** Replies that settle no request and may come any number of times. */
 const EVENTS = new Set(["progress", "compiling", "note", "recovered"]);
 
 export class Client {
@@ -19,12 +19,12 @@ export class Client {
   #waiting = new Map();
   #next = 1;
   #worker;
-  /** True once nothing will ever be answered again; only another client helps. */
+  /** True once the worker is dead; a new client is needed. */
   dead = false;
 
   /**
    * @param {object} listeners
-   * @param {(reply: Reply) => void} listeners.event everything that is not just the answer to a request
+   * @param {(reply: Reply) => void} listeners.event every message besides the answers to requests
    * @param {(error: MixwellError) => void} listeners.failed failures that no request waits for
    */
   constructor({ event, failed }) {
@@ -34,9 +34,9 @@ export class Client {
     this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
     this.#worker.addEventListener("error", (failure) => {
       failure.preventDefault();
-      // A worker whose script did not load answers nobody, ever.
+      // A worker whose script did not load never answers.
       this.dead = true;
-      // A script that is there but does not run has a message; one that did not arrive has none.
+      // A script that fails to run gives a message; one that did not load gives none.
       const error = failure.message ? new Failure("unsupported", failure.message) : new Failure("network", "The worker script (worker.js) did not load.");
       for (const { reject } of this.#waiting.values()) reject(error);
       this.#waiting.clear();
@@ -52,7 +52,7 @@ export class Client {
   /**
    * @template {Reply["type"]} Type
    * @param {Message} message
-   * @param {Type} _answer the type of the answer, which the caller knows
+   * @param {Type} _answer the type of the answer
    * @returns {Promise<ReplyOf<Type>>}
    */
   request(message, _answer) {

@@ -1,10 +1,11 @@
-// The settings form: shows a PageState, and reports a changed one. It keeps no state of its own
-// besides what the model card recommends.
+// The settings form: shows a PageState and reports changes. Its only own state is the
+// recommendations of the model card.
 
 import { byId, setText } from "../ui/dom.js";
-import { capital, integer, megabytes, tidy } from "../ui/format.js";
+import { integer, megabytes, tidy } from "../ui/format.js";
 import { inRange, wording } from "../url/address.js";
-import { PACES, RANGES, TARGET_ACCEPT } from "./settings.js";
+import { SAMPLERS } from "../contract/generated/settings.js";
+import { PACES, RANGES, targetAcceptance } from "./settings.js";
 
 /** @import { Manifest } from "../contract/models.js" */
 /** @import { RaceInfo, SamplerName, Space } from "../contract/race.js" */
@@ -12,10 +13,11 @@ import { PACES, RANGES, TARGET_ACCEPT } from "./settings.js";
 /** @import { PageState } from "./url.js" */
 
 const SPACES = /** @type {const} */ (["pixel", "latent"]);
-/** The sliders are logarithmic over a narrower span than the number fields accept. */
+/** The sliders are logarithmic and cover a narrower range than the number fields. */
 const SLIDERS = /** @type {const} */ ({ eps: [0.0001, 2], T: [0.1, 10] });
-const SAMPLER_NAMES = { ula: "unadjusted Langevin", mala: "MALA", hmc: "HMC" };
-/** A slider fires for every pixel; the race restarts once the hand rests. */
+/** @param {SamplerName} name */
+const titleOf = (name) => SAMPLERS.find((sampler) => sampler.name === name)?.title ?? name;
+/** A slider fires for every pixel; the race restarts once it rests. */
 const SETTLE_MS = 250;
 
 export class Controls {
@@ -28,14 +30,14 @@ export class Controls {
   #timer = 0;
   /** @type {PageState | null} */
   #state = null;
-  /** What an empty step size means, per side, as the last race said. */
+  /** The step size used for an empty field, per side, from the last race. */
   #own = /** @type {Record<Space, number | null>} */ ({ pixel: null, latent: null });
   /** @type {Map<string, string>} model titles by name */
   #titles = new Map();
 
   /**
    * @param {object} listeners
-   * @param {(state: PageState) => void} listeners.onChange anything that starts the race again
+   * @param {(state: PageState) => void} listeners.onChange any change that restarts the race
    * @param {(pace: number) => void} listeners.onPace
    */
   constructor({ onChange, onPace }) {
@@ -46,12 +48,12 @@ export class Controls {
 
     this.#model.addEventListener("change", () => this.#edit(({ config }) => {
       config.model = this.#model.value;
-      // Another model has other recommended step sizes; the old numbers would mean nothing.
+      // Recommended step sizes depend on the model, so old values are dropped.
       for (const space of SPACES) config[space].step_size = null;
     }));
     this.#sampler.addEventListener("change", () => this.#edit(({ config }) => {
       config.sampler = /** @type {SamplerName} */ (this.#sampler.value);
-      config.target_accept = TARGET_ACCEPT[config.sampler];
+      config.target_accept = null;
       for (const space of SPACES) config[space].step_size = null;
     }));
     this.#adapt.addEventListener("change", () => this.#edit(({ config }) => (config.adapt = this.#adapt.checked)));
@@ -106,10 +108,10 @@ export class Controls {
     put("f-chains", config.chains);
     put("f-leapfrog", config.leapfrog_steps);
     put("f-warmup", config.warmup);
-    put("f-accept", config.target_accept);
+    put("f-accept", config.target_accept ?? targetAcceptance(config.sampler));
     put("f-start", config.start_scale);
     byId("leapfrog-field", HTMLLabelElement).hidden = config.sampler !== "hmc";
-    const adaptable = config.sampler !== "ula";
+    const adaptable = targetAcceptance(config.sampler) !== null;
     byId("adapt-field", HTMLLabelElement).hidden = !adaptable;
     byId("accept-field", HTMLLabelElement).hidden = !adaptable || !config.adapt;
     for (const space of SPACES) {
@@ -120,7 +122,7 @@ export class Controls {
       slide(`s-${space}-T`, "T", temperature);
       byId(`r-${space}-eps`, HTMLButtonElement).hidden = step_size === null;
       const adapts = adaptable && config.adapt && config.warmup > 0 ? " The warm-up adapts it." : "";
-      setText(byId(`h-${space}-eps`, HTMLParagraphElement), step_size === null ? `The model’s own.${adapts}` : `Yours.${adapts}`);
+      setText(byId(`h-${space}-eps`, HTMLParagraphElement), step_size === null ? `The model’s value.${adapts}` : `Your value.${adapts}`);
       const follows = space === "pixel" && config.match_temperature;
       byId(`f-${space}-T`, HTMLInputElement).disabled = follows;
       byId(`s-${space}-T`, HTMLInputElement).disabled = follows;
@@ -129,7 +131,7 @@ export class Controls {
     }
     const parts = [
       this.#titles.get(config.model) ?? config.model,
-      SAMPLER_NAMES[config.sampler],
+      titleOf(config.sampler),
       `${config.chains} + ${config.chains} chains`,
       `warm-up ${integer(config.warmup)}`,
       config.match_temperature ? `T = ${tidy(config.latent.temperature)}` : `T = ${tidy(config.pixel.temperature)} | ${tidy(config.latent.temperature)}`,
@@ -164,8 +166,8 @@ export class Controls {
     [input.min, input.max] = [String(range.least), String(range.most)];
     input.addEventListener("change", () => {
       const value = inRange(range, input.value);
-      // Out of range: say so in the browser's own bubble and keep what was there.
-      input.setCustomValidity(value === undefined ? `${capital(wording(range))}, please.` : "");
+      // Out of range: show the browser's validation message and keep the old value.
+      input.setCustomValidity(value === undefined ? `Enter ${wording(range)}.` : "");
       if (value === undefined) input.reportValidity();
       else this.#edit((state) => set(state, value));
     });

@@ -1,4 +1,4 @@
-// Starts the page and holds it together: the address, the worker, the settings and the race.
+// Starts the page and connects the address, the worker, the settings and the race.
 
 import { Failure, toError } from "../engine/failure.js";
 import { consent, showIncoming } from "../model/consent.js";
@@ -29,7 +29,7 @@ const seedButton = byId("new-seed", HTMLButtonElement);
 
 /** @type {"loading" | "ready" | "running" | "failed"} */
 let phase = "loading";
-/** Whatever is done one after another: loading, configuring, resetting. The newest wish wins. */
+/** Loading, configuring and resetting run one after another. The newest request wins. */
 let attempt = 0;
 let forceCpu = askedRuntime === "cpu";
 /** @type {Client | null} */
@@ -40,13 +40,13 @@ let report = null;
 let manifest = null;
 /** @type {string[]} */
 let cached = [];
-/** @type {{ usage: number, quota: number } | null} what the browser grants this site */
+/** @type {{ usage: number, quota: number } | null} storage that the browser allows this site */
 let storage = null;
 /** @type {ModelInfo | null} */
 let info = null;
 /** The model that the worker holds, by name. */
 let loadedName = "";
-/** Frames of requests before this one belong to an older race. */
+/** Frames of earlier requests belong to an older race. */
 let firstId = 0;
 /** @type {((file: string, loaded: number, total: number) => void) | null} */
 let onProgress = null;
@@ -65,7 +65,7 @@ function setPhase(next) {
   phase = next;
   document.documentElement.dataset.phase = next;
   const on = next === "ready" || next === "running";
-  // The settings stay in reach: they may be the way out of a failure.
+  // The settings stay usable: changing them may resolve the failure.
   for (const part of document.querySelectorAll("#race > :not(.settings)")) part.toggleAttribute("inert", !on);
   for (const button of [play, stepButton, resetButton, seedButton]) button.disabled = !on;
   const [name, label] = next === "running" ? ["pause", "Pause"] : ["play", "Play"];
@@ -83,12 +83,12 @@ function setState(next) {
   controls.show(state);
 }
 
-/** From nothing to a race at its start. Also the way back after every failure. */
+/** Starts the engine and sets up a race. Also used after every failure. */
 async function boot() {
   const mine = ++attempt;
   setPhase("loading");
   try {
-    showWaiting("Looking at this device", "Is there WebGPU, and is it enough for the model?");
+    showWaiting("Checking this device", "Is WebGPU available, and is it sufficient for the model?");
     if (!client || client.dead) client = new Client({ event: onEvent, failed: (error) => fail(error) });
     loadedName = "";
     report = (await client.request({ type: "check", force_cpu: forceCpu }, "checked")).report;
@@ -110,14 +110,14 @@ function tellRuntime(found) {
   showRuntime(found);
 }
 
-/** Loads the model of the state if it is not the loaded one, then sets the race up. @param {number} mine */
+/** Loads the model named in the state, unless it is loaded already, then sets up the race. @param {number} mine */
 async function prepare(mine) {
   if (!client || !manifest) return;
   const wanted = manifest.models.find(({ name }) => name === state.config.model);
   const model = wanted ?? manifest.models[0];
-  if (!model) throw new Failure("bad-model", "None of the models here can be sampled in both spaces.");
+  if (!model) throw new Failure("bad-model", "None of the available models can be sampled in both spaces.");
   if (!wanted) {
-    notice("model", "There is no such model here.", `“${state.config.model}” is not in the list, so ${model.title} is shown.`);
+    notice("model", "This model is not available.", `“${state.config.model}” is not in the list, so ${model.title} is shown.`);
     setState({ ...state, config: { ...state.config, model: model.name } });
   }
   controls.models(manifest, cached);
@@ -163,7 +163,7 @@ async function configure(mine) {
   const { config } = state;
   const { race: accepted } = await client.request({ type: "configure", config }, "configured");
   if (mine !== attempt) return;
-  // The settings moved while the model was loading.
+  // The settings changed while the model was loading.
   if (state.config !== config) return configure(mine);
   controls.accepted(accepted, state);
   race.start(accepted, state, info.shape);
@@ -173,17 +173,17 @@ async function configure(mine) {
   if (state.config !== config) return configure(mine);
   hideCard();
   setPhase("ready");
-  announce("Ready. Both sides stand at the same starting images.");
+  announce("Ready. Both sides are at the same starting images.");
 }
 
-/** New settings: the race starts again, and goes on if it was running. @param {PageState} next */
+/** New settings: restarts the race, and continues running if it was running. @param {PageState} next */
 async function change(next) {
   const wasRunning = phase === "running";
   const sameModel = next.config.model === state.config.model;
   setState(next);
   if (phase === "failed" || !client || !manifest) return boot();
   if (phase === "loading") {
-    // The load under way reads the newest settings when it is done, unless it loads the wrong model.
+    // The current load reads the newest settings at its end, unless it loads the wrong model.
     if (sameModel) return;
     client.send({ type: "abort" });
   }
@@ -197,7 +197,7 @@ async function change(next) {
   }
 }
 
-/** What is looked at, not what is computed. @param {Partial<Pick<PageState, "chain" | "traced">>} part */
+/** Changes the display, not the computation. @param {Partial<Pick<PageState, "chain" | "traced">>} part */
 function look(part) {
   setState({ ...state, ...part });
   race.view(state);
@@ -234,7 +234,7 @@ function toggle() {
 
 let stepping = false;
 async function step() {
-  // A key held down repeats faster than a slow device steps.
+  // A held key repeats faster than a slow device can step.
   if (stepping) return;
   stepping = true;
   try {
@@ -272,10 +272,10 @@ function onEvent(reply) {
       break;
     case "compiling":
       onProgress = null;
-      showWaiting("Preparing the model", report?.runtime === "cpu" ? "The weights are unpacked and checked against known answers." : "The graphics adapter compiles its programs and is checked against known answers. The first time takes a few seconds.");
+      showWaiting("Preparing the model", report?.runtime === "cpu" ? "The weights are unpacked, then checked against known answers." : "The graphics adapter compiles its shaders and is checked against known answers. The first time takes a few seconds.");
       break;
     case "note":
-      notice(reply.kind, `${WORDS[reply.kind].title}.`, reply.kind === "quota" && storage ? `${reply.message} This site uses ${megabytes(storage.usage)} of the ${megabytes(storage.quota)} that the browser grants it.` : reply.message);
+      notice(reply.kind, `${WORDS[reply.kind].title}.`, reply.kind === "quota" && storage ? `${reply.message} This site uses ${megabytes(storage.usage)} of the ${megabytes(storage.quota)} that the browser allows.` : reply.message);
       break;
     case "recovered":
       tellRuntime(reply.report);
@@ -299,7 +299,7 @@ function fail(thrown) {
   showError(toError(thrown), report, go);
 }
 
-/** The ways forward of the error cards. @param {Way} way */
+/** Actions of the error cards. @param {Way} way */
 function go(way) {
   switch (way) {
     case "reload":

@@ -1,4 +1,4 @@
-// What the page tells about the loaded model and the device it runs on.
+// Facts about the loaded model and the device it runs on.
 
 import { adapterName } from "../ui/cards.js";
 import { byId, make, table } from "../ui/dom.js";
@@ -39,14 +39,14 @@ export function showModel({ info, files, report, cached, forget }) {
 }
 
 /**
- * Rows of name and text; a group of metrics gives a row for each of its own, a list of numbers one.
+ * Rows of name and text. A group of metrics gives one row per metric, a list of numbers one row.
  * @param {Record<string, unknown>} metrics
  * @param {string} [prefix]
  * @returns {string[][]}
  */
 function flat(metrics, prefix = "") {
   return Object.entries(metrics).flatMap(([name, value]) => {
-    // Numbers in a row; records, such as the checks of every stage, have a chart in a room of their own.
+    // Lists of numbers only; records, such as the checks of each stage, have a chart in Prior.
     if (Array.isArray(value)) return value.every((item) => typeof item === "number") ? [[prefix + name, value.map((item) => compact(item, 4)).join(", ")]] : [];
     if (value !== null && typeof value === "object") return flat(/** @type {Record<string, unknown>} */ (value), `${prefix}${name} `);
     return [[prefix + name, typeof value === "number" ? compact(value, 4) : String(value)]];
@@ -56,5 +56,5 @@ function flat(metrics, prefix = "") {
 /** @param {DeviceReport} report */
 function describeDevice(report) {
   if (report.runtime === "cpu") return `CPU build. ${report.reason}`;
-  return `WebGPU on ${adapterName(report)}${report.fallback_adapter ? " (a software adapter: right, but slow)" : ""}.`;
+  return `WebGPU on ${adapterName(report)}${report.fallback_adapter ? " (a software adapter: correct, but slow)" : ""}.`;
 }

@@ -1,4 +1,4 @@
-// The race as it is shown: chain images, traces and numbers of both sides.
+// The display of the race: chain images, traces and numbers of both sides.
 
 import { TraceStore } from "../charts/store.js";
 import { TraceChart } from "../charts/trace.js";
@@ -11,22 +11,22 @@ import { Tiles } from "./tiles.js";
 /** @import { PageState } from "./url.js" */
 
 const SPACES = /** @type {const} */ (["pixel", "latent"]);
-/** Lines are costlier than pixels; four frames of images may share one drawing of the charts. */
+/** Lines cost more than pixels: the charts are drawn less often than the images. */
 const CHART_EVERY_MS = 80;
-/** … and may take this share of the page's time; 64 chains on a slow machine are many lines. */
+/** The charts may take this share of the page's time. */
 const CHART_SHARE = 0.2;
 const TABLE_EVERY_MS = 1000;
-/** With reduced motion the pictures still have to change, but not flicker. */
+/** With reduced motion, images still change, but slowly enough not to flicker. */
 const CALM_EVERY_MS = 600;
 
 /** @type {Record<string, [label: string, text: string]>} */
 const QUANTITIES = {
-  energy: ["energy E", "The energy that each chain walks on; low is likely. Each space has an energy of its own for the same model, so the two scales differ."],
-  tilt: ["tilt U(x)", "What the energy-based model adds to the flow, or to the bell-shaped cloud of latents. The same function on both sides, on the same scale."],
+  energy: ["energy E", "The energy that each chain samples; low is likely. Each space has its own energy for the same model, so the two scales differ."],
+  tilt: ["tilt U(x)", "What the energy-based model adds to the flow, or to the Gaussian cloud of latents. The same function on both sides, on the same scale."],
 };
 
 /**
- * One row of the comparison: what it is called, what it means, and its text for a side.
+ * One row of the comparison: its label, its hint, and its text for a side.
  * @typedef {object} Row
  * @property {string} label
  * @property {string} hint
@@ -37,14 +37,14 @@ const QUANTITIES = {
 
 /** @type {Row[]} */
 const ROWS = [
-  { label: "R-hat", hint: "largest over all traced quantities; 1.01 or less is the goal", value: (side) => rhat(side.rhat_max) },
-  { label: "Bulk ESS", hint: "independent draws’ worth, smallest over the quantities", value: (side) => compact(side.ess_bulk_min) },
-  { label: "ESS per 1000 ∇E", hint: "what a gradient buys", value: (side) => compact(side.ess_per_1000_gradients) },
+  { label: "R-hat", hint: "largest over all traced quantities; the goal is 1.01 or less", value: (side) => rhat(side.rhat_max) },
+  { label: "Bulk ESS", hint: "equivalent independent draws, smallest over the quantities", value: (side) => compact(side.ess_bulk_min) },
+  { label: "ESS per 1000 ∇E", hint: "effective draws per gradient", value: (side) => compact(side.ess_per_1000_gradients) },
   { label: "Acceptance", hint: "of proposals", value: (side, { config }) => (config.sampler === "ula" ? "always" : percent(side.acceptance)) },
-  { label: "Step size ε", hint: "as used now", value: (side) => tidy(side.step_size) },
+  { label: "Step size ε", hint: "currently used", value: (side) => tidy(side.step_size) },
   { label: "Temperature T", hint: "= σ²/(2a), from the noise and drift in use", value: (side) => tidy(side.temperature), small: (side) => (side.drift > 0 ? `σ ${tidy(side.noise)}, a ${tidy(side.drift)}` : "") },
-  { label: "E-BFMI", hint: "below 0.3 the random pushes are too weak", value: (side) => compact(side.e_bfmi), when: (sides) => sides.some((side) => side.e_bfmi !== null) },
-  { label: "Broken chains", hint: "left the range of finite numbers", value: (side) => integer(side.broken_chains), when: (sides) => sides.some((side) => side.broken_chains > 0) },
+  { label: "E-BFMI", hint: "below 0.3 the random momenta are too weak", value: (side) => compact(side.e_bfmi), when: (sides) => sides.some((side) => side.e_bfmi !== null) },
+  { label: "Broken chains", hint: "energy is no longer finite", value: (side) => integer(side.broken_chains), when: (sides) => sides.some((side) => side.broken_chains > 0) },
 ];
 
 export class Race {
@@ -118,7 +118,7 @@ export class Race {
     this.#charts.forEach((chart, side) => chart.start(/** @type {TraceStore} */ (this.#stores[side])));
   }
 
-  /** What is looked at has changed, the race itself has not. @param {PageState} state */
+  /** The displayed quantity or chain changed, but not the race. @param {PageState} state */
   view(state) {
     this.#state = state;
     const name = this.#name();
@@ -126,14 +126,14 @@ export class Race {
     setText(byId("traced-text", HTMLParagraphElement), QUANTITIES[name]?.[1] ?? textOf(name));
     for (const tiles of this.#tiles) tiles.follow(state.chain);
     this.#follow.value = String(state.chain ?? "none");
-    setText(byId("follow-text", HTMLSpanElement), state.chain === null ? "Choose one to follow its chain on both sides." : `Chain ${state.chain + 1} is framed here and drawn heavy below.`);
+    setText(byId("follow-text", HTMLSpanElement), state.chain === null ? "Choose one to follow its chain on both sides." : `Chain ${state.chain + 1} is framed here and drawn bold below.`);
     this.#drawCharts();
     this.#fillTables();
   }
 
   /** @param {Frame} frame */
   push(frame) {
-    // Index 0 is a fresh start: nothing of the race before may stay.
+    // Index 0 is a fresh start: data of the previous race is dropped.
     if (frame.index === 0) this.#empty();
     frame.sides.forEach((side, index) => this.#stores[index]?.push(side));
     this.#frame = frame;
@@ -147,13 +147,13 @@ export class Race {
     this.#drawCharts();
   }
 
-  /** Draws what was held back; the last frame of a run must not stay half shown. */
+  /** Draws pending frames, so that the last frame of a run is shown completely. */
   settle() {
     this.#lastChart = this.#lastTable = this.#lastImages = -Infinity;
     this.#draw();
   }
 
-  /** One sentence on where the race stands, for the status line. */
+  /** One sentence on the state of the race, for the status line. */
   summary() {
     const sides = this.#frame?.sides ?? [];
     return sides.map((side) => `${side.space}: ${judge(side)[1]}`).join(", ");
@@ -192,10 +192,10 @@ export class Race {
     if (!state || !race) return;
     const name = this.#name();
     const ends = this.#stores.map((store) => store.clock.at(-1) ?? 0);
-    // Until the first draws arrive the axis shows the warm-up to come.
+    // Until the first draws arrive, the axis spans the warm-up.
     const end = Math.max(...ends, (race.config.warmup || 20) * race.gradients_per_transition * 0.2);
     const ranges = this.#stores.map((store) => store.range(name));
-    // Energies live on different scales; every other quantity is the same function on both sides.
+    // Energies have different scales; every other quantity is the same function on both sides.
     const shared = name === race.traced[0] ? null : union(ranges);
     this.#charts.forEach((chart, side) => chart.draw({ name, chain: state.chain, end, range: shared ?? ranges[side] ?? null }));
     SPACES.forEach((space, side) => {
@@ -302,7 +302,7 @@ function verdict(space, kind, text) {
   const element = byId(`${space}-verdict`, HTMLParagraphElement);
   if (element.dataset.kind === kind && element.textContent === text) return;
   element.dataset.kind = kind;
-  // Each part keeps to one line: "max R-hat 1.02" torn apart reads badly on a phone.
+  // Each part stays on one line: a broken "max R-hat 1.02" reads badly on a phone.
   const parts = text.split(SEPARATOR).map((part) => make("span", {}, part));
   const words = make("span", { class: "words" }, ...parts.flatMap((part, index) => (index === 0 ? [part] : [SEPARATOR, part])));
   element.replaceChildren(icon(kind), words);
@@ -331,9 +331,9 @@ function conclude(pixel, latent) {
   const clock = `After ${integer(latent.gradients)} ∇E per chain`;
   if (!a || !b) return `${clock} there is no effective sample size to compare yet.`;
   const [winner, ratio] = b >= a ? ["latent", b / a] : ["pixel", a / b];
-  const gain = ratio < 1.1 ? "a gradient buys about the same on both sides" : `a gradient buys ${compact(ratio, 2)} times as many effective draws in ${winner} space`;
+  const gain = ratio < 1.1 ? "a gradient gives about as many effective draws on both sides" : `a gradient gives ${compact(ratio, 2)} times as many effective draws in ${winner} space`;
   const loser = winner === "latent" ? pixel : latent;
-  const doubt = /** @type {number} */ (loser.rhat_max) > 1.1 ? ` The ${loser.space} chains still disagree (R-hat ${rhat(loser.rhat_max)}), so even that flatters them.` : "";
+  const doubt = /** @type {number} */ (loser.rhat_max) > 1.1 ? ` The ${loser.space} chains still disagree (R-hat ${rhat(loser.rhat_max)}), so even their ESS is too high.` : "";
   return `${clock}, ${gain}.${doubt}`;
 }
 

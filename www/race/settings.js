@@ -1,41 +1,31 @@
-// The Race's settings: what each accepts, and where it starts. The form and the address read them here.
+// The Race's settings: what each accepts, and where it starts, as the crate declares them. The form and the
+// address read them here.
 
-import { real, whole } from "../url/address.js";
+import { RACE, RACE_DEFAULTS, RACE_SAMPLERS, SAMPLER, SAMPLERS } from "../contract/generated/settings.js";
+import { rangeOf, whole } from "../url/address.js";
 
-/** @import { RaceConfig } from "../contract/race.js" */
+/** @import { RaceConfig, SamplerName } from "../contract/race.js" */
 
 /** Transitions per frame. */
 export const PACES = /** @type {const} */ ([1, 2, 5, 10, 20, 50]);
 
-/** Acceptance at which each sampler explores fastest, by the usual theory. */
-export const TARGET_ACCEPT = /** @type {const} */ ({ ula: 0.57, mala: 0.57, hmc: 0.8 });
+/** The samplers that race. */
+export const NAMES = RACE_SAMPLERS;
+
+/** The acceptance that a sampler's warm-up aims at; null: it does not adapt. @param {SamplerName} name */
+export const targetAcceptance = (name) => SAMPLERS.find((sampler) => sampler.name === name)?.target_accept ?? null;
 
 export const RANGES = /** @satisfies {Record<string, import("../url/address.js").Range>} */ ({
-  seed: whole(0, 4294967295),
-  chains: whole(4, 64),
-  leapfrog: whole(1, 50),
-  warmup: whole(0, 5000),
-  accept: real(0.1, 0.99),
-  start: real(0.1, 5),
-  eps: real(0.00001, 5),
-  T: real(0.01, 100),
-  chain: whole(1, 64),
+  seed: rangeOf(RACE.seed),
+  chains: rangeOf(RACE.chains),
+  leapfrog: rangeOf(RACE.leapfrog_steps),
+  warmup: rangeOf(RACE.warmup),
+  accept: rangeOf(SAMPLER.target_accept),
+  start: rangeOf(RACE.start_scale),
+  eps: rangeOf(SAMPLER.step_size),
+  T: rangeOf(SAMPLER.temperature),
+  chain: whole(1, RACE.chains.kind === "count" ? RACE.chains.max : 1),
 });
 
 /** @returns {RaceConfig} */
-export function defaultConfig() {
-  return {
-    model: "flow-ebm-mnist",
-    seed: 7,
-    chains: 12,
-    sampler: "mala",
-    leapfrog_steps: 10,
-    adapt: true,
-    warmup: 50,
-    target_accept: TARGET_ACCEPT.mala,
-    match_temperature: true,
-    start_scale: 1.2,
-    pixel: { step_size: null, temperature: 1 },
-    latent: { step_size: null, temperature: 1 },
-  };
-}
+export const defaultConfig = () => structuredClone(RACE_DEFAULTS);

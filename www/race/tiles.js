@@ -1,5 +1,5 @@
-// A grid of chain images: one small canvas per chain, enlarged without smoothing, because the
-// model's pixels are what the page is about.
+// A grid of chain images: one small canvas per chain, enlarged without smoothing to show the
+// model's pixels.
 
 import { make } from "../ui/dom.js";
 import { channels, colour } from "../ui/theme.js";
@@ -52,7 +52,7 @@ export class Tiles {
     this.paint();
   }
 
-  /** Again, for example in another theme. */
+  /** Redraws, for example after a change of theme. */
   paint() {
     const images = this.#images;
     if (!images) return;
@@ -81,7 +81,7 @@ export class Tiles {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const from = this.#canvases.indexOf(/** @type {HTMLCanvasElement} */ (event.target));
     if (from < 0) return;
-    // Rows as they are laid out now, which depends on the width of the window.
+    // The number of columns depends on the width of the window.
     const top = this.#canvases[0]?.offsetTop;
     const inRow = Math.max(1, this.#canvases.filter((canvas) => canvas.offsetTop === top).length);
     /** @type {Record<string, number>} */
@@ -103,7 +103,7 @@ export class Tiles {
 }
 
 /**
- * Few chains get large tiles, many still stay above the fold.
+ * Few chains get large tiles; many chains still fit above the fold.
  * @param {number} chains
  */
 function columnsFor(chains) {

@@ -2,7 +2,7 @@
 
 import { NEEDED } from "../model/files.js";
 import { Address, choice, flag, MODEL_NAME, number, pattern } from "../url/address.js";
-import { defaultConfig, PACES, RANGES, TARGET_ACCEPT } from "./settings.js";
+import { defaultConfig, NAMES, PACES, RANGES } from "./settings.js";
 
 /** @import { Manifest } from "../contract/models.js" */
 /** @import { RaceConfig } from "../contract/race.js" */
@@ -36,11 +36,11 @@ const fields = {
   model: pattern(MODEL_NAME, "a model's name", ({ config }) => config.model, ({ config }, name) => (config.model = name)),
   seed: number(RANGES.seed, ({ config }) => config.seed, ({ config }, value) => (config.seed = value)),
   chains: number(RANGES.chains, ({ config }) => config.chains, ({ config }, value) => (config.chains = value)),
-  sampler: choice(Object.keys(TARGET_ACCEPT), ({ config }) => config.sampler, ({ config }, name) => (config.sampler = name), "ula, mala or hmc"),
+  sampler: choice(NAMES, ({ config }) => config.sampler, ({ config }, name) => (config.sampler = name), "ula, mala or hmc"),
   leapfrog: number(RANGES.leapfrog, ({ config }) => config.leapfrog_steps, ({ config }, value) => (config.leapfrog_steps = value)),
   warmup: number(RANGES.warmup, ({ config }) => config.warmup, ({ config }, value) => (config.warmup = value)),
   adapt: flag(({ config }) => config.adapt, ({ config }, on) => (config.adapt = on)),
-  accept: number(RANGES.accept, ({ config }) => config.target_accept, ({ config }, value) => (config.target_accept = value)),
+  accept: number(RANGES.accept, ({ config }) => config.target_accept, ({ config }, value) => (config.target_accept = value), "auto"),
   start: number(RANGES.start, ({ config }) => config.start_scale, ({ config }, value) => (config.start_scale = value)),
   match: flag(({ config }) => config.match_temperature, ({ config }, on) => (config.match_temperature = on)),
   "pixel-eps": number(RANGES.eps, ({ config }) => config.pixel.step_size, ({ config }, value) => (config.pixel.step_size = value), "auto"),
@@ -56,10 +56,8 @@ const fields = {
 export const address = new Address({
   fields,
   defaults: defaultState,
-  settle: (state, given) => {
+  settle: (state) => {
     const { config } = state;
-    // The target belongs to the sampler, unless the address has its own.
-    if (!given.has("accept")) config.target_accept = TARGET_ACCEPT[config.sampler];
     // One number per pair of sides: the switch and two different temperatures cannot both hold.
     if (config.match_temperature) config.pixel.temperature = config.latent.temperature;
     if (state.chain === null || state.chain < config.chains) return [];

@@ -1,5 +1,5 @@
-// The conductor: speaks the protocol with the page, downloads models, paces the frames and
-// rebuilds the engine when its device is lost. It never computes, so it always answers at once.
+// The conductor: handles the protocol with the page, downloads models, paces the frames and
+// restarts the engine when its device is lost. It never computes, so it always answers at once.
 
 import { Failure, toError } from "../engine/failure.js";
 import { Keeper, Losses } from "../engine/keeper.js";
@@ -12,9 +12,9 @@ import { Loader } from "../model/loader.js";
 
 const scope = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
-/** A frame should take no longer than this, or the picture stutters … */
+/** A longer frame would make the display stutter. */
 const LONGEST_FRAME_MS = 250;
-/** … and need not come more often than the screen shows it. */
+/** Frames need not come faster than the screen refreshes. */
 const SHORTEST_FRAME_MS = 16;
 const PROGRESS_EVERY_MS = 50;
 const REBUILD_ATTEMPTS = 3;
@@ -31,11 +31,11 @@ let model = null;
 let config = null;
 /** @type {Uint8Array | null} */
 let checkpoint = null;
-/** Resolves when a rebuild under way is done. */
+/** Resolves when the current rebuild is done. */
 let ready = Promise.resolve();
 let rebuilding = false;
 
-/** @type {{ id: number } | null} the run that should go on */
+/** @type {{ id: number } | null} the run that should continue */
 let running = null;
 /** Resolves when the last frame of the last run has been sent. */
 let pumped = Promise.resolve();
@@ -63,8 +63,8 @@ function postFrame(id, result) {
 }
 
 /**
- * Called the moment an engine dies. Only a lost device is worth an immediate rebuild; after a
- * panic the same state would panic again, so the page decides.
+ * Called when an engine dies. Only a lost device is rebuilt at once; after a panic the same state
+ * would panic again, so the page decides.
  * @param {Failure} error
  * @param {boolean} told a waiting call will report it
  */
@@ -76,7 +76,7 @@ function onLoss(error, told) {
   }
   losses.add();
   ready = rebuild(error);
-  // Whoever awaits `ready` hears of a failed rebuild; this keeps it from being reported as unhandled.
+  // Callers that await `ready` get the failure; this avoids an unhandled rejection.
   ready.catch(() => {});
 }
 
@@ -113,12 +113,12 @@ async function revive(wanted) {
   await keeper.call("load", model.card, model.weights);
   await keeper.call("configure", config);
   const result = checkpoint ? await keeper.call("restore", checkpoint) : await keeper.call("reset", config.seed);
-  post({ type: "recovered", id: 0, report: found, message: `The compute device was lost. It was rebuilt${found.runtime === "cpu" ? " on the CPU" : ""} and the chains go on from their last state.` });
+  post({ type: "recovered", id: 0, report: found, message: `The compute device was lost. It was restarted${found.runtime === "cpu" ? " on the CPU" : ""}, and the chains continue from their last state.` });
   postFrame(running?.id ?? 0, result);
 }
 
 /**
- * A call that survives the loss of the device: it waits for the rebuild and asks again.
+ * A call that survives the loss of the device: it waits for the rebuild and repeats.
  * @template {keyof EngineCalls} Op
  * @param {Op} op
  * @param {Parameters<EngineCalls[Op]>} args
@@ -178,7 +178,7 @@ async function load(id, name) {
           last = performance.now();
           post({ type: "progress", id, file, loaded: received, total });
         };
-        // What is held back is told a little later: a stalled download must not show an old number.
+        // A throttled update is sent a little later, so that a stalled download does not show an old number.
         const wait = last + PROGRESS_EVERY_MS - performance.now();
         if (wait <= 0 || received >= total) tell();
         else timer = setTimeout(tell, wait);
@@ -190,7 +190,7 @@ async function load(id, name) {
       download = null;
     });
   post({ type: "compiling", id });
-  // The race of the model before must not come back if the device is lost during this load.
+  // The previous model's race must not return if the device is lost during this load.
   config = null;
   checkpoint = null;
   const info = await keeper.loadTested(
@@ -206,7 +206,7 @@ async function answer(request) {
   const { id } = request;
   switch (request.type) {
     case "check": {
-      // First the engine, then the run: a hung device would never finish its frame.
+      // The engine first: a hung device would never finish its frame.
       keeper.end();
       await halt();
       [model, config, checkpoint] = [null, null, null];

@@ -1,4 +1,4 @@
-// The room Compose: a list of conditions, an image to fill in, and what the chains make of them.
+// The room Compose: a list of conditions, an image to fill in, and the images that the chains make.
 
 import { Failure } from "../engine/failure.js";
 import { outline, readImage } from "../image/image.js";
@@ -20,9 +20,9 @@ import { conflictSummary, conflictWord, shareOfClass, verdictOf } from "./words.
 /** @import { Setting } from "./settings.js" */
 /** @import { ClassCondition } from "./url.js" */
 
-/** More classes than this would be a wall of buttons. */
+/** Maximum number of class buttons. */
 const MOST_CHIPS = 20;
-/** Tables need not follow every frame. */
+/** Tables are updated less often than frames. */
 const TABLES_EVERY_MS = 500;
 const ROLE_NAMES = /** @type {Record<Condition["role"], string>} */ ({ all: "All of (AND)", any: "Any of (OR)", none: "None of (NOT)" });
 
@@ -40,24 +40,24 @@ export class ComposeRoom {
   /** @type {Item[]} */
   items = [];
   #next = 1;
-  /** Keys of the conditions of the run that is shown. @type {number[]} */
+  /** Keys of the conditions of the displayed run. @type {number[]} */
   #running = [];
-  /** The same of the run that is asked for, and what it keeps of an image. */
+  /** The same for the requested run, with the pixels that it keeps. */
   #asked = { keys: /** @type {number[]} */ ([]), known: /** @type {Uint8Array | null} */ (null) };
   #lastTables = -Infinity;
   #list = byId("c-list", HTMLOListElement);
   #imageProblem = byId("c-image-problem", HTMLParagraphElement);
   #inpaintProblem = byId("c-inpaint-problem", HTMLParagraphElement);
   #inpaintOn = byId("c-inpaint-on", HTMLInputElement);
-  /** Shape that images here are for. */
+  /** Shape of the images in the list. */
   #shape = "";
 
   /**
    * @param {App} app
    * @param {object} listeners
-   * @param {() => void} listeners.onChange the conditions changed: the address must follow
+   * @param {() => void} listeners.onChange the conditions changed, so the address must be updated
    * @param {(name: Setting, value: number) => void} listeners.onSetting
-   * @param {() => { image: Uint8Array, name: string } | null} listeners.chosen the sample that is chosen in Generate
+   * @param {() => { image: Uint8Array, name: string } | null} listeners.chosen the sample chosen in Generate
    */
   constructor(app, { onChange, onSetting, chosen }) {
     this.app = app;
@@ -80,7 +80,7 @@ export class ComposeRoom {
     fileButton(byId("c-inpaint-file", HTMLButtonElement), byId("c-inpaint-input", HTMLInputElement), (file) => this.takeInpaint(file));
     const withChosen = (/** @type {HTMLElement} */ place, /** @type {(image: Uint8Array, name: string) => void} */ use) => {
       const sample = this.panel.chosen ?? chosen();
-      if (!sample) return setText(place, "No sample is chosen. Generate some, then click one, or choose one of the results here.");
+      if (!sample) return setText(place, "No sample is chosen. Generate some and click one, or choose one of the results here.");
       setText(place, "");
       use(sample.image, sample.name);
     };
@@ -115,11 +115,11 @@ export class ComposeRoom {
     void this.#tryImage(this.#inpaintProblem, async (shape) => {
       const { pixels, changes } = await readImage(file, shape);
       this.#useInpaint(pixels);
-      setText(byId("c-inpaint-text", HTMLParagraphElement), `${changes.length > 0 ? `Changed: ${changes.join("; ")}. ` : ""}What is outlined is kept exactly; what is hatched, the chain fills.`);
+      setText(byId("c-inpaint-text", HTMLParagraphElement), `${changes.length > 0 ? `Changed: ${changes.join("; ")}. ` : ""}The outlined part is kept exactly; the chain fills the hatched part.`);
     });
   }
 
-  /** Whether a paste is meant for the in-painting. */
+  /** Whether a pasted image goes to the in-painting editor. */
   get inpaintHasFocus() {
     return byId("c-inpaint", HTMLDetailsElement).contains(document.activeElement);
   }
@@ -159,7 +159,7 @@ export class ComposeRoom {
     return { ...this.app.config(), conditions: this.items.map(({ of, role, weight }) => ({ of, role, weight })), inpaint: on ? { image: this.inpaintPad.image, known } : null };
   }
 
-  /** The border of what is kept, to lie over each result. @param {Uint8Array} known */
+  /** The outline of the kept part, drawn over each result. @param {Uint8Array} known */
   #outlineImage(known) {
     const [, height = 1, width = 1] = this.app.model()?.shape ?? [];
     const path = outline(known, height, width).map(([x0, y0, x1, y1]) => `M${x0} ${y0}L${x1} ${y1}`).join("");
@@ -183,12 +183,12 @@ export class ComposeRoom {
     this.onChange();
   }
 
-  /** What the address can hold of the conditions. @returns {ClassCondition[]} */
+  /** The conditions that fit in the address: the classes. @returns {ClassCondition[]} */
   get classes() {
     return this.items.flatMap(({ of, role, weight }) => ("class" in of ? [{ class: of.class, role, weight }] : []));
   }
 
-  /** Conditions from an address; those with images stay. @param {ClassCondition[]} classes @param {string[]} names */
+  /** Sets the conditions from an address; conditions with images stay. @param {ClassCondition[]} classes @param {string[]} names */
   setClasses(classes, names) {
     const images = this.items.filter(({ of }) => "image" in of);
     const known = classes.filter((condition) => condition.class < names.length);
@@ -197,12 +197,12 @@ export class ComposeRoom {
     return known.length;
   }
 
-  /** Another model. @param {StudioModel} model @param {boolean} another than the one before, not the same one loaded again */
+  /** Another model. @param {StudioModel} model @param {boolean} another false: the same model was loaded again */
   setModel(model, another) {
     byId("c-body", HTMLDivElement).hidden = !model.latents;
     const missing = byId("c-missing", HTMLParagraphElement);
     missing.hidden = model.latents;
-    setText(missing, `${model.title} cannot compose: it has no encoder, and conditions are made of its latents. Choose a CLEL model above.`);
+    setText(missing, `${model.title} cannot compose: conditions need an encoder’s latents, and it has no encoder. Choose a CLEL model above.`);
     for (const pad of [this.drawPad, this.inpaintPad]) pad.setShape(model.shape);
     if (this.#shape !== "" && this.#shape !== model.shape.join()) {
       this.items = this.items.filter(({ of }) => "class" in of);
@@ -238,8 +238,8 @@ export class ComposeRoom {
     const images = this.items.some(({ of }) => "image" in of);
     const note = byId("c-address", HTMLParagraphElement);
     note.hidden = !images;
-    setText(note, "A condition is an image. Images are too large for the address, so a link will not carry it.");
-    setText(this.panel.empty, this.items.length === 0 ? "Press a class, or add an image. Then press Compose." : "Press Compose: images form that meet the conditions.");
+    setText(note, "A condition is an image. Images are too large for the address, so a link does not include them.");
+    setText(this.panel.empty, this.items.length === 0 ? "Press a class, or add an image. Then press Compose." : "Press Compose to make images that meet the conditions.");
     this.#liveTerms(this.panel.run.frame);
   }
 
@@ -257,7 +257,7 @@ export class ComposeRoom {
       const value = Number(weight.value);
       const good = Number.isFinite(value) && value >= RANGES.weight.least && value <= RANGES.weight.most;
       weight.setAttribute("aria-invalid", String(!good));
-      if (!good) return setText(this.#imageProblem, `A weight is a number from ${RANGES.weight.least} to ${RANGES.weight.most}, not “${weight.value}”. Nothing was changed.`);
+      if (!good) return setText(this.#imageProblem, `A weight must be a number from ${RANGES.weight.least} to ${RANGES.weight.most}, not “${weight.value}”. Nothing was changed.`);
       setText(this.#imageProblem, "");
       item.weight = value;
       this.#touched();
@@ -268,7 +268,7 @@ export class ComposeRoom {
       this.items = this.items.filter((other) => other !== item);
       this.#changed();
       announce(`Removed: ${name}.`);
-      // The focus would fall to the top of the page.
+      // Otherwise the focus would move to the top of the page.
       const next = this.#list.querySelector("select") ?? byId("c-file", HTMLButtonElement);
       if (next instanceof HTMLElement) next.focus();
     });
@@ -280,7 +280,7 @@ export class ComposeRoom {
     );
   }
 
-  /** A field of a condition changed; the list keeps its focus. */
+  /** A field of a condition changed; the focus is kept. */
   #touched() {
     this.panel.outdated();
     this.onChange();
@@ -292,11 +292,11 @@ export class ComposeRoom {
       const live = row.querySelector(".live");
       const at = row instanceof HTMLElement ? this.#running.indexOf(Number(row.dataset.key)) : -1;
       const term = at < 0 ? undefined : frame?.terms[at + 1];
-      if (live) setText(live, term ? `mean energy ${compact(term.energy, 3)} · cosine ${compact(term.cosine, 2)}` : "not in a run yet");
+      if (live) setText(live, term ? `mean energy ${compact(term.energy, 3)} · cosine ${compact(term.cosine, 2)}` : "not in the run yet");
     }
   }
 
-  /** The engine took the run that was asked for. */
+  /** The engine accepted the requested run. */
   #begun() {
     this.#running = this.#asked.keys;
     const grid = byId("c-grid", HTMLDivElement);
@@ -324,18 +324,18 @@ export class ComposeRoom {
     const verdict = frame?.verdict;
     if (!frame || !verdict || !model?.classifier) {
       host.replaceChildren();
-      return setText(text, "There is no classifier for this model’s data, so nobody independent can say what the results are.");
+      return setText(text, "There is no classifier for this model’s data, so the results cannot be checked independently.");
     }
-    setText(text, `Independent classifier (accuracy ${percent1(model.classifier.accuracy)} on the test set), never the energy that made the images.`);
+    setText(text, `Independent classifier (accuracy ${percent1(model.classifier.accuracy)} on the test set); it is not part of the energy that made the images.`);
     const rows = this.items
       .filter(({ key }) => this.#running.includes(key))
       .map(({ of, name, role }) => {
         const wish = role === "none" ? "few" : "many";
-        if (!("class" in of)) return [name, ROLE_NAMES[role], "an image has no class to ask for", wish];
+        if (!("class" in of)) return [name, ROLE_NAMES[role], "an image has no class to check", wish];
         const { hits, images } = shareOfClass(verdict, model.classes, of.class);
         return [name, ROLE_NAMES[role], `${hits} of ${images} (${percent(hits / Math.max(1, images))})`, wish];
       });
-    host.replaceChildren(rows.length > 0 ? table(["Condition", "Role", "Results in its class", "Wanted"], rows, "Share of the results that the classifier assigns to each condition’s class") : make("p", { class: "hint" }, "No class is asked for."));
+    host.replaceChildren(rows.length > 0 ? table(["Condition", "Role", "Results in its class", "Wanted"], rows, "Share of the results that the classifier assigns to each condition’s class") : make("p", { class: "hint" }, "No condition is a class."));
   }
 
   /** @param {StudioFrame | null} frame */
@@ -344,7 +344,7 @@ export class ComposeRoom {
     section.hidden = !frame || frame.conflict.length === 0;
     if (!frame || section.hidden) return;
     const { terms, conflict } = frame;
-    setText(byId("c-conflict-text", HTMLParagraphElement), `${conflictSummary(terms, conflict)} Cosine 1: they pull the same way; −1: against each other.`);
+    setText(byId("c-conflict-text", HTMLParagraphElement), `${conflictSummary(terms, conflict)} Cosine 1: the gradients point the same way; −1: in opposite directions.`);
     const head = make("tr", {}, make("td"), ...terms.map(({ name }) => make("th", { scope: "col" }, name)));
     const rows = terms.map((term, row) =>
       make(
@@ -361,7 +361,7 @@ export class ComposeRoom {
         }),
       ),
     );
-    byId("c-conflict-table", HTMLDivElement).replaceChildren(make("table", { class: "matrix" }, make("caption", { class: "visually-hidden" }, "Mean cosine between the gradients of each two terms"), make("thead", {}, head), make("tbody", {}, ...rows)));
+    byId("c-conflict-table", HTMLDivElement).replaceChildren(make("table", { class: "matrix" }, make("caption", { class: "visually-hidden" }, "Mean cosine between the gradients of each pair of terms"), make("thead", {}, head), make("tbody", {}, ...rows)));
   }
 
   /** @param {StudioFrame} frame @param {number} sample */
@@ -379,7 +379,7 @@ export class ComposeRoom {
   }
 }
 
-/** One decimal: accuracies of 91 and 91.9 % are not the same. @param {number} share */
+/** One decimal, to distinguish accuracies of 91 and 91.9 %. @param {number} share */
 function percent1(share) {
   return `${(100 * share).toFixed(1)} %`;
 }

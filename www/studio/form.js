@@ -1,4 +1,4 @@
-// The sampler's settings as fields, each with a sentence. Generate and Compose show the same ones.
+// Fields for the sampler's settings, each with a hint. Used by Generate and Compose.
 
 import { numberField } from "../ui/fields.js";
 import { RANGES } from "./settings.js";
@@ -9,12 +9,12 @@ import { RANGES } from "./settings.js";
 
 /** @type {Record<Setting, { label: string, hint: string, slider?: readonly [number, number] }>} */
 const FIELDS = {
-  count: { label: "Number of images", hint: "Each is a chain of its own; more take longer." },
-  steps: { label: "Steps", hint: "Langevin steps of each round: too few leave noise." },
-  rounds: { label: "Rounds", hint: "Each round first crops and flips the images: the move that lets chains change modes." },
-  temperature: { label: "Temperature", hint: "A multiple of the one the model was trained at: below 1 cleaner and less varied.", slider: [0.01, 100] },
-  truncation: { label: "Truncation", hint: "Scale of the start noise: below 1 all chains begin closer together." },
-  beta: { label: "Strength β", hint: "How much the conditions weigh against the model.", slider: [0.1, 1000] },
+  count: { label: "Number of images", hint: "Each is one chain; more take longer." },
+  steps: { label: "Steps", hint: "Langevin steps per round; too few leave noise." },
+  rounds: { label: "Rounds", hint: "Each round first crops and flips the images, which lets chains change modes." },
+  temperature: { label: "Temperature", hint: "A multiple of the training temperature; below 1: cleaner and less varied.", slider: [0.01, 100] },
+  truncation: { label: "Truncation", hint: "Scale of the start noise; below 1: chains start closer together." },
+  beta: { label: "Strength β", hint: "Weight of the conditions relative to the model.", slider: [0.1, 1000] },
   seed: { label: "Seed", hint: "The same seed and settings make the same images." },
 };
 

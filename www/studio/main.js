@@ -1,5 +1,5 @@
-// Starts the Studio and holds it together: the address, the model's page, and the rooms Generate,
-// Compose and Score.
+// Starts the Studio and connects the address, the model's page, and the rooms Generate, Compose
+// and Score.
 
 import { Failure } from "../engine/failure.js";
 import { listenForImages } from "../image/intake.js";
@@ -31,9 +31,9 @@ import { verdictOf } from "./words.js";
 
 /** @type {Record<Room, { title: string, lede: string }>} */
 const ROOM_TEXTS = {
-  generate: { title: "Generate", lede: "Press Generate: images form out of noise, step by step, by following the gradient of an energy." },
-  compose: { title: "Compose", lede: "Choose conditions, join them with AND, OR and NOT, and see what the chains make of them. Or keep a part of an image and have the rest filled in." },
-  score: { title: "Score", lede: "Give the model an image, and see how typical it finds it, and why." },
+  generate: { title: "Generate", lede: "Press Generate: images form from noise, step by step, by following the gradient of an energy." },
+  compose: { title: "Compose", lede: "Combine conditions with AND, OR and NOT, and see the images that the chains make. Or keep part of an image and let the chains fill in the rest." },
+  score: { title: "Score", lede: "Give the model an image, and see how typical it is to the model, and why." },
 };
 
 let state = readAddress(address);
@@ -44,13 +44,13 @@ const page = new ModelPage("studio", {
   texts: { unsupported: { title: "This browser cannot run the studio" } },
   offered,
   firstChoice,
-  none: "None of the models here can be sampled.",
+  none: "None of the available models can be sampled.",
   size: wholeSize,
   classifier: classifierFor,
   load: ({ loaded, classifier: judge }) => session.ask("load", textOf(loaded, "card.json") ?? "", loaded.weights, judge ? { card: textOf(judge, "card.json") ?? "", weights: judge.weights } : null, textOf(loaded, "scores.json")),
   wanted: () => state.model,
   choose: (name, byHand) => {
-    // Steps, temperature and β are a model's own; the seed and the number are the visitor's.
+    // Steps, temperature and β depend on the model; seed and number of images are kept.
     const { seed, count } = state.settings;
     setState({ ...state, model: name, settings: byHand ? { ...defaultState().settings, seed, count } : state.settings });
   },
@@ -140,7 +140,7 @@ function setState(next) {
 function setSetting(name, value) {
   if (state.settings[name] === value) return;
   setState({ ...state, settings: { ...state.settings, [name]: value } });
-  // What runs is no longer what is asked for. β means nothing without conditions.
+  // The current run no longer matches the settings. β has no effect without conditions.
   if (name !== "beta") generate.outdated();
   compose.panel.outdated();
 }
@@ -155,7 +155,7 @@ const parts = new Parts({
   format: (room) => address.format({ ...state, room }),
   shown: (room) => {
     for (const part of document.querySelectorAll("[data-of]")) if (part instanceof HTMLElement) part.hidden = part.dataset.of !== room;
-    // A run that nobody sees rests; it goes on with Continue.
+    // A hidden run is paused; Continue resumes it.
     if (room !== "generate") generate.run.pause().catch(fail);
     if (room !== "compose") compose.panel.run.pause().catch(fail);
     if (room !== "score") score.pause();
@@ -164,29 +164,29 @@ const parts = new Parts({
 });
 const goTo = (/** @type {Room} */ room) => parts.goTo(room);
 
-/** The rooms get to know the model. @param {StudioModel} model @param {boolean} another */
+/** Passes the model to the rooms. @param {StudioModel} model @param {boolean} another */
 function enter(model, another) {
   if (another) {
     generate.forget();
     compose.panel.forget();
   }
   compose.setModel(model, another);
-  // Conditions come from the address, or they are there already; a class must exist.
+  // Conditions come from the address or exist already; unknown classes are dropped.
   const known = another ? compose.setClasses(state.classes, model.classes) : state.classes.length;
-  if (known < state.classes.length) notice("classes", "Some conditions were left out.", `${model.title} has ${model.classes.length} classes, and the conditions named others.`);
+  if (known < state.classes.length) notice("classes", "Some conditions were dropped.", `${model.title} has ${model.classes.length} classes, and these conditions name others.`);
   const fresh = { ...state.settings };
   for (const name of SETTINGS) fresh[name] ??= model.defaults[name];
   if (!model.augments) fresh.rounds = 1;
   setState({ ...state, settings: fresh, classes: compose.classes });
   score.setModel(model, another);
-  setText(generate.empty, "Press Generate. Each square will be one image, and all of them begin as noise.");
+  setText(generate.empty, "Press Generate. Each square will be one image, and all of them start as noise.");
   setText(byId("g-method", HTMLParagraphElement), model.method);
-  setText(byId("model-text", HTMLParagraphElement), `${integer(model.parameters)} parameters${model.classifier ? `, with an independent classifier (${(100 * model.classifier.accuracy).toFixed(1)} % right)` : ""}. Licence: ${model.licence}.`);
+  setText(byId("model-text", HTMLParagraphElement), `${integer(model.parameters)} parameters${model.classifier ? `, with an independent classifier (accuracy ${(100 * model.classifier.accuracy).toFixed(1)} %)` : ""}. Licence: ${model.licence}.`);
   generate.refresh();
   compose.panel.refresh();
 }
 
-// Changes from outside
+// Changes of the address
 
 /** The address was edited, or a link to a room was followed. */
 function followAddress() {
@@ -205,19 +205,19 @@ function followAddress() {
   compose.panel.outdated();
 }
 
-// Wiring
+// Event handlers
 
 byId("copy-link", HTMLButtonElement).addEventListener("click", ({ currentTarget }) => {
   if (!(currentTarget instanceof HTMLButtonElement)) return;
   void copyWith(currentTarget, location.href, announce);
-  if (compose.items.some(({ of }) => "image" in of)) notice("link", "The link carries no images.", "A condition is an image, and images are not in the address. Everything else is.");
+  if (compose.items.some(({ of }) => "image" in of)) notice("link", "The link includes no images.", "A condition is an image, and images are not in the address. Everything else is.");
 });
 byId("g-defaults", HTMLButtonElement).addEventListener("click", () => {
   const { model } = page;
   if (!model) return;
   const { seed } = state.settings;
   for (const name of SETTINGS) if (name !== "seed") setSetting(name, model.defaults[name]);
-  announce(`Back to what the model recommends. The seed stays ${seed}.`);
+  announce(`The model’s defaults are restored. The seed stays ${seed}.`);
 });
 window.addEventListener("hashchange", followAddress);
 window.addEventListener("popstate", followAddress);
@@ -229,7 +229,7 @@ listenForImages((file, dropped, target) => {
     if (dropped ? target instanceof Node && inpaint.contains(target) : compose.inpaintHasFocus) compose.takeInpaint(file);
     else compose.take(file);
   } else {
-    // From Generate, a dropped image can only be meant to be scored.
+    // An image dropped in Generate is scored: nothing else applies there.
     goTo("score");
     void score.take(file);
   }

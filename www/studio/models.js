@@ -1,11 +1,11 @@
-// Which models the Studio offers, and what belongs to each: its classifier, its reference scores.
+// The models that the Studio offers, each with its classifier and reference scores.
 
 import { bytesOf, isPrior, MORE } from "../model/files.js";
 
 /** @import { Manifest, ManifestModel } from "../contract/models.js" */
 
 /**
- * What can be sampled. A classifier has no spaces, and a prior over latents has a room of its own.
+ * Models that can be sampled. Classifiers have no spaces, and latent priors have their own room.
  * @param {Manifest} manifest
  */
 export function offered(manifest) {
@@ -13,7 +13,7 @@ export function offered(manifest) {
 }
 
 /**
- * The model of a newcomer: the first CLEL, for it can do everything here.
+ * The default model: the first CLEL, because it supports every room here.
  * @param {ManifestModel[]} models
  */
 export function firstChoice(models) {
@@ -30,19 +30,19 @@ export function classifierFor(manifest, data) {
 }
 
 /**
- * The classifier that goes with a model, as far as the manifest's names tell before the card is here:
- * the data's name ends the model's.
+ * A model's classifier, inferred from the names in the manifest before the card is loaded: the model's
+ * name ends with the name of its data.
  * @param {Manifest} manifest
  * @param {ManifestModel} model
  */
 export function likelyClassifier(manifest, model) {
   const ending = manifest.models.filter(({ name }) => name.startsWith("classifier-") && model.name.endsWith(`-${name.slice("classifier-".length)}`));
-  // "fashion-mnist" ends with "mnist" too: the longest name is the right one.
+  // "fashion-mnist" ends with "mnist" too: the longest match is the right one.
   return ending.sort((a, b) => b.name.length - a.name.length)[0];
 }
 
 /**
- * All that a visit with this model downloads.
+ * Total download size for this model.
  * @param {Manifest} manifest
  * @param {ManifestModel} model
  */

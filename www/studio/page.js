@@ -14,9 +14,9 @@ export default {
   styles: ["image/image.css"],
   skip: { to: "rooms", text: "Skip to the room" },
   computed: "The images are computed on your own machine, by WebAssembly in a worker.",
-  footer: "Everything is computed on your machine. Nothing that you do here, and no image, is sent anywhere.",
+  footer: "Everything is computed on your machine. Nothing you do here, and no image, is sent anywhere.",
   keys: [
-    ["<kbd>Space</kbd>", "Generate, pause or continue (in Score: walk downhill)"],
+    ["<kbd>Space</kbd>", "Generate, pause or continue (in Score: descend)"],
     ["<kbd>.</kbd>", "One step"],
     ["<kbd>n</kbd>", "New seed"],
     ["<kbd>1</kbd> <kbd>2</kbd> <kbd>3</kbd>", "Generate, Compose, Score"],
@@ -24,5 +24,5 @@ export default {
     ["<kbd>Ctrl</kbd> <kbd>V</kbd>", "Paste an image (Compose, Score)"],
     ["<kbd>?</kbd>", "This list"],
   ],
-  keysHint: "Shortcuts rest while you type in a field. The address always holds the whole set-up, except images.",
+  keysHint: "Shortcuts are off while you type in a field. The address always holds the whole setup, except images.",
 };

@@ -1,5 +1,5 @@
-// What Generate and Compose have in common: buttons, the grid that forms step by step, the chosen
-// sample's details, the numbers and the energy's chart.
+// Shared by Generate and Compose: the buttons, the grid, the details of the chosen sample, the numbers
+// and the energy chart.
 
 import { LinesView } from "../charts/lines.js";
 import { Failure } from "../engine/failure.js";
@@ -19,7 +19,7 @@ import { sheetName, temperatureWord, verdictOf } from "./words.js";
 /** @import { Desk } from "../model/run.js" */
 
 /**
- * What a room needs of the page.
+ * What a room needs from the page.
  * @typedef {object} App
  * @property {Desk} desk
  * @property {() => StudioModel | null} model
@@ -27,12 +27,12 @@ import { sheetName, temperatureWord, verdictOf } from "./words.js";
  * @property {() => StudioConfig} config of the settings, without conditions
  * @property {(seed: number) => void} setSeed
  * @property {(error: unknown) => void} fail
- * @property {() => void} busy some run began or ended
+ * @property {() => void} busy a run began or ended
  * @property {(image: Uint8Array, name: string) => void} addCondition
  * @property {(image: Uint8Array, name: string) => void} scoreImage
  */
 
-/** With reduced motion the picture still has to change, but not flicker. */
+/** With reduced motion, the picture still changes, but slowly enough not to flicker. */
 const CALM_EVERY_MS = 600;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -41,7 +41,7 @@ export class RunPanel extends Panel {
   /** @type {Run<StudioConfig, StudioFrame>} */
   run;
   #lastPaint = -Infinity;
-  /** The frame that is on the screen. @type {StudioFrame | null} */
+  /** The displayed frame. @type {StudioFrame | null} */
   #shown = null;
 
   /**
@@ -49,7 +49,7 @@ export class RunPanel extends Panel {
    * @param {object} room
    * @param {"g" | "c"} room.prefix of its ids
    * @param {string} room.verb on the button
-   * @param {string} room.sample what one of its images is called
+   * @param {string} room.sample word for one of its images
    * @param {() => StudioConfig} room.config throws a Failure that says what is missing
    * @param {(frame: StudioFrame | null, settled: boolean) => void} room.onFrame
    * @param {(frame: StudioFrame, sample: number) => string} room.caption
@@ -98,7 +98,7 @@ export class RunPanel extends Panel {
     return this.room.config();
   }
 
-  /** The main button: begin, pause, go on. */
+  /** The main button: begin, pause or continue. */
   toggle() {
     if (!this.app.model()) return Promise.resolve();
     return this.attempt(async () => {
@@ -109,7 +109,7 @@ export class RunPanel extends Panel {
     });
   }
 
-  /** Another seed; if there is a picture already, another picture. */
+  /** A new seed; restarts the run if there is one. */
   newSeed() {
     const again = this.run.frame !== null;
     this.app.setSeed(randomSeed());
@@ -121,12 +121,12 @@ export class RunPanel extends Panel {
     });
   }
 
-  /** Settings or conditions have changed: what runs is no longer what is asked for. */
+  /** Settings or conditions changed: the current run no longer matches them. */
   outdated() {
     if (this.run.active || this.run.open) void this.attempt(() => this.run.stop());
   }
 
-  /** The samples of another model. */
+  /** Clears the samples of the previous model. */
   forget() {
     this.run.forget();
     this.#shown = null;
@@ -152,7 +152,7 @@ export class RunPanel extends Panel {
       this.host.hidden = false;
       this.empty.hidden = true;
       byId(`${this.room.prefix}-run`, HTMLElement).hidden = false;
-      // On a phone the grid may lie below all that was set up.
+      // On a phone, the grid may be below the settings.
       const { top, bottom } = this.host.getBoundingClientRect();
       if (top > 0.8 * innerHeight || bottom < 0) this.host.scrollIntoView({ block: "start", behavior: calm.matches ? "auto" : "smooth" });
     }
@@ -195,12 +195,12 @@ export class RunPanel extends Panel {
     else announce(phase === "paused" ? `Paused${step_}.` : `Stopped${step_}. The images stay.`);
   }
 
-  /** The model is there, or is not. */
+  /** The model became available or unavailable. */
   refresh() {
     this.#onPhase();
   }
 
-  /** What a resting grid should show: its order, words on each sample. */
+  /** Updates a paused grid: its order and the text of each sample. */
   #settle() {
     const frame = this.run.frame;
     if (!frame) return;
@@ -224,8 +224,8 @@ export class RunPanel extends Panel {
       ["T = σ²/(2a)", tidy(frame.temperature), temperatureWord(frame.temperature)],
       ["Drift a", tidy(frame.drift), "the step along −∇E"],
       ["Noise σ", tidy(frame.noise), "of each step"],
-      [frame.tested ? "Acceptance" : "Shadow acceptance", started ? percent(frame.acceptance) : "–", frame.tested ? "share of steps taken" : "of the test it leaves out"],
-      ["Displacement", started ? tidy(frame.displacement) : "–", "mean change of a pixel since the last picture (RMS; 1: black to white)"],
+      [frame.tested ? "Acceptance" : "Shadow acceptance", started ? percent(frame.acceptance) : "–", frame.tested ? "share of steps accepted" : "of the omitted test"],
+      ["Displacement", started ? tidy(frame.displacement) : "–", "mean change per pixel since the last frame (RMS; 1: black to white)"],
     ]);
     fillReadings(this.numbers, rows);
     const { steps } = this.run.history;
@@ -242,11 +242,11 @@ export class RunPanel extends Panel {
     setText(byId(`${prefix}-details-title`, HTMLHeadingElement), title);
     byId(`${prefix}-details-picture`, HTMLDivElement).replaceChildren(pictureOf(imageOf(frame.images, index, model.shape), model.shape, `${title}, enlarged`));
     const place = byEnergy(frame.energies).indexOf(index) + 1;
-    const words = [make("p", {}, make("strong", {}, `Energy ${energyText(frame.energies[index] ?? NaN)}`), `, ${place === 1 ? "the lowest" : `number ${place} from below`} of ${frame.energies.length}.`)];
+    const words = [make("p", {}, make("strong", {}, `Energy ${energyText(frame.energies[index] ?? NaN)}`), `, ${place === 1 ? "the lowest" : `number ${place} from the lowest`} of ${frame.energies.length}.`)];
     if (frame.verdict && model.classifier) {
       const best = verdictOf(frame.verdict, index, model.classes).slice(0, 3);
-      words.push(make("p", {}, `The classifier says: ${best.map(({ name, probability }) => `${name} ${shareText(probability)}`).join(", ")}.`));
-    } else words.push(make("p", { class: "hint" }, "There is no classifier to ask."));
+      words.push(make("p", {}, `Classifier: ${best.map(({ name, probability }) => `${name} ${shareText(probability)}`).join(", ")}.`));
+    } else words.push(make("p", { class: "hint" }, "There is no classifier for this data."));
     byId(`${prefix}-details-text`, HTMLDivElement).replaceChildren(...words);
     byId(`${prefix}-use`, HTMLButtonElement).hidden = !model.latents;
   }
@@ -270,7 +270,7 @@ export class RunPanel extends Panel {
     await saveSheet(frame.images, this.grid.order, model.shape, sheetName(this.app.modelName(), config.seed, config.temperature, frame.step));
   }
 
-  /** In other colours. */
+  /** Redraws in another theme. */
   rebuild() {
     this.chart.rebuild();
   }

@@ -1,4 +1,4 @@
-// The room Score: one image, what the model sees of it, and how typical the model finds it.
+// The room Score: one image, the model's input, and how typical the model finds it.
 
 import { LinesView } from "../charts/lines.js";
 import { inverted, readImage } from "../image/image.js";
@@ -15,22 +15,22 @@ import { blockMeans, gradientSummary, verdictOf } from "./words.js";
 /** @import { Given } from "../image/source.js" */
 /** @import { App } from "./panel.js" */
 
-/** Steps of a walk downhill. */
+/** Steps of a gradient descent. */
 const WALK = 300;
-/** Pictures of it. */
+/** Pictures shown of a descent. */
 const STRIP = 10;
 const CALL_MS = 150;
-/** Rows and columns of the gradient's table. */
+/** Rows and columns of the gradient table. */
 const BLOCKS = 7;
 
 /** An image with its score. @typedef {{ intake: Given, invert: boolean, pixels: Uint8Array, score: Score }} Scored */
 
 export class ScoreRoom {
-  /** What is on the screen. @type {Scored | null} */
+  /** The displayed result. @type {Scored | null} */
   current = null;
-  /** The newest wish wins. */
+  /** The newest request wins. */
   #attempt = 0;
-  /** What is asked for and not answered yet. @type {{ intake: Scored["intake"], invert: boolean } | null} */
+  /** The pending request. @type {{ intake: Scored["intake"], invert: boolean } | null} */
   #wish = null;
   #walk = 0;
   /** @type {Descent[]} */
@@ -38,7 +38,7 @@ export class ScoreRoom {
   #problem = byId("s-problem", HTMLParagraphElement);
   #invert = byId("s-invert", HTMLInputElement);
   #walkButton = byId("s-walk", HTMLButtonElement);
-  #chart = new LinesView(byId("s-chart", HTMLDivElement), byId("s-chart-table", HTMLDivElement), { xLabel: "step", caption: "Energy at each step of the walk", range: energyRange });
+  #chart = new LinesView(byId("s-chart", HTMLDivElement), byId("s-chart-table", HTMLDivElement), { xLabel: "step", caption: "Energy at each step of the descent", range: energyRange });
 
   /**
    * @param {App} app
@@ -56,7 +56,7 @@ export class ScoreRoom {
     const own = make("button", { type: "button", "data-test": "sample" }, "A sample of the model");
     own.addEventListener("click", () => {
       const found = sample();
-      if (!found) return setText(this.#problem, "There are no samples yet: generate some first, in the room Generate.");
+      if (!found) return setText(this.#problem, "There are no samples yet: generate some in the room Generate first.");
       return void this.scoreImage(found.image, found.name);
     });
     byId("s-tests", HTMLDivElement).append(own);
@@ -82,7 +82,7 @@ export class ScoreRoom {
     });
   }
 
-  /** An image that is the model's size already. @param {Uint8Array} pixels @param {string} name */
+  /** An image that already has the model's size. @param {Uint8Array} pixels @param {string} name */
   scoreImage(pixels, name) {
     return this.score({ pixels, name, changes: [], original: null }, false);
   }
@@ -104,13 +104,13 @@ export class ScoreRoom {
     const score = await this.app.desk.session.ask("score", pixels);
     if (mine !== this.#attempt) return;
     this.#wish = null;
-    // Only now does the new image replace the old one: had this failed, all of it would still be there.
+    // Only a successful result replaces the old image.
     this.current = { intake, invert, pixels, score };
     this.descents = [];
     this.#show();
   }
 
-  /** Another model: its scores are others. @param {StudioModel} model @param {boolean} another */
+  /** Another model: the scores change. @param {StudioModel} model @param {boolean} another */
   setModel(model, another) {
     this.source.pad.setShape(model.shape);
     const host = byId("s-failures", HTMLElement);
@@ -124,17 +124,17 @@ export class ScoreRoom {
     this.current = null;
     this.descents = [];
     byId("s-result", HTMLDivElement).hidden = true;
-    // The image stays if the new model can see it.
+    // The image stays if its shape fits the new model.
     if (current && current.intake.pixels.length === model.shape.reduce((a, b) => a * b, 1)) void this.score(current.intake, current.invert);
   }
 
-  /** The engine was replaced: a question that it took along is asked again. */
+  /** The engine was replaced: repeats a pending request. */
   recovered() {
     const wish = this.#wish;
     if (wish) void this.score(wish.intake, wish.invert);
   }
 
-  /** Ends a walk; its pictures stay. */
+  /** Ends a descent; its pictures stay. */
   pause() {
     this.#walk += 1;
   }
@@ -172,7 +172,7 @@ export class ScoreRoom {
     const judged = own ? (own.ood ?? own.energy) : null;
     setText(
       byId("s-conclusion", HTMLParagraphElement),
-      judged && set ? `Beside the ${integer(set.images)} images of ${set.title}: ${typicality(judged)}.` : "This model has no reference scores, so there is nothing to compare the energy with.",
+      judged && set ? `Compared with the ${integer(set.images)} images of ${set.title}: ${typicality(judged)}.` : "This model has no reference scores, so there is nothing to compare the energy with.",
     );
     fillReadings(byId("s-numbers", HTMLDListElement), [
       ["Energy E", energyText(score.energy), "low is likely"],
@@ -188,10 +188,10 @@ export class ScoreRoom {
           { class: "reference" },
           make("h3", {}, reference.title, " ", make("small", {}, `${integer(reference.images)} images`)),
           ...parts,
-          make("p", { class: "hint" }, auroc ? `Told from the model’s own test set with AUROC ${[reference.auroc ? `${aurocText(reference.auroc)} by the OOD score` : "", reference.auroc_energy ? `${aurocText(reference.auroc_energy)} by the energy` : ""].filter(Boolean).join(", ")}.` : "The model’s own test set: what it should find typical."),
+          make("p", { class: "hint" }, auroc ? `Distinguished from the model’s own test set with AUROC ${[reference.auroc ? `${aurocText(reference.auroc)} by the OOD score` : "", reference.auroc_energy ? `${aurocText(reference.auroc_energy)} by the energy` : ""].filter(Boolean).join(", ")}.` : "The model’s own test set, which it should find typical."),
         );
       }),
-      ...(model.sets.length > 0 ? [make("p", { class: "hint" }, "Each bar: the share of that set that scores lower than this image. 0 %: the image looks more typical than all of them. The band is the 95 % interval.")] : []),
+      ...(model.sets.length > 0 ? [make("p", { class: "hint" }, "Each bar is the share of the set that scores lower than this image. At 0 %, the image looks more typical than all of them. The band is the 95 % interval.")] : []),
     );
     byId("s-table", HTMLDivElement).replaceChildren(
       table(
@@ -212,10 +212,10 @@ export class ScoreRoom {
     if (score.class_cosines) {
       const nearest = model.classes.map((name, index) => ({ name, cosine: score.class_cosines?.[index] ?? NaN })).sort((a, b) => b.cosine - a.cosine);
       parts.push(make("h3", {}, "Nearest classes by cosine"), make("ol", { class: "nearest" }, ...nearest.slice(0, 5).map(({ name, cosine }) => make("li", {}, make("span", {}, name), " ", make("b", {}, compact(cosine, 2))))));
-    } else parts.push(make("p", { class: "hint" }, "This model has no encoder, so it knows no classes."));
+    } else parts.push(make("p", { class: "hint" }, "This model has no encoder, so it has no classes."));
     if (score.verdict && model.classifier) {
       const best = verdictOf(score.verdict, 0, model.classes).slice(0, 3);
-      parts.push(make("h3", {}, "Independent classifier ", make("small", {}, `accuracy ${(100 * model.classifier.accuracy).toFixed(1)} %`)), make("ol", { class: "nearest" }, ...best.map(({ name, probability }) => make("li", {}, make("span", {}, name), " ", make("b", {}, shareText(probability))))), make("p", { class: "hint" }, "It must name one of its classes, also for an image that is none of them."));
+      parts.push(make("h3", {}, "Independent classifier ", make("small", {}, `accuracy ${(100 * model.classifier.accuracy).toFixed(1)} %`)), make("ol", { class: "nearest" }, ...best.map(({ name, probability }) => make("li", {}, make("span", {}, name), " ", make("b", {}, shareText(probability))))), make("p", { class: "hint" }, "It always names one of its classes, even for an image that is none of them."));
     }
     byId("s-classes", HTMLDivElement).replaceChildren(...parts);
   }
@@ -234,7 +234,7 @@ export class ScoreRoom {
       make("p", {}, make("b", {}, compact(largest, 2)), " a brighter pixel raises the energy"),
       make("span", { class: "heat-ramp", "aria-hidden": "true" }),
       make("p", {}, make("b", {}, compact(-largest, 2)), " a brighter pixel lowers it"),
-      make("p", { class: "hint" }, "The tint grows with the square root."),
+      make("p", { class: "hint" }, "The tint is proportional to the square root."),
     );
     const blocks = blockMeans(pixels, height, width, BLOCKS);
     byId("s-heat-table", HTMLDivElement).replaceChildren(
@@ -242,7 +242,7 @@ export class ScoreRoom {
     );
   }
 
-  // Walking downhill
+  // Gradient descent
 
   walk() {
     return this.#try(async () => {
@@ -279,7 +279,7 @@ export class ScoreRoom {
         this.#walkState(false);
       }
       const [first, last] = [this.descents[0], this.descents.at(-1)];
-      if (first && last) announce(`The walk ${last.step >= WALK ? "ended" : "stopped"} at step ${integer(last.step)}: energy ${energyText(first.energy)} to ${energyText(last.energy)}.`);
+      if (first && last) announce(`The descent ${last.step >= WALK ? "ended" : "stopped"} at step ${integer(last.step)}: energy ${energyText(first.energy)} to ${energyText(last.energy)}.`);
     });
   }
 
@@ -287,7 +287,7 @@ export class ScoreRoom {
   #walkState(on) {
     if (on) this.#walkButton.dataset.on = "yes";
     else delete this.#walkButton.dataset.on;
-    this.#walkButton.replaceChildren(icon(on ? "stop" : "play"), make("span", {}, on ? "Stop" : "Walk downhill"));
+    this.#walkButton.replaceChildren(icon(on ? "stop" : "play"), make("span", {}, on ? "Stop" : "Descend"));
   }
 
   #showWalk() {
@@ -312,10 +312,10 @@ export class ScoreRoom {
     const [first, last] = [/** @type {Descent} */ (descents[0]), /** @type {Descent} */ (descents.at(-1))];
     setText(byId("s-walk-text", HTMLParagraphElement), `Step ${integer(last.step)} of ${WALK}: energy ${energyText(first.energy)} → ${energyText(last.energy)}, root mean square of ∇E ${tidy(last.gradient)}.`);
     this.#chart.draw(descents.map(({ step }) => step), [{ label: "energy", colour: "--ink", values: descents.map(({ energy }) => (Number.isFinite(energy) ? energy : null)) }]);
-    byId("s-chart", HTMLDivElement).setAttribute("aria-label", `Energy on the way down, ${integer(last.step)} steps, from ${energyText(first.energy)} to ${energyText(last.energy)}. The table below holds the same values.`);
+    byId("s-chart", HTMLDivElement).setAttribute("aria-label", `Energy during the descent, ${integer(last.step)} steps, from ${energyText(first.energy)} to ${energyText(last.energy)}. The table below holds the same values.`);
   }
 
-  /** In other colours. */
+  /** Redraws in another theme. */
   rebuild() {
     this.#chart.rebuild();
     this.#showHeat();

@@ -1,24 +1,24 @@
-// Numbers of the Studio in words. Pure.
+// Wording of the Studio’s numbers. Pure functions.
 
 import { compact, tidy } from "../ui/format.js";
 
 /** @import { StudioTerm } from "../contract/studio.js" */
 
 /**
- * Whether two gradients help or hinder each other.
+ * A word for how far two gradients agree.
  * @param {number} cosine
  */
 export function conflictWord(cosine) {
   if (!Number.isFinite(cosine)) return "no gradient";
-  if (cosine <= -0.5) return "fight";
+  if (cosine <= -0.5) return "oppose";
   if (cosine <= -0.1) return "disagree";
-  if (cosine < 0.1) return "indifferent";
+  if (cosine < 0.1) return "unrelated";
   if (cosine < 0.5) return "agree";
-  return "pull together";
+  return "agree strongly";
 }
 
 /**
- * The two terms that disagree most, in a sentence.
+ * One sentence on the two terms that disagree most.
  * @param {StudioTerm[]} terms
  * @param {Float32Array} conflict terms × terms
  */
@@ -31,13 +31,13 @@ export function conflictSummary(terms, conflict) {
       if (Number.isFinite(cosine) && (!worst || cosine < worst.cosine)) worst = { a: terms[column]?.name ?? "", b: term.name, cosine };
     }
   });
-  if (!worst) return "No two terms have gradients to compare.";
+  if (!worst) return "There are no two gradients to compare.";
   const { a, b, cosine } = /** @type {{ a: string, b: string, cosine: number }} */ (worst);
-  return cosine < -0.1 ? `“${a}” and “${b}” pull apart most: the cosine of their gradients is ${compact(cosine, 2)}.` : `No two terms pull apart; the least agreement is between “${a}” and “${b}” (${compact(cosine, 2)}).`;
+  return cosine < -0.1 ? `“${a}” and “${b}” disagree most: the cosine of their gradients is ${compact(cosine, 2)}.` : `No two terms disagree; the least agreement is between “${a}” and “${b}” (${compact(cosine, 2)}).`;
 }
 
 /**
- * The classifier's words on one image.
+ * The classifier's probabilities for one image.
  * @param {Float32Array} verdict images × classes
  * @param {number} image
  * @param {string[]} classes
@@ -48,7 +48,7 @@ export function verdictOf(verdict, image, classes) {
 }
 
 /**
- * Share of the images that the classifier assigns to a class.
+ * Number of images that the classifier assigns to a class.
  * @param {Float32Array} verdict
  * @param {string[]} classes
  * @param {number} wanted
@@ -61,14 +61,14 @@ export function shareOfClass(verdict, classes, wanted) {
 }
 
 /**
- * How warm the samples are, whatever was asked for.
+ * The sampled temperature in words, whatever was requested.
  * @param {number} temperature
  */
 export function temperatureWord(temperature) {
   if (!Number.isFinite(temperature)) return "";
-  if (temperature < 0.9) return "colder than the model’s law";
-  if (temperature > 1.1) return "hotter than the model’s law";
-  return "the model’s law";
+  if (temperature < 0.9) return "colder than the model’s distribution";
+  if (temperature > 1.1) return "hotter than the model’s distribution";
+  return "the model’s distribution";
 }
 
 /** @param {string} model @param {number} seed @param {number} temperature @param {number} step */
@@ -77,7 +77,7 @@ export function sheetName(model, seed, temperature, step) {
 }
 
 /**
- * Means over blocks, so that a table of a gradient can be read.
+ * Means over blocks, which make the gradient's table readable.
  * @param {Float32Array} pixels [H, W]
  * @param {number} height
  * @param {number} width
@@ -98,7 +98,7 @@ export function blockMeans(pixels, height, width, blocks) {
 }
 
 /**
- * Where a gradient is largest, in words.
+ * One sentence on where a gradient is largest.
  * @param {Float32Array} pixels [H, W]
  * @param {number} height
  * @param {number} width
@@ -113,5 +113,5 @@ export function gradientSummary(pixels, height, width) {
   const rows = Array.from({ length: height }, (_, row) => pixels.subarray(row * width, (row + 1) * width).reduce((sum, part) => sum + Math.abs(part), 0));
   const total = rows.reduce((sum, part) => sum + part, 0);
   const top = rows.slice(0, Math.floor(height / 2)).reduce((sum, part) => sum + part, 0);
-  return `Largest in row ${Math.floor(largest / width) + 1}, column ${(largest % width) + 1}: ${compact(value, 3)}, so that a ${value > 0 ? "darker" : "brighter"} pixel there would lower the energy most. The upper half carries ${Math.round((100 * top) / total)} % of the gradient.`;
+  return `Largest in row ${Math.floor(largest / width) + 1}, column ${(largest % width) + 1}: ${compact(value, 3)}, so a ${value > 0 ? "darker" : "brighter"} pixel there would lower the energy most. The upper half carries ${Math.round((100 * top) / total)} % of the gradient.`;
 }

@@ -13,7 +13,7 @@ const notices = byId("notices", HTMLUListElement);
 const status = byId("status", HTMLParagraphElement);
 
 /**
- * For screen readers: changes of state only, never a number that runs.
+ * For screen readers: changes of state only, never a running number.
  * @param {string} message
  */
 export function announce(message) {
@@ -66,7 +66,7 @@ export function showDownload(title, bytes, abort) {
   showCard(
     "waiting",
     make("h2", {}, heading),
-    make("p", {}, `${megabytes(bytes)}, once. The file is checked against its SHA-256 before it is used, then kept in this browser for the next visit.`),
+    make("p", {}, `A one-time download of ${megabytes(bytes)}. The file is checked against its SHA-256, then kept in this browser for the next visit.`),
     bar,
     text,
     make("div", { class: "ways" }, button("Stop the download", abort)),
@@ -83,7 +83,7 @@ export function showDownload(title, bytes, abort) {
  * @param {string} title
  * @param {number} bytes
  * @param {string} why
- * @returns {Promise<void>} when the visitor agrees
+ * @returns {Promise<void>} resolves when the visitor agrees
  */
 export function askToDownload(title, bytes, why) {
   return new Promise((resolve) => {
@@ -98,7 +98,7 @@ export function askToDownload(title, bytes, why) {
 }
 
 /**
- * What a room says of failures where the general words do not fit.
+ * A room’s own texts for failures, where the general ones do not fit.
  * @template {string} [Ways=Way]
  * @typedef {object} OwnWords
  * @property {Partial<Record<ErrorKind, Partial<Omit<Words, "ways"> & { ways: Ways[] }>>>} [texts]
@@ -109,7 +109,7 @@ export function askToDownload(title, bytes, why) {
 /**
  * @template {Way} [Ways=Way]
  * @param {MixwellError} error
- * @param {DeviceReport | null} report goes into the copied text
+ * @param {DeviceReport | null} report included in the copied text
  * @param {(way: Ways) => unknown} go
  * @param {OwnWords<Ways>} [own]
  */
@@ -135,7 +135,7 @@ export function showError(error, report, go, own = {}) {
 }
 
 /**
- * A note that does not stop anything. One per key: a newer one replaces the older.
+ * A note that interrupts nothing. One per key: a newer note replaces the older one.
  * @param {string} key
  * @param {string} title
  * @param {string} text
@@ -157,17 +157,17 @@ export function dismiss(key) {
 }
 
 /**
- * The runtime in use, for style sheets and tests; and, where it is the CPU, the notice that says why.
+ * Records the runtime for style sheets and tests. On the CPU, a notice says why.
  * @param {DeviceReport} report
- * @param {string} consequence for the visitor, after the reason
+ * @param {string} consequence what it means for the visitor; follows the reason
  */
-export function tellRuntime({ runtime, reason, reason_kind }, consequence = "The model and the numbers are the same; it is slower.") {
+export function tellRuntime({ runtime, reason, reason_kind }, consequence = "The model and the numbers are the same, but slower to compute.") {
   document.documentElement.dataset.runtime = runtime;
   dismiss("cpu");
   if (reason_kind) notice("cpu", WHY_CPU[reason_kind], `${reason} ${consequence}`);
 }
 
-/** The graphics adapter, as far as the browser names it. @param {DeviceReport} report */
+/** Name of the graphics adapter, as far as the browser gives it. @param {DeviceReport} report */
 export function adapterName({ vendor, architecture, description }) {
-  return [vendor, architecture, description].filter(Boolean).join(" ") || "an adapter that keeps its name to itself";
+  return [vendor, architecture, description].filter(Boolean).join(" ") || "an unnamed adapter";
 }

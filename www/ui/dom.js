@@ -1,9 +1,9 @@
-// The few lines of DOM help that the page needs.
+// Small DOM helpers.
 
 /**
  * @template {Element} T
  * @param {string} id
- * @param {new () => T} type the element's class; a wrong page is a programming error and says so
+ * @param {new () => T} type the element's class; throws if the page has no such element
  * @returns {T}
  */
 export function byId(id, type) {
@@ -27,7 +27,7 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
- * One of the drawings of the sprite in shell.html.
+ * One of the icons in shell.html.
  * @param {string} name
  */
 export function icon(name) {
@@ -41,7 +41,7 @@ export function icon(name) {
 }
 
 /**
- * Writes only what changed: this runs for every frame, and screen readers hear rewrites.
+ * Writes only on a change: this runs for every frame, and screen readers announce each write.
  * @param {Element} element
  * @param {string} text
  */
@@ -69,7 +69,7 @@ export function table(head, rows, caption) {
 }
 
 /**
- * Copies and says so on the button itself.
+ * Copies a text and confirms it on the button.
  * @param {HTMLButtonElement} button
  * @param {string} text
  * @param {(message: string) => void} announce
@@ -82,7 +82,7 @@ export async function copyWith(button, text, announce) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    done = "Copying is not allowed here";
+    done = "Copying is not permitted here";
   }
   label.textContent = done;
   announce(done);

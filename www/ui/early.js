@@ -1,5 +1,5 @@
-// A classic script, first of all: it sets the theme before the first paint, and it shows a card
-// when the modules cannot run, because a page that stays silent helps nobody.
+// A classic script that runs first: it sets the theme before the first paint, and shows a card
+// when the modules cannot run.
 (function () {
   "use strict";
   var root = document.documentElement;
@@ -10,8 +10,8 @@
     // Storage may be denied; the system's theme is used.
   }
 
-  // Some systems have a language that is none ("C", of a Linux without a locale), and the charts' library
-  // asks for its numbers.
+  // Some systems report an invalid language ("C", on a Linux without a locale), and the chart library
+  // formats numbers with it.
   try {
     new Intl.NumberFormat(navigator.language);
   } catch (_) {
@@ -39,7 +39,7 @@
     if (stage) stage.hidden = true;
   }
 
-  // Capturing, so that scripts and style sheets that did not load are heard too.
+  // In the capture phase, because load errors of scripts and style sheets do not bubble.
   window.addEventListener(
     "error",
     function (event) {
@@ -52,8 +52,8 @@
   window.addEventListener("unhandledrejection", function (event) {
     show(String(event.reason));
   });
-  if (!("noModule" in HTMLScriptElement.prototype)) show("This browser does not know JavaScript modules.");
-  // A connection that stalls reports no error at all; what did report one knows better.
+  if (!("noModule" in HTMLScriptElement.prototype)) show("This browser does not support JavaScript modules.");
+  // A stalled connection raises no error. A reported error has a better message.
   setTimeout(function () {
     if (!told) show("Parts of the page have not arrived after 20 seconds.");
   }, 20000);

@@ -1,4 +1,4 @@
-// Number fields that say beside themselves what is wrong, and keep the page as it was.
+// Number fields that show what is wrong beside the field. A rejected value changes nothing.
 
 import { inRange, wording } from "../url/address.js";
 import { make, setText } from "./dom.js";
@@ -9,13 +9,13 @@ import { make, setText } from "./dom.js";
  * @typedef {object} NumberField
  * @property {HTMLDivElement} element
  * @property {HTMLInputElement} input
- * @property {(value: number | null, hint?: string, meant?: number | null) => void} show meant: what an empty field comes to, for the slider
- * @property {(text: string) => void} complain "" takes the complaint back
+ * @property {(value: number | null, hint?: string, meant?: number | null) => void} show meant: the value that an empty field stands for, for the slider
+ * @property {(text: string) => void} complain "" clears the complaint
  */
 
 /**
- * A text field, for "1e9" and "NaN" must be seen to be told; with a logarithmic slider where a hand
- * wants to feel its way.
+ * A text field, because a number field hides invalid input such as "NaN"; with an optional logarithmic
+ * slider.
  * @param {object} options
  * @param {string} options.id
  * @param {string} options.label
@@ -44,7 +44,7 @@ export function numberField({ id, label, range, empty, slider, onChange }) {
   input.addEventListener("change", () => {
     const text = input.value.trim();
     const value = text === "" && empty ? null : inRange(range, text);
-    if (value === undefined) return complain(`${text === "" ? "It is empty" : `“${text.slice(0, 24)}” will not do`}: ${wording(range)}, please. Nothing was changed.`);
+    if (value === undefined) return complain(`${text === "" ? "This field is empty" : `“${text.slice(0, 24)}” is not valid`}: enter ${wording(range)}. Nothing was changed.`);
     complain(onChange(value) ?? "");
   });
   track?.addEventListener("input", () => {
@@ -58,7 +58,7 @@ export function numberField({ id, label, range, empty, slider, onChange }) {
     input,
     complain,
     show(value, text = "", meant = value) {
-      // A complaint about what stands in the field stays until the field or the value changes.
+      // A complaint stays until the field or the value changes.
       if (problem.textContent !== "" && value === last) return setText(hint, text);
       last = value;
       const shown = value === null ? "" : String(Number(value.toPrecision(6)));

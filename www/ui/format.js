@@ -1,4 +1,4 @@
-// Numbers as the page prints them: a true minus sign, few digits, a dash for "undefined".
+// Number formats of the page: a true minus sign, few digits, a dash for "undefined".
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -8,7 +8,7 @@ export function integer(value) {
 }
 
 /**
- * Three significant digits or so, without exponents where a reader would not want them.
+ * About three significant digits; exponents only for very large or small numbers.
  * @param {number | null | undefined} value
  * @param {number} [digits]
  */
@@ -26,7 +26,7 @@ export function compact(value, digits = 3) {
 }
 
 /**
- * A setting rather than a measurement: three digits at most, and no zeros that nobody measured.
+ * For settings: at most three digits, without trailing zeros.
  * @param {number | null | undefined} value
  */
 export function tidy(value) {
@@ -34,7 +34,7 @@ export function tidy(value) {
 }
 
 /**
- * R-hat near its goal shows a third place, or 1.014 would read as having met the rule of 1.01.
+ * R-hat near its goal has a third decimal; otherwise 1.014 would read as 1.01, the goal.
  * @param {number | null | undefined} value
  */
 export function rhat(value) {
@@ -54,13 +54,13 @@ export function megabytes(bytes) {
 }
 
 /**
- * An axis label with just the decimals that the distance between ticks needs: 2.5 apart, one.
+ * An axis label with as many decimals as the tick distance needs: one for 2.5.
  * @param {number} tick
  * @param {number} increment
  */
 export function axisLabel(tick, increment) {
   let decimals = 0;
-  // Six at most: no chart here is finer. The slack is for increments that binary cannot hold.
+  // At most six: no chart here is finer. The slack covers increments without an exact binary form.
   while (decimals < 6 && Math.abs(increment * 10 ** decimals - Math.round(increment * 10 ** decimals)) > 1e-6) decimals += 1;
   return tick.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
 }

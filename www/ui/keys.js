@@ -1,5 +1,5 @@
-// Single-key shortcuts. They can be switched off, and they rest while something with the focus
-// has its own use for the key.
+// Single-key shortcuts. They can be switched off, and are ignored while the focused element
+// uses the key itself.
 
 import { byId } from "./dom.js";
 
@@ -18,7 +18,7 @@ export function setUpKeys(actions) {
     }
   });
   byId("help-open", HTMLButtonElement).addEventListener("click", () => help.showModal());
-  // A click on the backdrop reaches the dialog itself, a click inside reaches its content.
+  // A click on the backdrop targets the dialog itself, a click inside targets its content.
   help.addEventListener("click", (event) => {
     if (event.target === help) help.close();
   });
@@ -37,7 +37,7 @@ export function setUpKeys(actions) {
 function isTaken({ key, target }) {
   if (!(target instanceof Element)) return false;
   if (target.closest("input:not([type=checkbox]), select, textarea, [contenteditable]")) return true;
-  // Space presses the focused button and arrows scroll the focused table, as everywhere.
+  // Space presses the focused button and arrows scroll the focused table, as usual.
   if (key === " ") return target.closest("button, a, summary, input") !== null;
   return key.startsWith("Arrow") && target.closest(".scroll, [role=listbox]") !== null;
 }

@@ -1,8 +1,8 @@
-// Composes a page from the shell that all rooms share (shell.html) and what a room has of its own
-// (page.js and page.html in its folder). Runs in the build, not in the browser.
+// Composes a page from the shared shell (shell.html) and the room's own page.js and page.html.
+// Runs in the build, not in the browser.
 
 /**
- * What a room says of its page.
+ * What a room defines for its page.
  * @typedef {object} Page
  * @property {string} file in the root of the site
  * @property {{ text: string, href: string, part?: string }[]} links to it in the navigation; part: shown within the page, without a reload
@@ -12,7 +12,7 @@
  * @property {string[]} styles besides the shell's, as paths in www/
  * @property {{ to: string, text: string }} skip the link past the navigation, to an element that takes the focus
  * @property {string} computed what is computed where, for visitors without scripts
- * @property {string} [readable] what of the page can be read without them
+ * @property {string} [readable] the part of the page that can be read without scripts
  * @property {string} footer
  * @property {[keys: string, what: string][]} keys
  * @property {string} keysHint
@@ -67,7 +67,7 @@ export function composed(shell, page, all, parts, { scripts: [entry = "", ...chu
       title: page.title,
       description: page.description,
       styles: styles.map((name) => `<link rel="stylesheet" href="./${name}" />`).join("\n"),
-      // What the script imports is asked for at once, not when the script has arrived.
+      // Preloads the script's imports, instead of waiting for the script.
       scripts: [`<script type="module" src="./${entry}"></script>`, ...chunks.map((name) => `<link rel="modulepreload" href="./${name}" />`)].join("\n"),
       body: page.bodyClass === "" ? "" : ` class="${page.bodyClass}"`,
       "skip-to": page.skip.to,
@@ -85,9 +85,9 @@ export function composed(shell, page, all, parts, { scripts: [entry = "", ...chu
 }
 
 /**
- * @param {string} template with slots, {{so}}; what fills one that stands alone in its line is indented as it is
+ * @param {string} template with slots, {{so}}; the text of a slot that is alone on its line gets the line's indent
  * @param {Record<string, string>} slots
- * @param {string} what the template is, for complaints
+ * @param {string} what the template is, for error messages
  */
 function filled(template, slots, what) {
   const left = new Set(Object.keys(slots));

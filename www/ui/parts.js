@@ -1,5 +1,5 @@
-// A room of several parts on one page, such as Generate, Compose and Score: which one is shown stands
-// first in the address, and the links between them do not leave the page.
+// Several rooms on one page, such as Generate, Compose and Score. The address names the visible one
+// first, and links between them do not reload the page.
 
 import { announce, dismiss } from "./cards.js";
 import { byId, setText } from "./dom.js";
@@ -19,13 +19,13 @@ export class Parts {
    * @param {() => { room: Part }} room.state
    * @param {(part: Part) => void} room.show puts the part into the state
    * @param {(part: Part) => string} room.format the address with that part
-   * @param {(part: Part) => void} room.shown it is on the screen: what others computed may rest
+   * @param {(part: Part) => void} room.shown it is on the screen; the others may pause
    */
   constructor(room) {
     this.room = room;
     for (const link of document.querySelectorAll(`${room.links} a[data-room]`)) {
       link.addEventListener("click", (event) => {
-        // Within the page: no reload, and the address keeps the rest.
+        // Within the page: no reload, and the rest of the address is kept.
         if (!(event instanceof MouseEvent) || event.ctrlKey || event.metaKey || event.shiftKey || !(link instanceof HTMLElement)) return;
         event.preventDefault();
         this.goTo(/** @type {Part} */ (link.dataset.room));
@@ -33,7 +33,7 @@ export class Parts {
     }
   }
 
-  /** The part of the state, if it is not the one on the screen. */
+  /** Shows the part named in the state, if another is on the screen. */
   show() {
     const { room } = this.room.state();
     if (room === this.#shown) return;
@@ -54,7 +54,7 @@ export class Parts {
   /** @param {Part} part */
   goTo(part) {
     if (part === this.room.state().room) return;
-    // A step in the history, so that Back comes back.
+    // A new history entry, so that Back returns to the previous part.
     history.pushState(null, "", this.room.format(part));
     this.room.show(part);
     scrollTo({ top: 0 });
@@ -62,7 +62,7 @@ export class Parts {
   }
 
   /**
-   * Follows an address that names a part and nothing else.
+   * Follows an address that names only a part.
    * @param {Part | null} part
    * @returns {boolean} whether it did
    */

@@ -1,20 +1,20 @@
-// Small words beside what was pressed or computed: complaints, and lists of named numbers.
+// Texts beside controls and results: complaints, and lists of named numbers.
 
 import { toError } from "../engine/failure.js";
 import { make, setText } from "./dom.js";
 
-/** Complaints that belong beside what was pressed; all else ends what the page was doing. */
+/** Failures shown beside their control; all others stop the page. */
 const MILD = new Set(["bad-config", "bad-image"]);
 
 /**
- * Says a mild failure beside its cause.
+ * Shows a mild failure beside its cause.
  * @param {unknown} thrown
  * @param {HTMLElement} place
- * @returns {boolean} whether it was one
+ * @returns {boolean} whether the failure was mild
  */
 export function complain(thrown, place) {
   const { kind, message } = toError(thrown);
-  // The engine was replaced, on purpose: whoever did that goes on.
+  // The engine was replaced on purpose, and its replacement continues the work.
   if (kind === "aborted") return true;
   if (!MILD.has(kind)) return false;
   setText(place, message);

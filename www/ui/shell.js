@@ -1,5 +1,5 @@
-// What every page does around its room: it reads and writes the address, reports failures, rests when
-// it is hidden, and takes over from early.js. The HTML of the shell is in page.html.
+// What every page does around its room: it reads and writes the address, reports failures, pauses when
+// hidden, and takes over from early.js. The HTML of the shell is in shell.html.
 
 import { dismiss, notice } from "./cards.js";
 import { byId } from "./dom.js";
@@ -8,11 +8,11 @@ import { byId } from "./dom.js";
 
 const query = new URLSearchParams(location.search);
 
-/** What the address asks for: ?runtime=cpu or ?runtime=webgpu. */
+/** Runtime requested in the address: ?runtime=cpu or ?runtime=webgpu. */
 export const askedRuntime = query.get("runtime");
 
 /**
- * The state of the address, with a notice about what of it could not be read.
+ * The state in the address, with a notice about parts that could not be read.
  * @template {object} State
  * @param {Pick<Address<State, any>, "parse">} address
  * @returns {State}
@@ -20,7 +20,7 @@ export const askedRuntime = query.get("runtime");
 export function readAddress(address) {
   const { state, problems } = address.parse(location.hash);
   dismiss("address");
-  if (problems.length > 0) notice("address", "Part of the address could not be read.", `${problems.join("; ")}. The defaults are used for ${problems.length === 1 ? "it" : "these"}.`);
+  if (problems.length > 0) notice("address", "Part of the address could not be read.", `${problems.join("; ")}. The default ${problems.length === 1 ? "is" : "values are"} used instead.`);
   return state;
 }
 
@@ -29,13 +29,13 @@ export function writeAddress(hash) {
   history.replaceState(null, "", hash);
 }
 
-/** Six digits are plenty of seeds, and still fit into a conversation. */
+/** Six digits give enough seeds and are easy to quote. */
 export function randomSeed() {
   const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
   return random % 1_000_000;
 }
 
-/** Whatever is thrown and not caught ends on the error card. @param {(error: unknown) => void} fail */
+/** Uncaught errors are shown on the error card. @param {(error: unknown) => void} fail */
 export function reportErrors(fail) {
   window.addEventListener("error", (event) => {
     if (event instanceof ErrorEvent && event.error) fail(event.error);
@@ -44,8 +44,8 @@ export function reportErrors(fail) {
 }
 
 /**
- * A hidden page must not heat anybody's lap.
- * @param {() => (() => void) | null} rest pauses what runs; gives what takes it up again, null: nothing ran
+ * Pauses the computation while the page is hidden.
+ * @param {() => (() => void) | null} rest pauses the run and returns a function that resumes it; null: nothing ran
  */
 export function restWhenHidden(rest) {
   let resume = /** @type {(() => void) | null} */ (null);
@@ -58,20 +58,20 @@ export function restWhenHidden(rest) {
   });
 }
 
-/** For the browser tests, which cannot break a driver: what they may see and do, with ?test. @param {object} hooks */
+/** With ?test, exposes hooks to the browser tests. @param {object} hooks */
 export function offerToTests(hooks) {
   if (query.has("test")) Object.assign(globalThis, { mixwellTest: hooks });
 }
 
-/** The settings, with the focus where they begin. @param {HTMLDetailsElement} settings */
+/** Opens or closes the settings; on opening, the focus goes to their start. @param {HTMLDetailsElement} settings */
 export function toggleSettings(settings) {
   settings.open = !settings.open;
   if (settings.open) settings.querySelector("summary")?.focus();
 }
 
-/** From here on the page shows its own cards; early.js may have given up on a slow start already. */
+/** From here on the page shows its own cards. early.js may have timed out on a slow start already. */
 export function takeOver() {
-  // The hash is the page's state, so this one link must not become it.
+  // The hash is the page's state, so this link must not change it.
   const skip = document.querySelector("a.skip");
   if (skip instanceof HTMLAnchorElement) {
     const target = byId(skip.hash.slice(1), HTMLElement);

@@ -1,8 +1,8 @@
-// Light, dark, or as the system says. early.js applied the stored choice before the first paint.
+// Light, dark or system theme. early.js applied the stored choice before the first paint.
 
 const KEY = "mixwell-theme";
 
-/** @param {() => void} onChange the charts are painted on canvas and must be told */
+/** @param {() => void} onChange canvas charts must be repainted */
 export function setUpTheme(onChange) {
   const select = /** @type {HTMLSelectElement} */ (document.getElementById("theme"));
   select.value = document.documentElement.dataset.theme ?? "system";

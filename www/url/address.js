@@ -1,12 +1,24 @@
 // The whole state of a room as the address's hash, so that a link shows what its sender saw. A room
 // declares a table of fields; this file reads and writes them. Nothing here touches the document.
 
-/** The numbers that a setting accepts, both ends included. @typedef {{ least: number, most: number, whole: boolean }} Range */
+/** @import { Setting } from "../contract/generated/types.js" */
+
+/** The numbers that a setting accepts; `least` itself is excluded where `open`. @typedef {{ least: number, most: number, whole: boolean, open?: boolean }} Range */
 
 /** @param {number} least @param {number} most @returns {Range} */
 export const whole = (least, most) => ({ least, most, whole: true });
 /** @param {number} least @param {number} most @returns {Range} */
 export const real = (least, most) => ({ least, most, whole: false });
+
+/**
+ * The numbers that a setting of the crate accepts.
+ * @param {Setting} setting
+ * @returns {Range}
+ */
+export function rangeOf(setting) {
+  if (setting.kind === "flag") throw new Error(`“${setting.name}” is a switch and has no range`);
+  return { least: setting.min, most: setting.max, whole: setting.kind === "count", open: setting.kind === "number" && setting.open };
+}
 
 /** A folder under models/, as an address may name it. */
 export const MODEL_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
@@ -20,7 +32,8 @@ export function inRange(range, text) {
   // Number() reads "", " " and "0x10" as numbers; an address should not.
   if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) return undefined;
   const value = Number(text);
-  if (!Number.isFinite(value) || value < range.least || value > range.most || (range.whole && !Number.isInteger(value))) return undefined;
+  const low = range.open ? value <= range.least : value < range.least;
+  if (!Number.isFinite(value) || low || value > range.most || (range.whole && !Number.isInteger(value))) return undefined;
   return value;
 }
 
@@ -29,9 +42,9 @@ export function inRange(range, text) {
  * @param {Range} range
  * @param {string} [empty] the word for null, where there may be none
  */
-export function wording({ least, most, whole: integers }, empty) {
+export function wording({ least, most, whole: integers, open }, empty) {
   const [from, to] = [least, most].map((bound) => bound.toLocaleString("en", { maximumFractionDigits: 10 }));
-  return `${empty ? `${empty}, or ` : ""}a ${integers ? "whole " : ""}number from ${from} to ${to}`;
+  return `${empty ? `${empty}, or ` : ""}a ${integers ? "whole " : ""}number ${open ? `above ${from}, up to` : `from ${from} to`} ${to}`;
 }
 
 /**

@@ -49,7 +49,7 @@ describe("a browser with WebGPU", () => {
   test("uses the CPU when asked to, and says so", { timeout }, async () => {
     const page = await session.open({ hash: SMALL, cpu: true });
     assert.equal((await reportOf(page)).reason_kind, "asked");
-    assert.match(await noticeText(page, "cpu"), /Running on the CPU\. The CPU build was asked for\./);
+    assert.match(await noticeText(page, "cpu"), /Running on the CPU\. The CPU build was requested\./);
     await step(page, 1);
     await shot(page, "cpu-asked");
     assert.deepEqual(page.complaints, []);

@@ -75,8 +75,8 @@ test("the skip link goes to the race and leaves the address and its settings alo
 test("an address that makes no sense is told plainly, and the rest of it is used", { timeout }, async () => {
   /** @type {[string, RegExp][]} the address, and what the notice says */
   const bad = [
-    ["#chains=0", /“chains” should be a whole number from 4 to 64, not “0”/],
-    ["#chains=100000", /“chains” should be a whole number from 4 to 64, not “100000”/],
+    ["#chains=0", /“chains” should be a whole number from 2 to 64, not “0”/],
+    ["#chains=100000", /“chains” should be a whole number from 2 to 64, not “100000”/],
     ["#pixel-eps=0", /“pixel-eps” should be auto, or a number from .*, not “0”/],
     ["#latent-eps=NaN", /“latent-eps” should be auto, or a number from .*, not “NaN”/],
     ["#latent-eps=1e9", /“latent-eps” should be auto, or a number from .*, not “1e9”/],
@@ -123,7 +123,7 @@ test("a number out of range is refused in the form, with words, and changes noth
       await input.fill(value);
       await input.press("Tab");
       const told = await input.evaluate((element) => /** @type {HTMLInputElement} */ (element).validationMessage);
-      assert.match(told, /^A (whole )?number from .* to .*, please\.$/, `${field} ${value}`);
+      assert.match(told, /^Enter a (whole )?number (from .* to|above .*, up to) .*\.$/, `${field} ${value}`);
       // Longer than a change waits before it takes effect.
       if (value === "0" && field === "#f-chains") {
         await page.waitForTimeout(600);

@@ -241,7 +241,7 @@ test("every sampler walks, and shows only its own settings", { timeout }, async 
     assert.deepEqual(shown.filter((id) => !/warmup|accept/.test(id)), fields.map((field) => `f-a-${field}`), sampler);
     if (["hmc", "nuts"].includes(sampler)) assert.match((await row(page, "Divergences"))[0], /^\d+$/);
     const untested = sampler === "ula" || sampler === "sgld";
-    assert.equal(await page.locator("#a-advice", { hasText: "No test" }).count(), untested ? 1 : 0, sampler);
+    assert.equal(await page.locator("#a-advice", { hasText: "No accept/reject test" }).count(), untested ? 1 : 0, sampler);
     assert.equal(await page.locator("#numbers small", { hasText: /^shadow$/ }).count(), untested ? 1 : 0, sampler);
   }
   assert.deepEqual(page.complaints, []);
@@ -251,12 +251,12 @@ test("the thermometer tells what SGLD samples, “Match T” sets it right, and 
   const page = await open({ ...SMALL, a: "sgld" });
   await step(page, 1);
   assert.ok((await look(page)).sides[0].temperature < 0.01);
-  assert.match(await page.locator("#a-thermo").innerText(), /colder than asked for/);
+  assert.match(await page.locator("#a-thermo").innerText(), /colder than requested/);
   await shot(page, "play-cold");
   await settled(page, () => page.getByRole("button", { name: "Match T = 1" }).click());
   await step(page, 1);
   assert.ok(Math.abs((await look(page)).sides[0].temperature - 1) < 1e-3);
-  assert.match(await page.locator("#a-thermo").innerText(), /as asked for/);
+  assert.match(await page.locator("#a-thermo").innerText(), /as requested/);
   await settled(page, () => page.getByRole("button", { name: "Switch to MALA" }).click());
   assert.equal((await stateOf(page)).config.sides[0].sampler.sampler, "mala");
   assert.equal(await page.getByRole("button", { name: "Switch to MALA" }).count(), 0);
@@ -579,7 +579,7 @@ test("a lost engine shows a card, and a restart replays the run to where it was"
   await step(page, 12);
   const seen = states(await look(page));
   await page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.loseDevice());
-  assert.match(await errorCard(page, "device-lost"), /replays it to the same moment/);
+  assert.match(await errorCard(page, "device-lost"), /replays it to the same point/);
   await shot(page, "play-lost");
   await settled(page, () => page.getByRole("button", { name: "Restart and replay the run" }).click());
   assert.deepEqual(states(await look(page)), seen);
@@ -620,7 +620,7 @@ test("both devices make the same random words, and their chains differ by roundi
   await text.filter({ hasText: /random|no second device|failed/ }).waitFor({ timeout: 600_000 });
   const said = await text.innerText();
   t.diagnostic(said);
-  assert.match(said, /random words are the same to the last bit/);
+  assert.match(said, /random numbers are identical bit for bit/);
   const [first, largest] = [...said.matchAll(/\d\.\de[+-]\d+/g)].map(([number]) => Number(number));
   assert.ok(first < 1e-5 && largest < 1e-3, said);
   assert.ok(largest > 0, "two devices that round alike everywhere are one device");

@@ -229,7 +229,7 @@ test("importance resampling draws at once and tells what its weights are worth",
   assert.deepEqual(await look(page), frame);
   await page.locator("#p-count").fill("1e9");
   await page.locator("#p-count").press("Tab");
-  assert.match(await page.locator("#p-count-problem").innerText(), /“1e9” will not do: a whole number from 4 to 256/);
+  assert.match(await page.locator("#p-count-problem").innerText(), /“1e9” is not valid: enter a whole number from 4 to 256/);
   await page.locator("#p-defaults").click();
   await run(page, { phase: "paused" });
   assert.equal(await page.locator("#p-problem").textContent(), "");
@@ -347,8 +347,8 @@ test("Anomaly tells how unlike the data a drawing is, with intervals and in word
   await seeing(page, () => page.locator("#a-draw-use").click());
   const drawn = await seen(page, "scored");
   assert.equal(drawn?.name, "the drawing");
-  assert.match(await page.locator("#a-numbers").innerText(), /Score.*Misfit.*Latent’s part.*Mean squared error/s);
-  assert.match(await page.locator("#a-result").innerText(), /A high score means: unlike what the model learned from/);
+  assert.match(await page.locator("#a-numbers").innerText(), /Score.*Misfit.*Latent terms.*Mean squared error/s);
+  assert.match(await page.locator("#a-result").innerText(), /A high score means that the image is unlike the training data/);
   if (scores) {
     assert.match(await page.locator("#a-conclusion").innerText(), /% of the [\d,]+ images of .* score lower: .*typical/);
     const sets = await page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.model().sets.length);
@@ -372,7 +372,7 @@ test("what cannot be used is refused, undecoded, and the last image stays; drop 
   for (const [given, message] of /** @type {const} */ ([
     [hugePng, /“huge.png” is a PNG of 10,000 × 10,000 pixels, 100 megapixels/],
     [hugeJpeg, /“huge.jpg” is a JPEG of 10,000 × 10,000 pixels/],
-    [file("notes.png", Buffer.from("these are my notes, not a picture")), /“notes.png” is not an image.*expected was PNG, JPEG.*text/],
+    [file("notes.png", Buffer.from("these are my notes, not a picture")), /“notes.png” is not an image.*Expected PNG, JPEG.*text/],
     [file("broken.png", Buffer.concat([header(20, 20), chunk("IDAT", Buffer.from("nonsense"))])), /could not decode it/],
   ])) {
     await page.locator("#r-file-input").setInputFiles(given);
@@ -409,7 +409,7 @@ test("a wait can be stopped, and what was there stays", options, async () => {
   assert.ok(await page.locator("#r-waiting").isHidden());
   await page.waitForFunction(() => !(/** @type {any} */ (globalThis).mixwellTest.busy()));
   assert.deepEqual(await seen(page), before);
-  assert.equal(await page.locator("#status").innerText(), "Stopped. What was there stays.");
+  assert.equal(await page.locator("#status").innerText(), "Stopped. The last result is kept.");
 });
 
 test("a lost device is replaced; settings and images stay, the run is the same, and a question is asked again", options, async () => {
@@ -422,14 +422,14 @@ test("a lost device is replaced; settings and images stay, the run is the same, 
   await run(page, { phase: "paused" });
   await steps(page, 6);
   await page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.loseDevice());
-  assert.match(await noticeText(page, "recovered"), /started again.*model reloaded/s);
+  assert.match(await noticeText(page, "recovered"), /restarted.*model was reloaded/s);
   await steps(page, 1);
   assert.deepEqual(await look(page), whole, "a run that was interrupted is the run");
   await page.locator("#notices [data-key=recovered] button").click();
   await page.locator("#p-main").click();
   await run(page, { phase: "running", transitions: 8 });
   await page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.loseDevice());
-  assert.match(await noticeText(page, "recovered"), /replayed and goes on/);
+  assert.match(await noticeText(page, "recovered"), /replayed and continues/);
   const { transitions } = await look(page);
   await run(page, { phase: "running", transitions: transitions + 1 });
   await page.locator("#p-main").click();
@@ -451,7 +451,7 @@ test("a strange address is told, and what is good in it is kept", options, async
   const page = await open("#stages&model=nothing-like-it&count=5&warmup=many&stage=64&nonsense=1");
   assert.match(await noticeText(page, "address"), /“warmup” should be a whole number.*“nonsense” is not a setting/);
   assert.match(await noticeText(page, "model"), /“nothing-like-it” is not in the list/);
-  assert.match(await noticeText(page, "stage"), /There is no such stage.*the address named 64/s);
+  assert.match(await noticeText(page, "stage"), /This stage does not exist.*the address named 64/s);
   await run(page, { phase: "paused" });
   const state = await stateOf(page);
   assert.equal(state.model, model.name);
@@ -474,7 +474,7 @@ test("a strange address is told, and what is good in it is kept", options, async
 test("without its files the model says so, and tries again", options, async () => {
   session.server.fault(`/models/${model?.name}/weights.safetensors`, { kind: "missing" });
   const page = await open(undefined, { wait: false });
-  assert.match(await errorCard(page, "network"), /did not get through/);
+  assert.match(await errorCard(page, "network"), /The download failed/);
   session.server.heal();
   await chooseWay(page, "Try again");
   await ready(page);
@@ -484,5 +484,5 @@ test("without its files the model says so, and tries again", options, async () =
 
 test("where there is no latent prior, the page says so", { timeout: LONGEST_TEST_MS, skip: model ? "there is one" : false }, async () => {
   const page = await open(undefined, { wait: false });
-  assert.match(await errorCard(page, "bad-model"), /no model with a latent prior/);
+  assert.match(await errorCard(page, "bad-model"), /None of the available models has a latent prior/);
 });

@@ -148,7 +148,7 @@ test("Generate makes a grid step by step, and saves it as a PNG", { timeout }, a
   await page.locator("#g-grid [role=option]").first().click();
   assert.equal(await page.locator("#g-details-title").innerText(), `Sample ${sorted[0] + 1}`);
   assert.match(await page.locator("#g-details-text").innerText(), /Energy .*the lowest of 4/);
-  if (classifier) assert.match(await page.locator("#g-details-text").innerText(), /The classifier says: .* %/);
+  if (classifier) assert.match(await page.locator("#g-details-text").innerText(), /Classifier: .* %/);
   assert.deepEqual(page.complaints, []);
 });
 
@@ -213,7 +213,7 @@ test("pause, step, continue and stop; other settings end the run and keep its im
   assert.match(page.url(), /temperature=0\.5/);
   await page.locator("#g-count").fill("1e9");
   await page.locator("#g-count").press("Tab");
-  assert.match(await page.locator("#g-count-problem").innerText(), /“1e9” will not do: a whole number from 1 to 256/);
+  assert.match(await page.locator("#g-count-problem").innerText(), /“1e9” is not valid: enter a whole number from 1 to 256/);
   assert.match(page.url(), /count=2(&|$)/, "nothing was changed");
   assert.deepEqual(page.complaints, []);
 });
@@ -271,9 +271,9 @@ test("Compose with a class: terms, conflicts, an independent verdict, and the ad
   assert.deepEqual(frame.terms.map((/** @type {any} */ { role }) => role), ["model", "all", "none"]);
   assert.equal(frame.conflict.length, 9);
   assert.match(await page.locator("#c-list .live").first().innerText(), /mean energy .* cosine/);
-  assert.match(await page.locator("#c-conflict-table").innerText(), /fight|disagree|indifferent|agree|pull together/);
+  assert.match(await page.locator("#c-conflict-table").innerText(), /oppose|disagree|unrelated|agree|agree strongly/);
   if (classifier) {
-    assert.match(await page.locator("#c-verdict-text").innerText(), /Independent classifier \(accuracy .* %.*never the energy/);
+    assert.match(await page.locator("#c-verdict-text").innerText(), /Independent classifier \(accuracy .* %.*not part of the energy/);
     assert.match(await page.locator("#c-verdict-table").innerText(), new RegExp(`${names[1].replace(/[/]/g, ".")}.*of 4`, "s"));
     assert.match((await page.locator("#c-grid .tile-caption").first().textContent()) ?? "", /.+ \d.* %/);
   }
@@ -285,7 +285,7 @@ test("Compose with a class: terms, conflicts, an independent verdict, and the ad
 
   await page.locator("#c-file-input").setInputFiles(file("half.png", png(56, 56, (row) => (row < 28 ? [255, 255, 255, 255] : [0, 0, 0, 255]))));
   await page.locator("#c-list li").nth(2).waitFor();
-  assert.match(await page.locator("#c-address").innerText(), /a link will not carry it/);
+  assert.match(await page.locator("#c-address").innerText(), /a link does not include them/);
   await page.locator("#c-list").getByRole("button", { name: /Remove half.png/ }).click();
   assert.equal(await page.locator("#c-list li").count(), 2);
   await page.locator("#c-file-input").setInputFiles(file("notes.png", Buffer.from("these are my notes")));
@@ -384,7 +384,7 @@ test("what cannot be used is refused, undecoded, and the last image stays", { ti
   for (const [given, message] of /** @type {const} */ ([
     [hugePng, /“huge.png” is a PNG of 10,000 × 10,000 pixels, 100 megapixels/],
     [hugeJpeg, /“huge.jpg” is a JPEG of 10,000 × 10,000 pixels/],
-    [file("notes.png", Buffer.from("these are my notes, not a picture")), /“notes.png” is not an image.*expected was PNG, JPEG.*text/],
+    [file("notes.png", Buffer.from("these are my notes, not a picture")), /“notes.png” is not an image.*Expected PNG, JPEG.*text/],
     [file("empty.png", Buffer.alloc(0)), /“empty.png” is empty/],
     [file("flat.png", header(0, 10)), /0 × 10 pixels/],
   ])) {
@@ -440,7 +440,7 @@ test("a lost device is replaced; settings, images and conditions stay, and the r
   await page.locator("#g-main").click();
   await page.waitForFunction(() => (/** @type {any} */ (globalThis).mixwellTest.generated()?.step ?? 999) < 300 && /** @type {any} */ (globalThis).mixwellTest.generated()?.step > 1);
   await page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.loseDevice());
-  assert.match(await noticeText(page, "recovered"), /started again.*model reloaded/s);
+  assert.match(await noticeText(page, "recovered"), /restarted.*model was reloaded/s);
   await run(page, "done");
   assert.deepEqual(await look(page), whole);
   await page.evaluate(() => /** @type {any} */ (globalThis).mixwellTest.loseDevice());
@@ -472,7 +472,7 @@ test("a strange address is told, and what is good in it is kept", { timeout }, a
 test("without its files the model says so, and tries again", { timeout }, async () => {
   session.server.fault(`/models/${model.name}/weights.safetensors`, { kind: "missing" });
   const page = await open(`#generate${SMALL}`, { wait: false });
-  assert.match(await errorCard(page, "network"), /did not get through/);
+  assert.match(await errorCard(page, "network"), /The download failed/);
   session.server.heal();
   await chooseWay(page, "Try again");
   await ready(page);

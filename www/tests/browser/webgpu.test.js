@@ -47,7 +47,7 @@ test("the page loads, runs on WebGPU and complains about nothing", { timeout }, 
   await ready(page);
 
   assert.match(await page.title(), /mixwell/);
-  assert.equal(await page.locator("h1").innerText(), "One model, two walks");
+  assert.equal(await page.locator("h1").innerText(), "One model, two spaces");
   for (const name of ["Play", "Step", "Reset", "New seed"]) {
     const button = page.getByRole("group", { name: "Race controls" }).getByRole("button", { name, exact: true });
     assert.ok(await button.isEnabled(), `${name} can be pressed`);
@@ -148,7 +148,7 @@ test("a killed device comes back while running, and the chains go on from their 
   const told = await noticeText(page, "recovered");
   t.diagnostic(`back after ${((performance.now() - before) / 1000).toFixed(1)} s`);
   assert.match(told, /device was lost/i);
-  assert.match(told, /go on from their last state/);
+  assert.match(told, /continue from their last state/);
   await shot(page, "device-recovered");
   await frameFrom(page, (await look(page)).index + 1);
   assert.equal(await phase(page), "running", "it runs on by itself");

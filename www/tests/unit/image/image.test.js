@@ -40,7 +40,7 @@ test("sizes are read from the first bytes of each format", () => {
 
 test("a hundred megapixels are refused by the header alone", () => {
   for (const bytes of [png(10_000, 10_000), jpeg(10_000, 10_000), gif(10_000, 10_000), webp.extended(10_000, 10_000), webp.lossless(10_000, 10_000), avif(10_000, 10_000)]) {
-    assert.throws(() => checkedHeader(bytes, "huge"), (/** @type {any} */ error) => error.kind === "bad-image" && /10,000 × 10,000 pixels, 100 megapixels. At most 40/.test(error.message) && /Make it smaller/.test(error.message));
+    assert.throws(() => checkedHeader(bytes, "huge"), (/** @type {any} */ error) => error.kind === "bad-image" && /10,000 × 10,000 pixels, 100 megapixels. The limit is 40/.test(error.message) && /Make it smaller/.test(error.message));
   }
   assert.throws(() => checkedHeader(png(4_000_000_000, 4_000_000_000), "huge"), { kind: "bad-image" });
   assert.equal(checkedHeader(png(8000, MOST_PIXELS / 8000), "just").height, 5000);
@@ -114,7 +114,7 @@ test("every change has words", () => {
   const plain = { header, size: /** @type {[number, number]} */ ([640, 480]), shape: /** @type {[number, number, number]} */ ([1, 28, 28]), colour: true, transparent: true, grey: false };
   assert.deepEqual(changesOf(plain), ["transparent parts on black", "640×480 cut to its middle square and scaled to 28×28", "colour to grey"]);
   assert.deepEqual(changesOf({ ...plain, size: [28, 28], header: { ...header, width: 28, height: 28 }, colour: false, transparent: false, grey: true }), []);
-  assert.deepEqual(changesOf({ ...plain, size: [480, 640], colour: false, transparent: false, grey: true, shape: [3, 32, 32] }), ["turned upright, as the camera noted", "480×640 cut to its middle square and scaled to 32×32", "grey to colour: the same value in red, green and blue"]);
+  assert.deepEqual(changesOf({ ...plain, size: [480, 640], colour: false, transparent: false, grey: true, shape: [3, 32, 32] }), ["rotated upright, as the camera recorded", "480×640 cut to its middle square and scaled to 32×32", "grey to colour: the same value in red, green and blue"]);
   assert.deepEqual(changesOf({ ...plain, header: { format: "GIF", width: 4, height: 4 }, size: [4, 4], colour: false, transparent: false, grey: true }), ["only the first frame of the GIF", "4×4 scaled up to 28×28"]);
   assert.deepEqual(changesOf({ ...plain, size: [40, 28], colour: false, transparent: false, grey: true }), ["40×28 cut to its middle square, 28×28"]);
 });

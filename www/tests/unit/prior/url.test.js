@@ -35,7 +35,7 @@ test("a mangled address keeps what is good and names what is not", () => {
   assert.match(problems[0], /there is no room “attic”/);
   assert.match(problems[1], /“stage” should be a whole number from 0 to 64, not “-1”/);
   assert.match(problems[2], /“stage” is given twice/);
-  assert.match(problems.join("\n"), /“step_size” should be auto, or a number from/);
+  assert.match(problems.join("\n"), /“step_size” should be auto, or a number above 0/);
   assert.match(problems.join("\n"), /“sampler” should be ula, mala, hmc, sir, not “nuts”/);
 });
 

@@ -9,10 +9,10 @@ const near = (/** @type {number} */ a, /** @type {number} */ b) => assert.ok(Mat
 test("stages have names, and their ends have reasons", () => {
   assert.deepEqual([0, 1, 4].map(stageName), ["stage 0: N(0, I)", "stage 1: after 1 ratio", "stage 4: after 4 ratios"]);
   const info = (/** @type {string} */ ended, iterations = 3000) => endedText({ stage: 1, iterations, ended, checks: [] });
-  assert.match(info("at chance"), /3,000 iterations; ended because the classifier could no longer tell/);
+  assert.match(info("at chance"), /3,000 iterations; ended because the classifier could no longer distinguish/);
   assert.match(info("plateau"), /no longer fell/);
   assert.match(info("something new"), /something new/);
-  assert.match(info(""), /does not name/);
+  assert.match(info(""), /does not give/);
   assert.equal(info("", 0), "nothing was learned for it");
 });
 
@@ -24,7 +24,7 @@ test("a run is judged by its worst quantity, and an unknown one is not passed ov
 });
 
 test("few effective weights are told as what they are", () => {
-  assert.match(sirText({ ess: 3.2, proposals: 4096, distinct: 5 }, 64), /4,096 proposals.*worth 3\.20 equal ones.*5 different proposals\. That is small: a few proposals carry/);
+  assert.match(sirText({ ess: 3.2, proposals: 4096, distinct: 5 }, 64), /4,096 proposals.*effective sample size of 3\.20.*5 different proposals\. This is too small: a few proposals carry/);
   assert.match(sirText({ ess: 1, proposals: 100, distinct: 1 }, 4), /1 different proposal\./);
   assert.match(sirText({ ess: 900, proposals: 4096, distinct: 64 }, 64), /enough for this many samples/);
 });
@@ -35,8 +35,8 @@ test("two histograms have an overlap and a verdict", () => {
   near(overlap(ratio([1, 0], [0, 1])), 0);
   near(overlap(ratio([0.75, 0.25], [0.25, 0.75])), 0.5);
   assert.match(ratioText(ratio([0.5, 0.5], [0.5, 0.5]), 2, "chains"), /overlap by 100 %: the chains already look like the data to classifier 2/);
-  assert.match(ratioText(ratio([1, 0], [0, 1]), 1, "samples"), /classifier 1 still tells the samples/);
-  assert.match(ratioText(null, 0, "chains"), /no classifier made it/);
+  assert.match(ratioText(ratio([1, 0], [0, 1]), 1, "samples"), /classifier 1 still separates the samples/);
+  assert.match(ratioText(null, 0, "chains"), /it has no classifier/);
 });
 
 test("the losses of all stages lie one after the other", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { targetAcceptance } from "../../../race/settings.js";
 import { address, defaultState, racing } from "../../../race/url.js";
 
 test("an empty address gives the defaults without complaint", () => {
@@ -24,7 +25,7 @@ test("a mangled address keeps what is good and names what is not", () => {
   expected.config.seed = 12;
   assert.deepEqual(state, expected);
   assert.equal(problems.length, 8);
-  assert.match(problems[0], /“chains” should be a whole number from 4 to 64, not “900”/);
+  assert.match(problems[0], /“chains” should be a whole number from 2 to 64, not “900”/);
 });
 
 test("names from Object.prototype are no settings", () => {
@@ -38,8 +39,11 @@ test("a key given twice counts once", () => {
   assert.equal(problems.length, 1);
 });
 
-test("the target acceptance follows the sampler unless it is given", () => {
-  assert.equal(address.parse("#sampler=hmc").state.config.target_accept, 0.8);
+test("the target acceptance is the sampler's own unless it is given", () => {
+  assert.equal(address.parse("#sampler=hmc").state.config.target_accept, null);
+  assert.equal(address.parse("#accept=auto").state.config.target_accept, null);
+  // The numbers are the crate's.
+  assert.deepEqual(["ula", "mala", "hmc"].map((name) => targetAcceptance(/** @type {"ula"} */ (name))), [null, 0.574, 0.65]);
   assert.equal(address.parse("#accept=0.6&sampler=hmc").state.config.target_accept, 0.6);
 });
 

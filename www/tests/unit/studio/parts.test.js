@@ -21,7 +21,7 @@ test("an empty address gives the defaults, a room's name the room", () => {
 test("every state survives the way through the address", () => {
   const state = defaultState();
   Object.assign(state, { room: "compose", model: "clel-fashion-mnist" });
-  Object.assign(state.settings, { seed: 4294967295, count: 256, steps: 2000, rounds: 50, temperature: 0.01, truncation: 0, beta: 12.5 });
+  Object.assign(state.settings, { seed: 4294967295, count: 256, steps: 2000, rounds: 50, temperature: 0.01, truncation: 0.01, beta: 12.5 });
   state.classes = [{ class: 3, role: "all", weight: 1 }, { class: 0, role: "none", weight: 0.25 }, { class: 9, role: "any", weight: 10 }];
   assert.deepEqual(address.parse(address.format(state)), { state, problems: [] });
   assert.match(address.format(state), /^#compose&model=clel-fashion-mnist&.*&classes=3-all-1_0-none-0\.25_9-any-10$/);
@@ -59,11 +59,11 @@ test("shares near none and near all keep what tells them apart", () => {
 });
 
 test("conflicts are words, not only colours", () => {
-  assert.deepEqual([NaN, -0.9, -0.3, 0, 0.3, 0.9].map(conflictWord), ["no gradient", "fight", "disagree", "indifferent", "agree", "pull together"]);
+  assert.deepEqual([NaN, -0.9, -0.3, 0, 0.3, 0.9].map(conflictWord), ["no gradient", "oppose", "disagree", "unrelated", "agree", "agree strongly"]);
   const terms = /** @type {any[]} */ ([{ name: "model" }, { name: "class 1: Trouser" }, { name: "image" }]);
-  assert.match(conflictSummary(terms, Float32Array.from([1, 0.2, NaN, 0.2, 1, -0.75, NaN, -0.75, 1])), /“class 1: Trouser” and “image” pull apart most.*−0\.75/);
-  assert.match(conflictSummary(terms, new Float32Array(9).fill(NaN)), /No two terms have gradients/);
-  assert.match(conflictSummary(terms, new Float32Array(9).fill(0.4)), /No two terms pull apart/);
+  assert.match(conflictSummary(terms, Float32Array.from([1, 0.2, NaN, 0.2, 1, -0.75, NaN, -0.75, 1])), /“class 1: Trouser” and “image” disagree most.*−0\.75/);
+  assert.match(conflictSummary(terms, new Float32Array(9).fill(NaN)), /no two gradients to compare/);
+  assert.match(conflictSummary(terms, new Float32Array(9).fill(0.4)), /No two terms disagree/);
 });
 
 test("verdicts are sorted, counted and told apart", () => {
@@ -82,8 +82,8 @@ test("the lowest energy comes first, and what is no number last", () => {
   assert.deepEqual(energyRange([]), [0, 1]);
   assert.ok(energyRange([1e6, ...Array.from({ length: 99 }, (_, i) => i)])[1] < 200, "the first step does not flatten the others");
   assert.ok(energyRange([5, 5])[0] < 5, "a constant has an axis too");
-  assert.equal(temperatureWord(0.001), "colder than the model’s law");
-  assert.equal(temperatureWord(1), "the model’s law");
+  assert.equal(temperatureWord(0.001), "colder than the model’s distribution");
+  assert.equal(temperatureWord(1), "the model’s distribution");
   assert.equal(sheetName("clel-x", 7, 1, 60), "clel-x-seed7-step60.png");
   assert.equal(sheetName("clel-x", 7, 0.5, 60), "clel-x-seed7-T0.5-step60.png");
 });
@@ -94,7 +94,7 @@ test("a gradient has words and a table", () => {
   gradient[21] = -1;
   const pixels = perPixel(gradient, [2, 4, 4]);
   assert.equal(pixels[5], -3, "channels are summed");
-  assert.match(gradientSummary(pixels, 4, 4), /row 2, column 2: −3.00, so that a brighter pixel there would lower the energy most.*upper half carries 100 %/);
+  assert.match(gradientSummary(pixels, 4, 4), /row 2, column 2: −3.00, so a brighter pixel there would lower the energy most.*upper half carries 100 %/);
   assert.equal(gradientSummary(new Float32Array(16), 4, 4), "The gradient is 0 everywhere.");
   assert.deepEqual(blockMeans(pixels, 4, 4, 2), [[-0.75, 0], [0, 0]]);
   assert.equal(blockMeans(pixels, 4, 4, 7).length, 4, "no more blocks than pixels");

@@ -1,12 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Address, choice, flag, inRange, number, pattern, real, whole, wording } from "../../../url/address.js";
+import { Address, choice, flag, inRange, number, pattern, rangeOf, real, whole, wording } from "../../../url/address.js";
 
 test("numbers are plain decimals", () => {
   for (const text of ["", " ", "0x10", "1,5", "Infinity", "1e", "--2", "12.5", "65"]) assert.equal(inRange(whole(4, 64), text), undefined, text);
   assert.equal(inRange(whole(4, 64), "64"), 64);
   assert.equal(inRange(real(0, 5), "1e-3"), 0.001);
   assert.equal(inRange(real(0, 5), ".5"), 0.5);
+  assert.equal(inRange(real(0, 5), "0"), 0);
+  const positive = rangeOf({ name: "step", title: "step", help: "", kind: "number", min: 0, max: 5, open: true, default: null });
+  assert.equal(inRange(positive, "0"), undefined);
+  assert.equal(inRange(positive, "5"), 5);
+  assert.equal(wording(positive), "a number above 0, up to 5");
 });
 
 test("a range is worded for people", () => {
