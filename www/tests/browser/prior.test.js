@@ -1,5 +1,4 @@
-// Prior as a visitor meets it, on the CPU build. Against the mock:
-//   node mock/dist.js /tmp/mixwell-mock && MIXWELL_DIST=/tmp/mixwell-mock node --test tests/browser/prior.test.js
+// Prior as a visitor meets it, on the CPU build.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

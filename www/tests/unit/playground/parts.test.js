@@ -1,5 +1,4 @@
-// The pure parts of the Playground: drawing, contour lines, store, export; and the mock's diagnostics,
-// which the export is tried out with.
+// The pure parts of the Playground: drawing, contour lines, store, export.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
