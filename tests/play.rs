@@ -349,7 +349,8 @@ fn a_drawing_can_be_sampled_and_learned() {
     assert_eq!(two.sides[1].space, "latent");
     block_on(play.configure(two)).unwrap();
     let start = json(&block_on(play.advance(0.0, false)).unwrap());
-    assert_eq!(start["sides"][0]["positions"].as_array().unwrap().len(), 16);
+    // Twelve chains in the plane.
+    assert_eq!(start["sides"][0]["positions"].as_array().unwrap().len(), 24);
     let frame = block_on(play.advance(50.0, true)).unwrap();
     assert_eq!(frame.sides[0].clock, frame.sides[1].clock);
     let path = json(&block_on(play.path(1, 0)).unwrap());

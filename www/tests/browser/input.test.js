@@ -77,9 +77,9 @@ test("an address that makes no sense is told plainly, and the rest of it is used
   const bad = [
     ["#chains=0", /“chains” should be a whole number from 2 to 64, not “0”/],
     ["#chains=100000", /“chains” should be a whole number from 2 to 64, not “100000”/],
-    ["#pixel-eps=0", /“pixel-eps” should be auto, or a number from .*, not “0”/],
-    ["#latent-eps=NaN", /“latent-eps” should be auto, or a number from .*, not “NaN”/],
-    ["#latent-eps=1e9", /“latent-eps” should be auto, or a number from .*, not “1e9”/],
+    ["#pixel-eps=0", /“pixel-eps” should be auto, or a number above 0.*, not “0”/],
+    ["#latent-eps=NaN", /“latent-eps” should be auto, or a number above 0.*, not “NaN”/],
+    ["#latent-eps=1e9", /“latent-eps” should be auto, or a number above 0.*, not “1e9”/],
     ["#pixel-eps=-1&sampler=gibbs", /“pixel-eps” .*“sampler” should be ula, mala or hmc, not “gibbs”/],
     ["#%%%&=&seed=1&seed=2&%E0%A4%A=7&chains=%E0%A4%A", /is not a setting/],
   ];
