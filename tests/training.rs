@@ -292,7 +292,11 @@ fn a_diverging_run_recovers_and_reports_it() {
     );
     let log = std::fs::read_to_string(root.join("r/log.txt")).unwrap();
     assert!(log.contains("incident 1 at iteration"), "{log}");
-    assert!(succeeds(&root, &["runs", "--runs", "."]).contains("1 divergence"));
+    let listed = succeeds(&root, &["runs", "--runs", "."]);
+    assert!(
+        listed.contains(&format!("{} divergence(s)", incidents.len())),
+        "{listed}"
+    );
     assert!(succeeds(&root, &["watch", "r", "--once", "--runs", "."]).contains("incident 1"));
     // Without attempts left, the run ends with the reason.
     let mut hopeless: Vec<&str> = args
@@ -493,7 +497,7 @@ fn systems_train_alike_on_one_and_two_devices() {
     }
     for (system, devices, word) in [
         ("classifier", "cpu,cpu", "one device for classifier"),
-        ("clel", "gpu:3,gpu:3", "one twice"),
+        ("clel", "gpu:3,gpu:3", "one device twice"),
     ] {
         let out = train(system, "no", devices);
         let stderr = String::from_utf8_lossy(&out.stderr);
