@@ -279,7 +279,7 @@ impl GridSampler {
     }
 }
 
-/// A density over two coordinates, given by formulas; [`On`] makes it a target.
+/// A density over two coordinates, given by formulas; `On` makes it a target.
 pub trait Plane: Send + Sync {
     /// E, ∂E/∂x and ∂E/∂y for columns x and y (`[B, 1]` each).
     fn energy(&self, x: Tensor<2>, y: Tensor<2>) -> [Tensor<2>; 3];

@@ -13,7 +13,7 @@ use crate::{
 /// Copies of one energy, one per device. [Points](Energy::point), which are nearly all of a chain's
 /// work, are computed on all devices; everything else on the first, where the chains live. For
 /// persistent chains whose step size depends on the acceptance of all of them. Short-run chains are
-/// better split as whole runs (see [`shards::map`]), which moves no states between steps.
+/// better split as whole runs (see `shards::map`), which moves no states between steps.
 pub struct Shared {
     home: (Device, Arc<dyn Energy>),
     away: Vec<(Device, Arc<dyn Energy>)>,

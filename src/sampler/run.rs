@@ -331,7 +331,7 @@ impl Run {
 }
 
 /// Runs chains from `rows[0]` (`[B, D]`) for `steps` transitions, split over several devices (see
-/// [`shards::map`]); each part uses the random numbers that it would have on one device. Returns the
+/// `shards::map`); each part uses the random numbers that it would have on one device. Returns the
 /// last states (`[B, D]`) and the mean acceptance. `target` builds the energy of a part from its rows
 /// of `rows[1..]` on the given device.
 ///

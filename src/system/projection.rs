@@ -35,7 +35,7 @@ impl Projection {
     /// Reads one for images of `dim` values.
     ///
     /// # Errors
-    /// [`Error::Model`] for missing or misshapen tensors.
+    /// [`Error::Model`](crate::Error::Model) for missing or misshapen tensors.
     pub fn load(from: &Dict<'_>, dim: usize) -> Result<Self> {
         Ok(Self {
             mean: from.tensor("projection.mean", [dim])?,

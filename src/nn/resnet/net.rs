@@ -77,7 +77,7 @@ impl<C: Convolution> Net<C> {
         energy_of(self.features(x))
     }
 
-    /// g(f), `[B, features]` → `[B, features]`; latents are compared with its [direction](unit_rows).
+    /// g(f), `[B, features]` → `[B, features]`; latents are compared with its [direction](super::unit_rows).
     pub fn project(&self, features: Tensor<2>) -> Tensor<2> {
         self.projector.forward(features)
     }
@@ -102,7 +102,7 @@ impl Net<SpectralConv> {
     /// A new network.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an invalid config.
+    /// [`Error::Invalid`](crate::Error::Invalid) for an invalid config.
     pub fn new(config: &EnergyNetConfig, init: &mut Init<'_>) -> Result<Self> {
         config.check()?;
         let device = init.device().clone();
@@ -219,7 +219,7 @@ impl Net<FrozenConv> {
     /// Reads a network of this architecture.
     ///
     /// # Errors
-    /// [`Error::Model`] for missing or misshapen tensors, [`Error::Invalid`] for a bad config.
+    /// [`Error::Model`](crate::Error::Model) for missing or misshapen tensors, [`Error::Invalid`](crate::Error::Invalid) for a bad config.
     pub fn load(from: &Dict<'_>, config: &EnergyNetConfig) -> Result<Self> {
         config.check()?;
         Self::build(&mut { from }, config, from.device())

@@ -130,7 +130,7 @@ impl Block<FrozenConv> {
     }
 }
 
-/// Precision of the trunks of a [`FrozenEnergyNet`]. The head and the chains' states stay in f32; the
+/// Precision of the trunks of a [`FrozenEnergyNet`](super::FrozenEnergyNet). The head and the chains' states stay in f32; the
 /// rounding of the features affects energies and gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -122,7 +122,7 @@ impl Clel {
         Ok(self.guide()?.classes.clone())
     }
 
-    /// The energy under conditions; see [`compose`].
+    /// The energy under conditions; see [`compose`](super::compose).
     ///
     /// # Errors
     /// As [`ComposedEnergy::new`].

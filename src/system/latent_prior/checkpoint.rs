@@ -21,7 +21,7 @@ impl Training {
     /// Writes the complete state of the training, besides recipe and data.
     ///
     /// # Errors
-    /// [`Error::Model`], [`Error::Io`] or [`Error::Device`].
+    /// [`Error::Model`](crate::Error::Model), [`Error::Io`](crate::Error::Io) or [`Error::Device`](crate::Error::Device).
     pub fn save(&self, to: &Path) -> Result<()> {
         let fail = record_error("write");
         let prior = &self.prior;
@@ -60,7 +60,7 @@ impl Training {
     /// Restores the state that [`save`](Self::save) wrote after `iteration` iterations.
     ///
     /// # Errors
-    /// [`Error::Model`], [`Error::Io`] or [`Error::Data`].
+    /// [`Error::Model`](crate::Error::Model), [`Error::Io`](crate::Error::Io) or [`Error::Data`](crate::Error::Data).
     pub fn load(mut self, stage: &LatentStage, from: &Path, iteration: u64) -> Result<Self> {
         let fail = record_error("read");
         self.nets = self.nets.try_load_file(from.join("nets")).map_err(&fail)?;

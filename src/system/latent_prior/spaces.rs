@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The prior of a stage. Observables: the tilt and the image's principal components, and on request the
-/// latent's coordinates in the [plane](Reference).
+/// latent's coordinates in the [plane](super::Reference).
 pub struct StageEnergy {
     model: Arc<LatentPrior>,
     stage: usize,
