@@ -130,6 +130,16 @@ impl std::fmt::Display for Value {
 }
 
 impl Setting {
+    /// Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.
+    pub const fn seed(default: u64) -> Self {
+        Self {
+            name: "seed",
+            title: "seed",
+            help: "Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.",
+            kind: Kind::count(0, (1 << 53) - 1, default),
+        }
+    }
+
     /// Checks a value against this setting's range. For a [`Kind::Number`] returns a [`Value::Number`].
     ///
     /// # Errors

@@ -6,12 +6,7 @@ use crate::{
 };
 
 /// Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.
-pub const SEED: Setting = Setting {
-    name: "seed",
-    title: "seed",
-    help: "Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.",
-    kind: Kind::count(0, (1 << 53) - 1, 7),
-};
+pub const SEED: Setting = Setting::seed(7);
 
 /// Chains on each side.
 pub const CHAINS: Setting = Setting {

@@ -3,12 +3,7 @@
 use crate::setting::{Kind, Setting};
 
 /// Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.
-pub const SEED: Setting = Setting {
-    name: "seed",
-    title: "seed",
-    help: "Seed of starts and noise, below 2⁵³ so that JavaScript can hold it.",
-    kind: Kind::count(0, (1 << 53) - 1, 1),
-};
+pub const SEED: Setting = Setting::seed(1);
 
 /// Chains on each side.
 pub const CHAINS: Setting = Setting {
