@@ -154,22 +154,20 @@ fn settings() -> Result<String> {
         "readonly SamplerInfo[]",
         &json(&playground::Play::samplers())?,
     );
-    let listens = |setting: &'static Setting| {
-        let own = own_settings().iter().any(|s| s.name == setting.name);
-        let named = sampler::REGISTRY.iter().filter(|r| r.uses(setting));
-        let all = sampler::REGISTRY.iter().map(|r| r.name);
-        let tuned = ["step_size", "temperature", "adapt_mass"].contains(&setting.name);
+    // A setting that no sampler declares, such as the warm-up, applies to all of them.
+    let with_samplers = |setting: &'static Setting| {
+        let shared = !sampler::REGISTRY.iter().any(|r| r.uses(setting));
+        let samplers = sampler::REGISTRY
+            .iter()
+            .filter(|r| shared || r.uses(setting));
         SamplerSetting {
             setting,
-            samplers: match own || tuned {
-                true => named.map(|r| r.name).collect(),
-                false => all.collect(),
-            },
+            samplers: samplers.map(|r| r.name).collect(),
         }
     };
     let all: Vec<_> = COMMON.into_iter().chain(own_settings()).collect();
     let table: std::collections::BTreeMap<_, _> =
-        all.iter().map(|s| (s.name, listens(s))).collect();
+        all.iter().map(|s| (s.name, with_samplers(s))).collect();
     out += &constant(
         "SAMPLER",
         "The settings of samplers, and which samplers use them.",
