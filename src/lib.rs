@@ -66,4 +66,9 @@ pub mod train;
 #[cfg(target_family = "wasm")]
 pub mod web;
 
+/// The helpers of the integration tests, for tests of what is private.
+#[cfg(all(test, feature = "native"))]
+#[path = "../tests/common/mod.rs"]
+mod test_support;
+
 pub use error::{Error, Result};

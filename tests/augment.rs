@@ -2,12 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{assert_close, devices, host};
 use mixwell::{
     nn::augment::{
         AugmentConfig, CropBox, CropConfig, Interpolation, JitterConfig, adjust_brightness,
@@ -16,6 +13,8 @@ use mixwell::{
     rng::{Purpose, Rng},
 };
 use serde_json::Value;
+
+use crate::common::{assert_close, devices, host};
 
 fn fixture(name: &str) -> Value {
     let text = include_str!("fixtures/augment.json");
@@ -371,7 +370,7 @@ fn settings_are_checked_and_round_trip() {
     assert!(wrong.check().is_err());
 }
 
-/// `cargo test --release --test augment -- --ignored --nocapture costs`
+/// `cargo test --release --test suite -- --ignored --nocapture costs`
 #[test]
 #[ignore = "a measurement"]
 fn costs() {

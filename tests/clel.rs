@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{assert_close, cpu, devices, host};
 use mixwell::{
     nn::{
         augment::AugmentConfig,
@@ -20,6 +17,8 @@ use mixwell::{
 };
 use pollster::block_on;
 use serde_json::Value;
+
+use crate::common::{assert_close, devices, host};
 
 fn fixture() -> Value {
     serde_json::from_str(include_str!("fixtures/clel_objective.json")).unwrap()
@@ -230,7 +229,7 @@ fn mean(steps: &[Step], of: impl Fn(&Step) -> f64) -> f64 {
 /// grows, and α keeps both energies bounded.
 #[test]
 fn guided_training_lowers_the_contrastive_loss_and_keeps_energies_bounded() {
-    let device = cpu();
+    let device = Device::flex();
     let stage = stage();
     let mut training = Training::new(&stage, 1, &device).unwrap();
     let steps = run(&stage, &mut training, 200, &device);
@@ -274,7 +273,7 @@ fn guided_training_lowers_the_contrastive_loss_and_keeps_energies_bounded() {
 
 #[test]
 fn each_arm_leaves_one_part_of_the_recipe_out() {
-    let device = cpu();
+    let device = Device::flex();
     let arm = |change: fn(&mut Stage)| {
         let mut stage = stage();
         change(&mut stage);
@@ -303,7 +302,7 @@ fn each_arm_leaves_one_part_of_the_recipe_out() {
 /// and on two.
 #[test]
 fn training_in_16_bits_keeps_the_metrics() {
-    let device = cpu();
+    let device = Device::flex();
     let with = |precision: Precision, others: usize| {
         let stage = Stage {
             precision,
@@ -341,7 +340,7 @@ fn training_in_16_bits_keeps_the_metrics() {
 /// combined to the result of one device.
 #[test]
 fn training_on_several_devices_matches_one_device() {
-    let device = cpu();
+    let device = Device::flex();
     let mut stage = stage();
     // Batches of 16 over three devices: 6, 5 and 5.
     stage.chains.steps = 4;
@@ -372,7 +371,7 @@ fn training_on_several_devices_matches_one_device() {
 
 #[test]
 fn an_incomplete_batch_is_refused() {
-    let device = cpu();
+    let device = Device::flex();
     let stage = stage();
     let mut training = Training::new(&stage, 1, &device).unwrap();
     let few = block_on(training.step(&stage, images(7, 0, &device)));
@@ -383,7 +382,7 @@ fn an_incomplete_batch_is_refused() {
 /// A run saved after three iterations and resumed equals the uninterrupted run, bit for bit.
 #[test]
 fn a_resumed_run_reproduces_the_uninterrupted_metrics() {
-    let device = cpu();
+    let device = Device::flex();
     let stage = stage();
     let mut whole = Training::new(&stage, 5, &device).unwrap();
     let all = run(&stage, &mut whole, 7, &device);

@@ -4,8 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::collections::BTreeMap;
 
 use burn::{
@@ -13,7 +11,6 @@ use burn::{
     optim::{AdamConfig, GradientsParams},
     tensor::{Device, Gradients, Tensor, TensorData},
 };
-use common::{Fill, assert_close, assert_near, devices, host, pseudo};
 use mixwell::{
     Error,
     nn::{
@@ -27,6 +24,8 @@ use mixwell::{
     rng::{Purpose, Rng},
 };
 use serde_json::Value;
+
+use crate::common::{Fill, assert_close, assert_near, devices, host, pseudo};
 
 /// f32 against PyTorch's doubles, relative to the largest value: outputs.
 const OUTPUT: f64 = 1e-5;

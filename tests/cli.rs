@@ -292,7 +292,8 @@ fn scoring_ranks_images_and_refuses_other_files() {
     let score = &scores[0]["score"];
     assert!(score["ood"].is_number() && score["energy"].as_f64().unwrap() >= 0.0);
     let below = score["percentiles"][0]["energy"]["below"].as_f64().unwrap();
-    assert!((0.0..=1.0).contains(&below));
+    // A flat picture is no garment: nearly all test images have a lower energy.
+    assert!(below > 0.95, "{below}");
     let text = folder.join("text.png");
     std::fs::write(&text, "no image").unwrap();
     fails(

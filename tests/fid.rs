@@ -3,14 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{assert_close, pseudo};
 use mixwell::{
     Error,
     eval::fid::{Moments, frechet},
 };
 use serde_json::Value;
+
+use crate::common::{assert_close, pseudo};
 
 fn fixture(name: &str) -> Value {
     let text = include_str!("fixtures/fid.json");

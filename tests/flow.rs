@@ -2,21 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::sync::Arc;
 
 use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{Device, Tensor, TensorData},
 };
-use common::{assert_close, devices, host};
 use mixwell::{
     Error,
     energy::{Energy, Gaussian, Mixture},
     nn::{
         dict::Dict,
-        flow::{ActNorm, FlowConfig, InvConv, LevelConfig, TrainableFlow, squeeze, unsqueeze},
+        flow::{
+            ActNorm, Flow, FlowConfig, InvConv, LevelConfig, TrainableFlow, squeeze, unsqueeze,
+        },
         layers::{Conv, Init, leaky},
         tilt::{Tilt, TiltConfig},
     },
@@ -29,6 +28,8 @@ use mixwell::{
 use nalgebra::DMatrix;
 use pollster::block_on;
 use serde_json::Value;
+
+use crate::common::{assert_close, devices, host};
 
 fn fixture(name: &str) -> Value {
     let text = include_str!("fixtures/flow.json");
@@ -212,33 +213,43 @@ fn frozen_flow_matches_the_trained_flow() {
     }
 }
 
+/// Of a flow as trained, and of the same flow read back from its file.
 #[test]
 fn log_determinant_matches_the_numerical_jacobian() {
-    for (_, device) in devices() {
-        let config = config([1, 4, 4]);
-        let flow = block_on(shaken(&config, &device).frozen(&config)).unwrap();
-        let x = normal(1, 16, 0, &device);
-        let h = 1e-2;
-        // Central differences, one batch: rows x ± h·eᵢ.
-        let steps = Tensor::<2>::eye(16, &device) * h;
-        let plus = host(flow.forward(x.clone() + steps.clone()).0);
-        let minus = host(flow.forward(x.clone() - steps).0);
-        let columns: Vec<f64> = plus
-            .iter()
-            .zip(&minus)
-            .map(|(p, m)| (p - m) / (2.0 * h))
-            .collect();
-        let numerical = DMatrix::from_row_slice(16, 16, &columns)
-            .determinant()
-            .abs()
-            .ln();
-        let found = host(flow.forward(x).1)[0];
-        // f32 differences of O(1) values over 2e-2: 1e-5 per entry, 16 × 16 entries.
-        assert!(
-            (found - numerical).abs() < 5e-3,
-            "{found} against {numerical}"
-        );
+    for (name, device) in devices() {
+        let (architecture, model) = ebm_of([1, 4, 4], &device);
+        let bytes = model.to_bytes().unwrap();
+        let stored = Dict::open(&bytes, "test", &device)
+            .and_then(|d| FlowEbm::from_dict(&d, &architecture))
+            .unwrap();
+        for (which, flow) in [("trained", model.flow), ("stored", stored.flow)] {
+            log_determinant_is_the_jacobians(&format!("{which} on {name}"), &flow, &device);
+        }
     }
+}
+
+fn log_determinant_is_the_jacobians(what: &str, flow: &Flow, device: &Device) {
+    let x = normal(1, 16, 0, device);
+    let h = 1e-2;
+    // Central differences, one batch: rows x ± h·eᵢ.
+    let steps = Tensor::<2>::eye(16, device) * h;
+    let plus = host(flow.forward(x.clone() + steps.clone()).0);
+    let minus = host(flow.forward(x.clone() - steps).0);
+    let columns: Vec<f64> = plus
+        .iter()
+        .zip(&minus)
+        .map(|(p, m)| (p - m) / (2.0 * h))
+        .collect();
+    let numerical = DMatrix::from_row_slice(16, 16, &columns)
+        .determinant()
+        .abs()
+        .ln();
+    let found = host(flow.forward(x).1)[0];
+    // f32 differences of O(1) values over 2e-2: 1e-5 per entry, 16 × 16 entries.
+    assert!(
+        (found - numerical).abs() < 5e-3,
+        "{what}: {found} against {numerical}"
+    );
 }
 
 #[test]
@@ -260,15 +271,20 @@ fn actnorm_initialisation_standardises_every_layer() {
 }
 
 fn ebm(device: &Device) -> (Architecture, FlowEbm) {
+    ebm_of([1, 8, 8], device)
+}
+
+fn ebm_of(shape: [usize; 3], device: &Device) -> (Architecture, FlowEbm) {
+    let dim = shape.iter().product();
     let architecture = Architecture {
-        flow: config([1, 8, 8]),
+        flow: config(shape),
         tilt: TiltConfig::Conv { channels: 4 },
     };
     let flow = block_on(shaken(&architecture.flow, device).frozen(&architecture.flow)).unwrap();
-    let tilt = Tilt::new(&architecture.tilt, [1, 8, 8], &mut Init::new(2, device))
+    let tilt = Tilt::new(&architecture.tilt, shape, &mut Init::new(2, device))
         .map(&mut Shake(Rng::new(3), 0));
-    let directions = normal(64, COMPONENTS, 5, device);
-    let projection = Projection::new(Tensor::zeros([64], device), directions);
+    let directions = normal(dim, COMPONENTS, 5, device);
+    let projection = Projection::new(Tensor::zeros([dim], device), directions);
     (
         architecture,
         FlowEbm {
@@ -362,6 +378,9 @@ fn stored_weights_round_trip_and_damaged_files_are_refused() {
     let z = normal(4, 64, 0, &device);
     let energy = |m: FlowEbm| host(LatentEnergy(Arc::new(m)).evaluate(z.clone()).energy);
     let first = energy(stored.clone());
+    // The flow's log-determinant is stored too: log q(x) of images, not only energies of latents.
+    let density = |m: &FlowEbm| host(m.flow.log_prob(z.clone()).0);
+    assert_close(&density(&stored), &density(&model), 5e-3);
     // f16 costs about 1e-3; a second round trip is exact.
     assert_close(&first, &energy(model), 5e-3);
     let again = load(&stored.to_bytes().unwrap(), &architecture).unwrap();

@@ -4,18 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::{env, fs, path::PathBuf, time::Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{assert_near, cpu, devices, host, pseudo};
 use mixwell::{
     Error, Result,
     eval::inception::{FEATURES, Inception, SIZE},
     nn::dict::DictBuilder,
 };
 use serde_json::Value;
+
+use crate::common::{assert_near, devices, host, pseudo, skipped};
 
 fn fixture(group: &str, name: &str) -> Value {
     let text = include_str!("fixtures/inception.json");
@@ -128,7 +127,7 @@ fn all_layers_match_pytorch_fid() {
 
 #[test]
 fn features_match_pytorch_fid_from_a_file() {
-    let device = cpu();
+    let device = Device::flex();
     let mut dict = DictBuilder::default();
     Inception::from_values(
         |name, shape| {
@@ -153,10 +152,12 @@ fn features_match_pytorch_fid_from_a_file() {
 #[test]
 fn features_match_pytorch_fid_with_googles_weights() {
     let Some(path) = env::var_os("MIXWELL_INCEPTION") else {
-        println!("skipped: MIXWELL_INCEPTION names no file with the weights");
+        skipped(
+            "the features with Google's weights are not compared: MIXWELL_INCEPTION names no file of them",
+        );
         return;
     };
-    let device = cpu();
+    let device = Device::flex();
     let net = Inception::open(path.as_ref(), &device).unwrap();
     for (index, name, shape) in [
         (10, "noise", [1, 3, 32, 32]),
@@ -197,7 +198,7 @@ fn refused(result: Result<Inception>, path: &std::path::Path) -> String {
 
 #[test]
 fn files_of_other_networks_are_refused() {
-    let device = cpu();
+    let device = Device::flex();
     let open = |name: &str, bytes: &[u8]| {
         let file = Scratch::new(name, bytes);
         refused(Inception::open(&file.0, &device), &file.0)

@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::sync::Arc;
 
 use burn::{
@@ -12,7 +10,6 @@ use burn::{
     optim::GradientsParams,
     tensor::{Device, Tensor, TensorData},
 };
-use common::{Fill, assert_near, devices, host, pseudo};
 use mixwell::{
     energy::Energy,
     eval::toys::{self, ToyPlan},
@@ -36,6 +33,8 @@ use mixwell::{
 };
 use pollster::block_on;
 use serde_json::Value;
+
+use crate::common::{Fill, assert_near, devices, host, pseudo};
 
 const LATENT: usize = 5;
 const SIGMA: f64 = 0.3;

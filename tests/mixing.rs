@@ -3,12 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use common::host;
 use mixwell::{
     diagnostics::Rule,
     energy::Energy,
@@ -26,6 +23,8 @@ use mixwell::{
     },
 };
 use pollster::block_on;
+
+use crate::common::host;
 
 const MODES: usize = 8;
 const RADIUS: f64 = 2.0;

@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use burn::tensor::Device;
-use common::devices;
 use mixwell::{
     Error,
     energy::Drawing,
@@ -14,6 +11,8 @@ use mixwell::{
 };
 use pollster::block_on;
 use serde_json::Value;
+
+use crate::common::devices;
 
 fn clock() -> f64 {
     use std::time::{SystemTime, UNIX_EPOCH};

@@ -3,12 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{devices, host};
 use mixwell::{
     diagnostics::{Draws, ess_mean, rhat_rank},
     energy::{
@@ -20,6 +17,8 @@ use mixwell::{
 };
 use pollster::block_on;
 use serde_json::Value;
+
+use crate::common::{devices, host};
 
 struct Case {
     reference: &'static str,

@@ -2,12 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use common::{devices, host};
 use mixwell::{
     artifact::{Card, DataCard, KnownAnswer},
     nn::{
@@ -24,6 +21,8 @@ use mixwell::{
     },
 };
 use pollster::block_on;
+
+use crate::common::{devices, host};
 
 const N: usize = 4;
 const DIM: usize = 64;

@@ -3,12 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::{collections::BTreeMap, sync::Arc};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{cpu, devices, host};
 use mixwell::{
     artifact::{self, Card, DataCard, KnownAnswer, scores::Scores},
     data::{DataRef, Dataset, DatasetName, Split},
@@ -39,6 +36,8 @@ use mixwell::{
     },
 };
 use pollster::block_on;
+
+use crate::common::{devices, host};
 
 const SHAPE: [usize; 3] = [1, 12, 12];
 const DIM: usize = 144;
@@ -170,8 +169,8 @@ fn composed_energies_match_the_formula() {
             })
             .collect();
         assert!(cosines.iter().all(|c| c.abs() <= 1.0 + 1e-6));
-        common::assert_close(&host(composed.evaluate(x.clone()).energy), &expected, 1e-5);
-        common::assert_close(&host(composed.point(x).energy), &expected, 1e-5);
+        crate::common::assert_close(&host(composed.evaluate(x.clone()).energy), &expected, 1e-5);
+        crate::common::assert_close(&host(composed.point(x).energy), &expected, 1e-5);
         // The first term is the model's energy; NOT has the other sign.
         let parts = host(terms.energies);
         for (row, (c, e)) in parts.chunks(5).zip(cosines.chunks(4).zip(&marginal)) {
@@ -182,7 +181,7 @@ fn composed_energies_match_the_formula() {
                 -beta * 2.0 * c[2],
                 -beta * c[3],
             ];
-            common::assert_close(row, &expected, 1e-4);
+            crate::common::assert_close(row, &expected, 1e-4);
         }
         let conflict = host(terms.conflict);
         assert_eq!(conflict.len(), 25, "{name}");
@@ -203,7 +202,7 @@ fn composed_energies_match_the_formula() {
                     .energy,
             )
         };
-        common::assert_close(&alone(Role::Any), &alone(Role::All), 1e-5);
+        crate::common::assert_close(&alone(Role::Any), &alone(Role::All), 1e-5);
     }
 }
 
@@ -238,7 +237,7 @@ fn composed_gradients_match_finite_differences() {
 
 #[test]
 fn invalid_conditions_are_refused() {
-    let device = cpu();
+    let device = Device::flex();
     let model = clel(true, &device);
     let good = conditions(&[(Role::All, 1.0)]);
     let refused = |beta: f64, change: fn(&mut Condition)| {
@@ -309,7 +308,7 @@ fn fixed_coordinates_leave_the_conditional_distribution() {
 
 #[test]
 fn invalid_known_coordinates_are_refused() {
-    let device = cpu();
+    let device = Device::flex();
     let target: Arc<dyn Energy> = (energy::find("gaussian").unwrap().build)(&device);
     let refused = |known: &[Option<f32>]| Inpainting::new(target.clone(), known, &device).is_err();
     assert!(refused(&[Some(1.0)]));
@@ -329,7 +328,7 @@ fn config(info: &StudioModel) -> StudioConfig {
 
 #[test]
 fn a_seed_gives_one_run_for_any_call_sizes() {
-    let device = cpu();
+    let device = Device::flex();
     let (mut studio, info) = studio(true, &device);
     let config = config(&info);
     block_on(async {
@@ -395,7 +394,7 @@ fn a_seed_gives_one_run_for_any_call_sizes() {
 
 #[test]
 fn kept_pixels_are_kept_and_conditions_have_terms() {
-    let device = cpu();
+    let device = Device::flex();
     let (mut studio, info) = studio(true, &device);
     let image: Vec<u8> = (0..DIM).map(|i| (i * 7 % 256) as u8).collect();
     let known: Vec<u8> = (0..DIM).map(|i| u8::from(i % 3 == 0)).collect();
@@ -458,7 +457,7 @@ fn kept_pixels_are_kept_and_conditions_have_terms() {
 
 #[test]
 fn descent_lowers_the_energy_and_continues() {
-    let device = cpu();
+    let device = Device::flex();
     let (mut studio, _) = studio(true, &device);
     let image: Vec<u8> = (0..DIM).map(|i| (i * 37 % 256) as u8).collect();
     block_on(async {
@@ -481,7 +480,7 @@ fn descent_lowers_the_energy_and_continues() {
 
 #[test]
 fn a_model_without_guidance_generates_but_has_no_conditions() {
-    let device = cpu();
+    let device = Device::flex();
     let (mut studio, info) = studio(false, &device);
     block_on(async {
         studio.begin(config(&info)).await.unwrap();
@@ -509,7 +508,7 @@ fn a_model_without_guidance_generates_but_has_no_conditions() {
 /// All of `mixwell eval`, on a small model and synthetic data.
 #[test]
 fn eval_measures_writes_and_is_reproducible() {
-    let device = cpu();
+    let device = Device::flex();
     let root = std::env::temp_dir().join(format!("mixwell-eval-{}", std::process::id()));
     let folder = root.join("clel-test");
     let architecture = architecture(true);
@@ -519,10 +518,13 @@ fn eval_measures_writes_and_is_reproducible() {
     artifact::write_model(&folder, &card, &weights).unwrap();
     let pictures = root.join("pictures");
     std::fs::create_dir_all(&pictures).unwrap();
+    // Of the model's own size: read as they are.
+    let mut drawn = Vec::new();
     for i in 0..3u8 {
         let image =
-            image::GrayImage::from_fn(30, 20, |x, y| image::Luma([(x as u8 * 8) ^ (y as u8 * i)]));
+            image::GrayImage::from_fn(12, 12, |x, y| image::Luma([(x as u8 * 20) ^ (y as u8 * i)]));
         image.save(pictures.join(format!("{i}.png"))).unwrap();
+        drawn.extend(image.into_raw());
     }
     let load = |_: &DataRef, split: Split, _: [usize; 3]| {
         let (count, seed) = match split {
@@ -578,8 +580,26 @@ fn eval_measures_writes_and_is_reproducible() {
     let sets: Vec<_> = report.auroc.keys().map(String::as_str).collect();
     assert_eq!(sets, ["flat", "noise", "pictures", "samples"]);
     for a in report.auroc.values() {
-        assert!((0.0..=1.0).contains(&a.energy.value) && a.energy.low <= a.energy.high);
-        assert!(a.ood.is_some());
+        assert!(a.energy.low <= a.energy.high && a.ood.is_some());
+    }
+    // The pictures' areas by their definition, from both scores of every image.
+    let scores = |bytes: &[u8]| {
+        let values: Vec<f32> = bytes.iter().map(|&v| f32::from(v) / 255.0).collect();
+        let x = TensorData::new(values, [bytes.len() / DIM, DIM]);
+        let (energy, ood) = clel(true, &device).scores(Tensor::from_data(x, &device));
+        [host(energy), host(ood.unwrap())]
+    };
+    let test = load(&DataRef::Known(DatasetName::Mnist), Split::Test, SHAPE).unwrap();
+    let (inside, outside) = (scores(&test.images), scores(&drawn));
+    let found = report.auroc["pictures"];
+    let found = [found.energy.value, found.ood.unwrap().value];
+    for (k, found) in found.into_iter().enumerate() {
+        let pairs = inside[k]
+            .iter()
+            .flat_map(|i| outside[k].iter().map(move |o| o > i));
+        let won = pairs.clone().filter(|won| *won).count() as f64;
+        let area = won / pairs.count() as f64;
+        assert!((found - area).abs() < 1e-12, "{found} for {area}");
     }
     assert_eq!(report.energies["train"].counts.iter().sum::<usize>(), 20);
     assert!(report.neighbours.samples > 0.0 && report.neighbours.images == 4);
@@ -612,7 +632,16 @@ fn eval_measures_writes_and_is_reproducible() {
         .to_vec();
     let score = block_on(studio.score(&image)).unwrap();
     let p = score.percentiles[0].energy;
-    assert!(score.percentiles.len() == 5 && (0.0..=1.0).contains(&p.below) && p.low <= p.below);
+    assert!(score.percentiles.len() == 5 && p.low <= p.below && p.below <= p.high);
+    // It is the first of the twenty whose energies the percentiles are of.
+    let energies = &inside[0];
+    let lower = energies.iter().filter(|e| **e < energies[0]).count();
+    let share = lower as f64 / 19.0;
+    assert!(
+        (p.below - share).abs() < 0.03,
+        "{} for rank {lower} of 20",
+        p.below
+    );
     // The same seed gives the same report; only the time differs.
     // The second evaluation reads the samples that the first stored.
     let (again, notes) = measure();

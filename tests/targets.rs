@@ -2,15 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{devices, host};
 use mixwell::{
     Error,
     energy::{Density, Drawing, Grid, REGISTRY},
     rng::Rng,
 };
+
+use crate::common::{devices, host};
 
 fn states(values: Vec<f32>, dim: usize, device: &Device) -> Tensor<2> {
     let n = values.len() / dim;

@@ -86,7 +86,7 @@ fn metrics(run: &Path) -> Vec<serde_json::Value> {
 }
 
 /// The systems under test, each with its last phase and settings that shorten its phases.
-const SYSTEMS: [(&str, &str, &[&str]); 3] = [
+const SYSTEMS: [(&str, &str, &[&str]); 4] = [
     (
         "flow-ebm",
         "tilt",
@@ -129,7 +129,15 @@ const SYSTEMS: [(&str, &str, &[&str]); 3] = [
             "health.transitions=8",
         ],
     ),
+    ("classifier", "classifier", &["--set", "iterations=60"]),
 ];
+
+#[test]
+fn every_system_is_tested() {
+    let here: Vec<_> = SYSTEMS.iter().map(|s| s.0).collect();
+    let registered: Vec<_> = mixwell::system::REGISTRY.iter().map(|r| r.name).collect();
+    assert_eq!(here, registered, "a new system wants a line in SYSTEMS");
+}
 
 #[test]
 fn a_run_killed_at_random_times_equals_an_uninterrupted_run() {
@@ -264,7 +272,8 @@ fn a_diverging_run_recovers_and_reports_it() {
         .collect();
     assert!(!incidents.is_empty());
     let first = &incidents[0];
-    assert!(first["back_to"].as_u64() < first["iteration"].as_u64());
+    let (back, at) = (first["back_to"].as_u64(), first["iteration"].as_u64());
+    assert!(back.unwrap() < at.unwrap(), "{first}");
     assert_eq!(first["correction"]["incidents"], 1);
     assert_eq!(first["correction"]["learning_rate"], 0.01);
     // Undone iterations are removed from the metrics; the rest are finite and in order.

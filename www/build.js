@@ -1,6 +1,7 @@
 // Writes the pages, their scripts and their style sheets:
 //   node www/build.js FOLDER
-// trunk calls it without FOLDER, after it has put the wasm modules and the models there (trunk.toml).
+// `cargo xtask web` and trunk call it after they have put the wasm modules and the models there; trunk without
+// FOLDER (trunk.toml).
 // All scripts lie in the root of the site: import.meta.url then means the same in every one of them.
 
 import { build as bundle } from "esbuild";

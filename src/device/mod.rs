@@ -33,14 +33,6 @@ pub(crate) async fn read_int(tensor: Tensor<2, burn::tensor::Int>) -> Result<Vec
     Ok(data.iter::<u32>().collect())
 }
 
-/// The GPU that unit tests use besides the CPU; `None` if MIXWELL_NO_GPU is set.
-#[cfg(all(test, feature = "native"))]
-pub(crate) fn tests_gpu() -> Option<Device> {
-    std::env::var_os("MIXWELL_NO_GPU")
-        .is_none()
-        .then(|| Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))
-}
-
 /// The first value of a tensor; NaN if it is empty.
 ///
 /// # Errors

@@ -198,4 +198,37 @@ mod tests {
             "homogeneous: {u:?}"
         );
     }
+
+    /// At inputs where |U| without its bound is many times the bound, and after a round trip.
+    #[test]
+    fn bound_is_applied_and_survives_storage() {
+        let device = Device::flex();
+        let config = |bound: f64| TiltConfig::Mlp {
+            hidden: 16,
+            layers: 2,
+            bound,
+        };
+        let shape = [2, 1, 1];
+        let x: Vec<f32> = (0..24)
+            .map(|i| 900.0 * (f64::from(i) * 1.3).sin() as f32)
+            .collect();
+        let x = Tensor::<2>::from_data(TensorData::new(x, [12, 2]), &device);
+        let host = |u: Tensor<1>| u.into_data().iter::<f64>().collect::<Vec<_>>();
+        let tilt = |bound| Tilt::new(&config(bound), shape, &mut Init::new(1, &device));
+        let free = host(tilt(0.0).forward(x.clone()));
+        let bounded = host(tilt(0.5).forward(x.clone()));
+        assert!(free.iter().any(|u| u.abs() > 2.0), "{free:?}");
+        for (free, bounded) in free.iter().zip(&bounded) {
+            assert!((bounded - 0.5 * (free / 0.5).tanh()).abs() < 1e-5);
+        }
+        let mut file = DictBuilder::default();
+        tilt(0.5).save(&mut file, "u");
+        let bytes = file.finish().unwrap();
+        let dict = Dict::open(&bytes, "test", &device).unwrap();
+        let stored = Tilt::load(&dict, "u", &config(0.5), shape).unwrap();
+        for (stored, bounded) in host(stored.forward(x)).iter().zip(&bounded) {
+            // 16 bits a weight.
+            assert!((stored - bounded).abs() < 5e-3, "{stored} for {bounded}");
+        }
+    }
 }

@@ -510,7 +510,7 @@ mod tests {
     use burn::tensor::{TensorData, s};
 
     use super::*;
-    use crate::device::tests_gpu as gpu;
+    use crate::test_support::gpu;
 
     fn values(tensor: Tensor<2>) -> Vec<f32> {
         tensor.into_data().iter::<f32>().collect()

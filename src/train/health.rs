@@ -138,3 +138,50 @@ impl Negatives {
         })
     }
 }
+
+#[cfg(all(test, feature = "native"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::energy::Mixture;
+
+    /// Two modes that no chain connects, and negatives that all sit in one of them. Chains from the
+    /// negatives alone agree with each other; the fresh starts find the other mode, and R-hat shows it.
+    #[test]
+    fn fresh_starts_reveal_a_mode_that_the_negatives_never_visit() {
+        let device = Device::flex();
+        let at = |mean: f64| {
+            let noise = Rng::new(3).normal_tensor(Purpose::Start, 0, 16, 2, &device);
+            noise * 0.3 + Tensor::<2>::from_floats([[mean, 0.0]], &device)
+        };
+        let look = |starts: f64| {
+            let negatives = Negatives {
+                target: Arc::new(Mixture::new(&[[-4.0, 0.0], [4.0, 0.0]], 0.3, &device)),
+                sampler: SamplerConfig {
+                    step_size: Some(0.3),
+                    warmup: 0,
+                    ..SamplerConfig::new("mala")
+                },
+                states: at(-4.0),
+                starts: at(starts),
+            };
+            let config = HealthConfig {
+                transitions: 200,
+                ..HealthConfig::default()
+            };
+            negatives.look(&config, Rng::new(1)).unwrap()
+        };
+        let (one, both) = (look(-4.0), look(4.0));
+        let rhat = |look: &Look| look.values["chain_rhat"];
+        assert!(rhat(&one) < 1.1, "{:?}", one.values);
+        assert!(rhat(&both) > 1.5, "{:?}", both.values);
+        // Half of the chains each.
+        let ends: Vec<f64> = both.ends.into_data().iter::<f64>().collect();
+        let right = ends.iter().step_by(2).filter(|&&x| x > 0.0).count();
+        assert_eq!((ends.len(), right), (2 * 16, 8));
+        // Displacement and energy change are those of the chains from the negatives alone.
+        let moved = both.values["long_run_displacement"];
+        assert!((0.2..1.0).contains(&moved), "{moved}");
+    }
+}

@@ -338,6 +338,12 @@ mod tests {
         rate: f64,
         seed: u64,
         iteration: u64,
+        /// The chains' step size: part of the state, as a sampler's is.
+        step: f64,
+        /// Iteration at which the state was spoilt, if it was; from 15 iterations later it is not finite.
+        spoilt: Option<u64>,
+        /// Iteration at which the state is spoilt unless the recipe was corrected.
+        spoil: u64,
         /// If set, saving fails once.
         full: Rc<Cell<bool>>,
         /// Iteration at which the device is lost, once.
@@ -365,6 +371,14 @@ mod tests {
             let cliff = if self.iteration >= 150 { 100.0 } else { 1.0 };
             self.weight -= self.rate * cliff * self.weight - 0.1 * f64::from(noise);
             self.iteration += 1;
+            if self.iteration == self.spoil && self.rate == 0.1 {
+                self.spoilt = Some(self.iteration);
+            }
+            if self.spoilt.is_some_and(|at| self.iteration >= at + 15) {
+                let fix = String::new();
+                let problem = "the state is spoilt".into();
+                return Err(Error::Diverged { problem, fix });
+            }
             Ok(vec![
                 ("data", self.weight.powi(2)),
                 ("samples", 0.0),
@@ -377,12 +391,19 @@ mod tests {
                 let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
                 return Err(Error::io("write", to)(full));
             }
-            write_json(&to.join("weight"), &self.weight)
+            write_json(&to.join("weight"), &(self.weight, self.step, self.spoilt))
+        }
+
+        fn scale_steps(&mut self, factor: f64) {
+            self.step *= factor;
         }
 
         fn load(self, from: &Path, iteration: u64) -> Result<Self> {
+            let (weight, step, spoilt) = read_json(&from.join("weight"))?;
             Ok(Self {
-                weight: read_json(&from.join("weight"))?,
+                weight,
+                step,
+                spoilt,
                 iteration,
                 ..self
             })
@@ -393,6 +414,7 @@ mod tests {
         request: Request,
         full: Rc<Cell<bool>>,
         lost: Rc<Cell<u64>>,
+        spoil: u64,
         watch: Watch,
     }
 
@@ -419,6 +441,7 @@ mod tests {
                 },
                 full: Rc::default(),
                 lost: Rc::default(),
+                spoil: 0,
                 watch: Watch {
                     guard: GuardConfig {
                         settle: 60,
@@ -448,6 +471,9 @@ mod tests {
                     rate: 0.1 * correction.learning_rate,
                     seed: correction.seed(1),
                     iteration: 0,
+                    step: correction.step_size,
+                    spoilt: None,
+                    spoil: self.spoil,
                     full: full.clone(),
                     lost: lost.clone(),
                 })
@@ -482,6 +508,14 @@ mod tests {
             .map(|i| i["correction"]["learning_rate"].as_f64().unwrap())
             .collect();
         assert_eq!(rates, [0.5, 0.25, 0.125]);
+        // The gap grew each time, so the chains' steps, restored with their checkpoint, shrank each time.
+        let steps: Vec<f64> = incidents
+            .iter()
+            .map(|i| i["correction"]["step_size"].as_f64().unwrap())
+            .collect();
+        assert_eq!(steps.len(), 3);
+        assert!((steps[2] - 0.7f64.powi(3)).abs() < 1e-12, "{steps:?}");
+        assert!((toy.step - steps[2]).abs() < 1e-12, "{}", toy.step);
         for incident in &incidents {
             let at = incident["iteration"].as_u64().unwrap();
             let back = incident["back_to"].as_u64().unwrap();
@@ -494,6 +528,24 @@ mod tests {
             .map(|l| l["iteration"].as_u64().unwrap())
             .collect();
         assert_eq!(logged, [50, 100, 150, 200, 250, 300, 350, 400]);
+    }
+
+    /// The checkpoint before the sign is spoilt already, so no correction helps it. After two vain
+    /// attempts the run goes back further.
+    #[test]
+    fn checkpoint_that_failed_twice_is_not_tried_again() {
+        let mut bench = Bench::new("spoilt");
+        bench.spoil = 121;
+        let toy = bench.run(149).unwrap();
+        assert!(toy.iteration == 149 && toy.spoilt.is_none());
+        let incidents = bench.lines("incidents.jsonl");
+        let back: Vec<u64> = incidents
+            .iter()
+            .map(|i| i["back_to"].as_u64().unwrap())
+            .collect();
+        assert_eq!(back.len(), 3, "{back:?}");
+        assert!(back[0] >= 121 && back[1] == back[0], "{back:?}");
+        assert!((100..121).contains(&back[2]), "{back:?}");
     }
 
     #[test]

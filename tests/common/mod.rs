@@ -16,10 +16,12 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     static GPU: OnceLock<Option<Device>> = OnceLock::new();
     let gpu = GPU.get_or_init(|| {
         std::env::var_os("MIXWELL_NO_GPU").is_none().then(|| {
-            Device::wgpu_options()
-                .device_kind(DeviceKind::DefaultDevice)
-                .init()
-                .expect("a Vulkan adapter (or MIXWELL_NO_GPU=1)")
+            // Not `wgpu_options`: they fail on a device that is open already, and reading a checkpoint
+            // opens it.
+            let device = Device::wgpu(DeviceKind::DefaultDevice);
+            let one = host(Tensor::<1>::ones([1], &device));
+            assert_eq!(one, [1.0], "a Vulkan adapter (or MIXWELL_NO_GPU=1)");
+            device
         })
     });
     let mut all = vec![("cpu", Device::flex())];
@@ -27,10 +29,28 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     all
 }
 
-/// The CPU, after the GPU was opened. Reading a checkpoint opens burn's default device, which could then
-/// no longer be opened with the options that another test needs.
-pub fn cpu() -> Device {
-    devices().swap_remove(0).1
+/// The GPU of [`devices`]. Says so if there is none.
+pub fn gpu() -> Option<Device> {
+    two_devices().into_iter().nth(1).map(|(_, device)| device)
+}
+
+/// [`devices`] for a test that compares devices, which means nothing with one alone: the run then says that
+/// nothing was compared.
+pub fn two_devices() -> Vec<(&'static str, Device)> {
+    let all = devices();
+    if all.len() < 2 {
+        skipped("devices are not compared: MIXWELL_NO_GPU is set, so there is only the CPU");
+    }
+    all
+}
+
+/// Says that a test, or a part of one, did not run. The test harness captures what the print macros write,
+/// so this writes to the standard error itself: it is seen although the test passes.
+pub fn skipped(why: &str) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let _ = writeln!(std::io::stderr(), "SKIPPED in {test}: {why}");
 }
 
 pub fn host<const D: usize>(t: Tensor<D>) -> Vec<f64> {

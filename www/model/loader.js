@@ -249,7 +249,16 @@ export class Loader {
       const init = { cache: "reload", signal: AbortSignal.any([signal, stall.signal]) };
       if (from > 0) init.headers = { range: `bytes=${from}-` };
       const response = await this.#get(url, init);
-      if (from > 0 && !continuesAt(response, from)) loaded = 0;
+      if (response.status === 206) {
+        if (!continuesAt(response, from, content.byteLength)) {
+          await response.body?.cancel();
+          loaded = 0;
+          throw new Failure("network", `the server sent the range ${response.headers.get("content-range") ?? "(none)"} instead of bytes ${from}-${content.byteLength - 1}`);
+        }
+      } else {
+        // The server ignored the range and sends the whole file.
+        loaded = 0;
+      }
       if (!response.body) throw new Failure("network", "the answer has no body");
       const reader = response.body.getReader();
       for (;;) {
@@ -316,12 +325,16 @@ class Final extends Failure {
 }
 
 /**
- * True if a 206 response starts where the download stopped.
+ * True if a 206 response starts where the download stopped, within a file of this size.
  * @param {Response} response
  * @param {number} from
+ * @param {number} size
  */
-function continuesAt(response, from) {
-  return response.status === 206 && (response.headers.get("content-range") ?? "").startsWith(`bytes ${from}-`);
+function continuesAt(response, from, size) {
+  const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
+  if (!range) return false;
+  const [start, end, total] = range.slice(1).map(Number);
+  return start === from && end < size && (range[3] === "*" || total === size);
 }
 
 /**

@@ -12,7 +12,6 @@ use crate::{Result, run};
 
 /// Tools are installed beside the build; nothing outside the repository changes.
 const TOOLS: &str = "target/tools";
-const TRUNK: &str = "0.22.1";
 const DENY: &str = "0.20.2";
 
 /// `PATH` with our tools first.
@@ -113,7 +112,7 @@ pub fn ensure_deny() -> Result {
     install("cargo-deny", "cargo-deny", DENY)
 }
 
-/// The wasm target, trunk, and wasm-bindgen in the version of Cargo.lock.
+/// The wasm target, and the page's packages.
 pub fn ensure_web() -> Result {
     let targets = Command::new("rustup")
         .args(["target", "list", "--installed"])
@@ -122,13 +121,7 @@ pub fn ensure_web() -> Result {
     if !String::from_utf8_lossy(&targets.stdout).contains("wasm32-unknown-unknown") {
         run(Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))?;
     }
-    // trunk builds offline, so that it looks for tools on PATH only. The crates of the wasm build must
-    // be fetched before; a native build does not fetch all of them.
-    run(Command::new(env!("CARGO")).args(["fetch", "--target", "wasm32-unknown-unknown"]))?;
-    npm_ci()?;
-    let bindgen = locked_version("wasm-bindgen")?;
-    install("wasm-bindgen", "wasm-bindgen-cli", &bindgen)?;
-    install("trunk", "trunk", TRUNK)
+    npm_ci()
 }
 
 fn install(program: &str, package: &str, version: &str) -> Result {
@@ -142,25 +135,11 @@ fn install(program: &str, package: &str, version: &str) -> Result {
         return Ok(());
     }
     println!("{program} {version} is not installed yet: building it once");
-    // trunk requires a newer compiler than it needs: it builds with this project's. Both tools run for
-    // seconds only, while link-time optimisation, as in trunk's own profile, takes minutes.
+    // It runs for seconds only, while link-time optimisation takes minutes.
     run(Command::new(env!("CARGO"))
         .args(["install", package, "--version", version, "--root", TOOLS])
-        .args(["--ignore-rust-version", "--force"])
+        .arg("--force")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"))
-}
-
-/// The version of a package in Cargo.lock.
-fn locked_version(package: &str) -> Result<String> {
-    let lock =
-        fs::read_to_string(Path::new("Cargo.lock")).map_err(|e| format!("Cargo.lock: {e}"))?;
-    let name = format!("name = \"{package}\"");
-    lock.lines()
-        .skip_while(|line| *line != name)
-        .nth(1)
-        .and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'))
-        .map(str::to_owned)
-        .ok_or_else(|| format!("Cargo.lock has no package {package}"))
 }

@@ -1,15 +1,44 @@
 //! Building the page, and checks of the build.
 
-use std::{fs, io::Write as _, path::Path, process::Command};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
 use flate2::{Compression, write::GzEncoder};
+use wasm_bindgen_cli_support::Bindgen;
 
 use crate::{Result, run, tools};
 
-/// The two wasm builds and their size limits in gzip bytes, including their JavaScript. The WebGPU
-/// build is nearly all GPU compiler: 2.48 MB before the Studio and the room Prior, which added 0.11.
-/// The CPU build is loaded only where needed.
-const BUILDS: [(&str, usize); 2] = [("mixwell-webgpu", 2_650_000), ("mixwell-cpu", 1_000_000)];
+/// A wasm build of the page.
+struct Build {
+    /// Its program, and the stem of its files.
+    name: &'static str,
+    /// Its feature of the crate.
+    feature: &'static str,
+    /// Largest size in gzip bytes, including its JavaScript.
+    most: usize,
+}
+
+/// The WebGPU build is nearly all GPU compiler: 2.48 MB before the Studio and the room Prior, which added
+/// 0.11. The CPU build is loaded only where needed.
+const BUILDS: [Build; 2] = [
+    Build {
+        name: "mixwell-webgpu",
+        feature: "web-gpu",
+        most: 2_650_000,
+    },
+    Build {
+        name: "mixwell-cpu",
+        feature: "web-cpu",
+        most: 1_000_000,
+    },
+];
+
+const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Exactly the features of rustc's wasm target, so that wasm-opt emits nothing that a browser lacks.
 const WASM_FEATURES: [&str; 6] = [
@@ -21,24 +50,70 @@ const WASM_FEATURES: [&str; 6] = [
     "--enable-sign-ext",
 ];
 
-/// Builds the page into `dist/`: trunk for the wasm modules, with `www/build.js` as its hook for the
-/// pages; then wasm-opt.
+/// Builds the page into `dist/`: what trunk.toml describes, without the minutes of building trunk.
 pub fn build() -> Result {
     tools::ensure_web()?;
-    run(Command::new("trunk")
-        .args(["--config", "trunk.toml", "build", "--offline"])
-        .env("PATH", tools::path())
-        // Some terminals set NO_COLOR=1, which trunk rejects as an invalid boolean.
-        .env_remove("NO_COLOR"))?;
-    for (name, _) in BUILDS {
-        let wasm = format!("dist/{name}_bg.wasm");
-        run(tools::node()
-            .arg("www/node_modules/binaryen/bin/wasm-opt")
-            .args(["-Oz", "--strip-debug", "--strip-producers"])
-            .args(WASM_FEATURES)
-            .args([&wasm, "-o", &wasm]))?;
+    let page = PathBuf::from("target/page");
+    let problem = |e: std::io::Error| format!("{}: {e}", page.display());
+    if page.exists() {
+        fs::remove_dir_all(&page).map_err(problem)?;
     }
-    sizes()
+    copy(Path::new("models"), &page.join("models"))?;
+    for build in &BUILDS {
+        compile(build, &page)?;
+    }
+    run(tools::node().arg("www/build.js").arg(&page))?;
+    sizes(&page)?;
+    // The old page stays until the new one is whole.
+    if Path::new("dist").exists() {
+        fs::remove_dir_all("dist").map_err(|e| format!("dist: {e}"))?;
+    }
+    fs::rename(&page, "dist").map_err(problem)
+}
+
+/// Compiles one build, and writes its module and JavaScript into a folder.
+fn compile(build: &Build, page: &Path) -> Result {
+    let Build { name, feature, .. } = build;
+    run(Command::new(env!("CARGO"))
+        .args(["build", "--target", TARGET, "--profile", "web"])
+        .args(["--no-default-features", "--features", feature])
+        .args(["--bin", name]))?;
+    println!("\n▸ wasm-bindgen {name}");
+    let began = Instant::now();
+    let built = Path::new("target").join(TARGET).join("web");
+    Bindgen::new()
+        .input_path(built.join(format!("{name}.wasm")))
+        .web(true)
+        .map_err(|e| format!("wasm-bindgen: {e}"))?
+        .typescript(false)
+        .out_name(name)
+        .generate(page)
+        .map_err(|e| format!("wasm-bindgen, {name}: {e:#}"))?;
+    println!("  {:.0} s", began.elapsed().as_secs_f64());
+    let wasm = page.join(format!("{name}_bg.wasm"));
+    run(tools::node()
+        .arg("www/node_modules/binaryen/bin/wasm-opt")
+        .args(["-Oz", "--strip-debug", "--strip-producers"])
+        .args(WASM_FEATURES)
+        .arg(&wasm)
+        .arg("-o")
+        .arg(&wasm))
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> Result {
+    let problem = |e: std::io::Error| format!("cannot copy {}: {e}", from.display());
+    fs::create_dir_all(to).map_err(problem)?;
+    for entry in fs::read_dir(from).map_err(problem)? {
+        let path = entry.map_err(problem)?.path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy(&path, &target)?;
+        } else {
+            fs::copy(&path, &target).map_err(problem)?;
+        }
+    }
+    Ok(())
 }
 
 fn gzip(path: &Path) -> Result<(usize, usize)> {
@@ -51,15 +126,15 @@ fn gzip(path: &Path) -> Result<(usize, usize)> {
     Ok((bytes.len(), packed.len()))
 }
 
-fn sizes() -> Result {
-    for (name, most) in BUILDS {
+fn sizes(page: &Path) -> Result {
+    for Build { name, most, .. } in &BUILDS {
         let mut total = 0;
         for file in [format!("{name}_bg.wasm"), format!("{name}.js")] {
-            let (raw, packed) = gzip(&Path::new("dist").join(&file))?;
+            let (raw, packed) = gzip(&page.join(&file))?;
             println!("{file}: {raw} bytes, {packed} gzip");
             total += packed;
         }
-        if total > most {
+        if total > *most {
             return Err(format!("{name} is {total} bytes gzip, the limit is {most}"));
         }
     }
@@ -68,7 +143,7 @@ fn sizes() -> Result {
 
 /// Checks the generated JavaScript for unwanted constructor calls.
 pub fn check_build() -> Result {
-    for (name, _) in BUILDS {
+    for Build { name, .. } in &BUILDS {
         let path = format!("dist/{name}.js");
         let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
         if text.contains("command_export") {
@@ -82,14 +157,10 @@ pub fn check_build() -> Result {
 
 /// Checks that autotune and fusion, which compute wrong numbers in browsers, are not in the wasm builds.
 pub fn check_features() -> Result {
-    for feature in ["web-gpu", "web-cpu"] {
+    for Build { feature, .. } in &BUILDS {
         let out = Command::new(env!("CARGO"))
             .args(["tree", "--quiet", "-e", "features", "--prefix", "none"])
-            .args([
-                "--target",
-                "wasm32-unknown-unknown",
-                "--no-default-features",
-            ])
+            .args(["--target", TARGET, "--no-default-features"])
             .args(["--features", feature])
             .output()
             .map_err(|e| format!("cargo tree: {e}"))?;

@@ -19,6 +19,8 @@ mod model;
 pub mod objective;
 #[cfg(feature = "native")]
 mod recipe;
+#[cfg(all(test, feature = "native"))]
+mod step_reference;
 #[cfg(feature = "native")]
 mod train;
 

@@ -16,6 +16,8 @@ mod learn;
 mod model;
 #[cfg(feature = "native")]
 mod recipe;
+#[cfg(all(test, feature = "native"))]
+mod step_reference;
 #[cfg(feature = "native")]
 mod train;
 

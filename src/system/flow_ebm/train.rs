@@ -433,7 +433,7 @@ mod tests {
         assert!(moved.abs() > 0.1, "the tilt moved by {moved}");
         assert!(alone.iter().all(|v| v.is_finite()));
         let mut sets = vec![vec![device.clone()], vec![device.clone(); 2]];
-        sets.extend(crate::device::tests_gpu().map(|gpu| vec![gpu]));
+        sets.extend(crate::test_support::gpu().map(|gpu| vec![gpu]));
         for others in sets {
             for (a, b) in alone.iter().zip(learn(&others).0) {
                 assert!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::{
     module::Module,
-    optim::{AdamConfig, ModuleOptimizer},
+    optim::{AdamConfig, GradientsParams, ModuleOptimizer},
     tensor::{Device, Tensor},
 };
 use serde::{Deserialize, Serialize};
@@ -192,11 +192,16 @@ impl Training {
         &self.average.average().generator
     }
 
-    /// One iteration on data `[B, D]` with values in [0, 1].
+    /// Infers latents of data `[B, D]` under the current prior, and differentiates the generator's
+    /// objective. Returns the iteration's metrics without the prior's, the latents, and the gradients.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss is not finite; [`Error::Device`] when the device cannot be read.
-    pub async fn step(&mut self, stage: &LatentStage, x: Tensor<2>) -> Result<Step> {
+    /// As [`step`](Self::step).
+    pub(super) async fn objective(
+        &self,
+        stage: &LatentStage,
+        x: Tensor<2>,
+    ) -> Result<(Step, Tensor<2>, GradientsParams)> {
         let [batch, dim] = x.dims();
         let frozen = self.prior.prior();
         let rng = Rng::new(self.seed).derived(Purpose::Posterior, self.iteration);
@@ -243,7 +248,7 @@ impl Training {
         let rows = vec![x, given.clone()];
         let mut whole = shards::gradient(&self.nets, rows, &self.others, objective).await?;
         let latents = whole.rows.pop().unwrap_or(given);
-        let mut step = Step {
+        let step = Step {
             mse: whole.means[0] / (4.0 * dim as f64),
             norm: scalar(latents.clone().powi_scalar(2).mean()).await?,
             shadow,
@@ -259,12 +264,21 @@ impl Training {
                 fix: "resume with a lower latent.learning_rate or posterior.step_size".into(),
             });
         }
+        Ok((step, latents, whole.gradients))
+    }
+
+    /// One iteration on data `[B, D]` with values in [0, 1].
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when a loss is not finite; [`Error::Device`] when the device cannot be read.
+    pub async fn step(&mut self, stage: &LatentStage, x: Tensor<2>) -> Result<Step> {
+        let (mut step, latents, gradients) = self.objective(stage, x).await?;
         if self.iteration >= stage.warmup {
             step.prior = self.prior.step(latents).await?;
         }
         self.nets = self
             .optimiser
-            .step(stage.learning_rate, self.nets.clone(), whole.gradients);
+            .step(stage.learning_rate, self.nets.clone(), gradients);
         self.average.update(&self.nets);
         self.iteration += 1;
         Ok(step)
@@ -361,7 +375,7 @@ mod tests {
     fn training_on_several_devices_matches_one() {
         let (_, smoke) = PRESETS.iter().find(|(name, _)| *name == "smoke").unwrap();
         let device = Device::flex();
-        let gpu = crate::device::tests_gpu();
+        let gpu = crate::test_support::gpu();
         for kind in [PosteriorKind::Langevin, PosteriorKind::Encoder] {
             let mut stage = smoke().latent;
             stage.posterior.kind = kind;

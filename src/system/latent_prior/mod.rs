@@ -22,6 +22,8 @@ pub mod ratio;
 mod recipe;
 pub mod sir;
 mod spaces;
+#[cfg(all(test, feature = "native"))]
+mod step_reference;
 #[cfg(feature = "native")]
 mod train;
 

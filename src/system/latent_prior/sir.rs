@@ -52,6 +52,14 @@ pub fn systematic(log_weights: &[f64], count: usize, uniform: f64) -> (Vec<usize
     (indices, sum * sum / square)
 }
 
+/// log w = −U/T; −∞ where U is not a number, so that such a draw is never chosen.
+pub(super) fn log_weight(tilt: f64, temperature: f64) -> f64 {
+    match tilt.is_nan() {
+        true => f64::NEG_INFINITY,
+        false => -tilt / temperature,
+    }
+}
+
 /// `count` draws of the prior at temperature T by resampling `proposals` draws of N(0, T·I).
 ///
 /// # Errors
@@ -75,10 +83,7 @@ pub async fn resample(
     };
     for start in (0..proposals).step_by(CHUNK) {
         let tilt: Vec<f64> = read(tilt_of(ratios, &chunk(start))).await?;
-        log_weights.extend(tilt.into_iter().map(|u| match (-u / temperature).is_nan() {
-            true => f64::NEG_INFINITY,
-            false => -u / temperature,
-        }));
+        log_weights.extend(tilt.into_iter().map(|u| log_weight(u, temperature)));
     }
     if !log_weights.iter().any(|w| w.is_finite()) {
         return Err(Error::Diverged {

@@ -181,17 +181,7 @@ impl RatioTraining {
             return Ok(RatioStep::NONE);
         }
         let (negatives, acceptance) = self.negatives(0, self.config.transitions).await?;
-        let loss = match self.config.arm {
-            Arm::Bridges => self.telescope(latents, negatives),
-            Arm::Lebm => {
-                let (below, above) = self.energies(latents, negatives);
-                below.mean() - above.mean()
-            }
-            _ => {
-                let (below, above) = self.energies(latents, negatives);
-                logistic(below, above)
-            }
-        };
+        let loss = self.loss(latents, negatives);
         let value = f64::from(read::<1, f32>(loss.clone().inner()).await?[0]);
         if !value.is_finite() {
             return Err(Error::Diverged {
@@ -215,6 +205,25 @@ impl RatioTraining {
             loss: value,
             acceptance,
         })
+    }
+
+    /// The objective on latents and negatives, `[B, n]` each → `[1]`.
+    pub(in crate::system::latent_prior) fn loss(
+        &self,
+        latents: Tensor<2>,
+        negatives: Tensor<2>,
+    ) -> Tensor<1> {
+        match self.config.arm {
+            Arm::Bridges => self.telescope(latents, negatives),
+            Arm::Lebm => {
+                let (below, above) = self.energies(latents, negatives);
+                below.mean() - above.mean()
+            }
+            _ => {
+                let (below, above) = self.energies(latents, negatives);
+                logistic(below, above)
+            }
+        }
     }
 
     /// The learning rate of the current iteration.
@@ -301,7 +310,7 @@ impl RatioTraining {
     }
 
     /// Ends the current stage: freezes its ratio and adds it to the prior, unless it is at chance.
-    async fn end(&mut self, why: &'static str) -> Result<()> {
+    pub(in crate::system::latent_prior) async fn end(&mut self, why: &'static str) -> Result<()> {
         let rule = self.config.rule.clone();
         self.book.end(why, &rule);
         if why == "at chance" {
@@ -414,7 +423,7 @@ fn optimiser() -> ModuleOptimizer {
 /// weights' ESS.
 async fn resample_chains(chains: &mut Run, ratios: &[Tilt], uniform: f32) -> Result<f64> {
     let tilt: Vec<f64> = read(tilt_of(ratios, &chains.states())).await?;
-    let log_weights: Vec<f64> = tilt.into_iter().map(|u| -u).collect();
+    let log_weights: Vec<f64> = tilt.into_iter().map(|u| sir::log_weight(u, 1.0)).collect();
     if !log_weights.iter().any(|w| w.is_finite()) {
         return Err(Error::Diverged {
             problem: "no chain of the prior has a finite weight under the new ratio".into(),
