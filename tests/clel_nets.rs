@@ -707,6 +707,26 @@ fn initial_weights_match_the_authors_code() {
     }
 }
 
+/// A new layer's σ is near the largest singular value, which its random u and v are not; so it has had
+/// power iterations.
+#[test]
+fn a_new_layer_knows_its_largest_singular_value() {
+    let device = Device::flex();
+    let shape = ConvShape {
+        inputs: 8,
+        outputs: 12,
+        kernel: 3,
+        bias: true,
+    };
+    for seed in 0..5 {
+        let layer = SpectralConv::new(&mut Init::new(seed, &device), shape);
+        let weights = nalgebra::DMatrix::from_row_iterator(12, 72, host(layer.weight.val()));
+        let exact = weights.singular_values()[0];
+        let found = host(layer.sigma())[0];
+        assert!((found / exact - 1.0).abs() < 0.05, "{found} for {exact}");
+    }
+}
+
 #[test]
 fn inconsistent_configs_are_refused() {
     let init = |config: &EnergyNetConfig| {

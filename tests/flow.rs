@@ -29,7 +29,7 @@ use nalgebra::DMatrix;
 use pollster::block_on;
 use serde_json::Value;
 
-use crate::common::{assert_close, devices, host};
+use crate::common::{Fill, assert_close, assert_near, devices, host, pseudo};
 
 fn fixture(name: &str) -> Value {
     let text = include_str!("fixtures/flow.json");
@@ -210,6 +210,19 @@ fn frozen_flow_matches_the_trained_flow() {
         let a = trainable.log_prob(x.clone().reshape([3, 8, 8, 1]));
         // Freezing rounds the mixing matrices to f16: a relative error of 5e-4 per entry.
         assert_close(&host(flow.log_prob(x).0), &host(a), 1e-2);
+    }
+}
+
+#[test]
+fn tilt_of_images_matches_pytorch() {
+    let expected = numbers(&fixture("tilt")["u"]);
+    for (name, device) in devices() {
+        let config = TiltConfig::Conv { channels: 3 };
+        let tilt = Tilt::new(&config, [1, 8, 8], &mut Init::new(2, &device));
+        let tilt = tilt.map(&mut Fill::new(800));
+        let x = Tensor::<2>::from_data(TensorData::new(pseudo(810, 5 * 64), [5, 64]), &device);
+        let found = host(tilt.forward((x + 1.0) / 2.0));
+        assert_near(&format!("U on {name}"), &found, &expected, 1e-5);
     }
 }
 

@@ -205,6 +205,43 @@ fn generator_posterior_and_objectives_match_pytorch() {
     }
 }
 
+/// Gradient descent by autodiff of the energy, which uses no backward pass of our own.
+#[test]
+fn descent_matches_autodiff() {
+    let device = Device::flex();
+    let posterior = posterior(&device);
+    let (drift, steps) = (0.003, 12);
+    let (z, trace) = block_on(posterior.descend(drift, steps)).unwrap();
+    let mut expected = Tensor::<2>::zeros([4, LATENT], &device);
+    let mut energies = Vec::new();
+    for _ in 0..steps {
+        let leaf = expected.clone().autodiff().require_grad();
+        let energy = posterior.evaluate(leaf.clone()).energy;
+        energies.extend(host(energy.clone().inner()));
+        let gradients = energy.sum().backward();
+        expected = expected - leaf.grad(&gradients).unwrap() * drift;
+    }
+    assert_near("z", &host(z), &host(expected), 1e-4);
+    let trace: Vec<f64> = trace.into_iter().map(f64::from).collect();
+    assert_near("energies", &trace, &energies, 1e-5);
+    assert!(trace[trace.len() - 4] < trace[0], "it descends");
+}
+
+/// Whatever the heads say, log s² lies within ±8.
+#[test]
+fn log_variances_are_clamped() {
+    let device = Device::flex();
+    let encoder = LatentEncoder::new(&config(), 3, &mut Init::new(1, &device));
+    let encoder = encoder.map(&mut Fill::new(400));
+    let x = images(&device).reshape([4, 2, 6, 6]) * 2000.0;
+    let log_variance = host(encoder.forward(x).1);
+    assert!(
+        log_variance.contains(&8.0) && log_variance.contains(&-8.0),
+        "{log_variance:?}"
+    );
+    assert!(log_variance.iter().all(|v| v.abs() <= 8.0));
+}
+
 #[test]
 fn generator_weight_gradients_and_shapes_match_pytorch() {
     let expected = fixture();

@@ -13,6 +13,7 @@ mod fid;
 mod flow;
 mod inception;
 mod latent_prior;
+mod methods;
 mod mixing;
 mod own_data;
 mod play;

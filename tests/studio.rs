@@ -17,9 +17,9 @@ use mixwell::{
     nn::{
         augment::AugmentConfig,
         dict::{Dict, DictBuilder},
-        encoder::{Encoder, EncoderConfig},
+        encoder::{Encoder, EncoderConfig, FrozenEncoder},
         layers::Init,
-        resnet::{EnergyNet, EnergyNetConfig},
+        resnet::{EnergyNet, EnergyNetConfig, FrozenEnergyNet},
     },
     rng::{Purpose, Rng},
     sampler::{Run, SamplerConfig},
@@ -204,6 +204,46 @@ fn composed_energies_match_the_formula() {
         };
         crate::common::assert_close(&alone(Role::Any), &alone(Role::All), 1e-5);
     }
+}
+
+/// E(x) − 0.1 cos(h(x), g(f(x))), from the networks of the file.
+#[test]
+fn outlier_scores_match_the_formula() {
+    let device = Device::flex();
+    let architecture = architecture(true);
+    let bytes = weights(&architecture, &device);
+    let dict = Dict::open(&bytes, "test", &device).unwrap();
+    let net = FrozenEnergyNet::load(&dict, &architecture.energy).unwrap();
+    let encoder = architecture.encoder.as_ref().unwrap();
+    let encoder = FrozenEncoder::load(&dict, "encoder", encoder).unwrap();
+    let x = images(6, 5, &device);
+    let f = net.features(x.clone());
+    let (g, z) = (
+        host(net.project(f.clone())),
+        host(encoder.latent(x.clone())),
+    );
+    let (energy, ood) = clel(true, &device).scores(x);
+    let (energy, ood) = (host(energy), host(ood.unwrap()));
+    let rows = g.chunks(LATENT).zip(z.chunks(LATENT)).zip(
+        host(f)
+            .chunks(LATENT)
+            .map(<[f64]>::to_vec)
+            .collect::<Vec<_>>(),
+    );
+    for (i, ((g, z), f)) in rows.enumerate() {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let expected = 0.5 * dot(&f, &f);
+        assert!((energy[i] - expected).abs() < 1e-5 * expected.max(1.0));
+        let cosine = dot(g, z) / (dot(g, g) * dot(z, z)).sqrt();
+        assert!(cosine.abs() > 0.01, "too small to be seen: {cosine}");
+        assert!((ood[i] - (expected - 0.1 * cosine)).abs() < 1e-5 * expected.max(1.0));
+    }
+    assert!(
+        clel(false, &device)
+            .scores(images(2, 5, &device))
+            .1
+            .is_none()
+    );
 }
 
 #[test]

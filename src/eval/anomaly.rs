@@ -259,7 +259,11 @@ fn score(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Split;
+    use crate::{
+        data::Split,
+        rng::{Purpose, Rng},
+        system::latent_prior,
+    };
 
     /// numpy 2.4: np.random.RandomState(42).permutation(n).
     #[test]
@@ -293,5 +297,57 @@ mod tests {
         // Here each image equals its label.
         assert_eq!(pool.test.images, pool.test.labels);
         assert!(Pool::new([&first, &second], 11, 1).is_err());
+    }
+
+    /// Ten evaluations, reported in order, none selected: the result is all of them.
+    #[test]
+    fn a_run_returns_every_one_of_its_ten_evaluations() {
+        let device = Device::flex();
+        let (_, smoke) = latent_prior::PRESETS
+            .iter()
+            .find(|p| p.0 == "smoke")
+            .unwrap();
+        let mut stage = smoke().latent;
+        // Fast enough that the ranking of the images changes between two evaluations.
+        (stage.learning_rate, stage.ema_half_life) = (0.02, 8.0);
+        let dim: usize = stage.generator.shape.iter().product();
+        let set = |split, count: usize, seed| Dataset {
+            images: Rng::new(seed)
+                .words(Purpose::Data, 0, count, dim)
+                .iter()
+                .map(|w| (w >> 24) as u8)
+                .collect(),
+            labels: (0..count).map(|i| (i % 10) as u8).collect(),
+            count,
+            height: stage.generator.shape[1],
+            width: stage.generator.shape[2],
+            channels: stage.generator.shape[0],
+            ..Dataset::empty("digits", split)
+        };
+        let (first, second) = (set(Split::Train, 60, 1), set(Split::Test, 20, 2));
+        let pool = Pool::new([&first, &second], 3, 1).unwrap();
+        let mut reported = Vec::new();
+        let budget = Budget::Iterations(20);
+        let (precision, roc, training, _) =
+            run(&stage, 1, &pool, budget, 2, &device, &mut |a, b| {
+                reported.push((a, b))
+            })
+            .unwrap();
+        assert_eq!(precision.len(), 10);
+        let pairs: Vec<_> = precision.iter().copied().zip(roc.iter().copied()).collect();
+        assert_eq!(pairs, reported);
+        // They differ: each is of the training at its time, from 55 % of the run on.
+        assert!(precision.windows(2).any(|w| w[0] != w[1]), "{precision:?}");
+        assert_eq!(training.iteration, 20);
+        // The last one, by its definition from the scores of the finished training.
+        let scores = score(&stage, &training, &pool.test, 2, &device).unwrap();
+        let side = |which: bool| -> Vec<f32> {
+            let of = scores
+                .iter()
+                .zip(&pool.anomalous)
+                .filter(|(_, a)| **a == which);
+            of.map(|(s, _)| *s).collect()
+        };
+        assert_eq!(auroc(&side(false), &side(true)).unwrap(), roc[9]);
     }
 }

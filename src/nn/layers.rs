@@ -184,3 +184,46 @@ pub const LEAK: f64 = 0.2;
 pub fn leaky<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     burn::tensor::activation::leaky_relu(x, LEAK)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// N(0, gain²·2/fan-in) weights and zero biases; hinges where they are asked for.
+    #[test]
+    fn first_weights_are_he_normal() {
+        let device = Device::flex();
+        let mut init = Init::new(1, &device);
+        let host = |values: TensorData| values.iter::<f64>().collect::<Vec<_>>();
+        let sd = |v: &[f64]| (v.iter().map(|v| v * v).sum::<f64>() / v.len() as f64).sqrt();
+        let near = |v: &[f64], expected: f64| {
+            // Four standard errors of a standard deviation.
+            let tolerance = 4.0 / (2.0 * v.len() as f64).sqrt();
+            assert!(
+                (sd(v) / expected - 1.0).abs() < tolerance,
+                "{} for {expected}",
+                sd(v)
+            );
+        };
+        let conv = Conv::new(&mut init, 8, 16, 3, 1, 1, 0.5);
+        near(
+            &host(conv.weight.val().into_data()),
+            0.5 * (2.0f64 / 72.0).sqrt(),
+        );
+        assert!(host(conv.bias.val().into_data()).iter().all(|&b| b == 0.0));
+        let dense = Dense::new(&mut init, 50, 40, 2.0);
+        near(
+            &host(dense.weight.val().into_data()),
+            2.0 * (2.0f64 / 50.0).sqrt(),
+        );
+        assert!(host(dense.bias.val().into_data()).iter().all(|&b| b == 0.0));
+        let hinged = Dense::new(&mut init, 2, 400, 1.0).with_biases(&mut init, 3.0);
+        near(&host(hinged.bias.val().into_data()), 3.0);
+        let zero = Conv::new(&mut init, 2, 2, 3, 1, 1, 0.0);
+        assert!(
+            host(zero.weight.val().into_data())
+                .iter()
+                .all(|&w| w == 0.0)
+        );
+    }
+}

@@ -69,3 +69,44 @@ pub(super) fn row(values: &[f64], shape: [usize; 1], device: &Device) -> Tensor<
     let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, Rng};
+
+    /// Vectors with known axes: 3·N(0, 1) along (1, 2, 2)/3, 1·N(0, 1) along (2, 1, −2)/3, and none else.
+    #[test]
+    fn axes_of_a_known_covariance_are_found() {
+        let (a, b) = (
+            [1.0, 2.0, 2.0].map(|v| v / 3.0),
+            [2.0, 1.0, -2.0].map(|v| v / 3.0),
+        );
+        let n = 20_000;
+        let xi = Rng::new(1).normals(Purpose::Data, 0, n, 2);
+        let rows = DMatrix::from_fn(n, 3, |i, j| {
+            5.0 + 3.0 * f64::from(xi[2 * i]) * a[j] + f64::from(xi[2 * i + 1]) * b[j]
+        });
+        let found = axes(&rows, 2);
+        for (direction, expected) in found.directions.iter().zip([a, b]) {
+            let dot: f64 = direction.iter().zip(expected).map(|(u, v)| u * v).sum();
+            assert!(dot.abs() > 0.999, "{direction:?} for {expected:?}");
+        }
+        // Three standard errors of a variance, σ²·√(2/n).
+        let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.03;
+        assert!(near(found.variances[0], 9.0) && near(found.variances[1], 1.0));
+        assert!(near(found.total, 10.0), "{}", found.total);
+        assert!(
+            found.mean.iter().all(|m| (m - 5.0).abs() < 0.1),
+            "{:?}",
+            found.mean
+        );
+        // The largest entry of each direction is positive.
+        for direction in &found.directions {
+            let largest = direction
+                .iter()
+                .fold(0.0f64, |m, &v| if v.abs() > m.abs() { v } else { m });
+            assert!(largest > 0.0, "{direction:?}");
+        }
+    }
+}

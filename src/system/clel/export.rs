@@ -157,3 +157,57 @@ pub(super) fn export(
     };
     Ok((session.card(recipe, data, draft)?, weights))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        data::Split,
+        nn::{
+            encoder::{Encoder, EncoderConfig},
+            layers::Init,
+        },
+    };
+
+    /// By the definition, image by image in f64; a class without images has the zero vector.
+    #[test]
+    fn class_directions_are_those_of_the_mean_latents() {
+        let device = Device::flex();
+        let mut config = EncoderConfig::small([1, 8, 8], &[0.5], &[0.3]);
+        config.stages = vec![(4, 1), (8, 1)];
+        (config.hidden, config.latent) = (8, 3);
+        let encoder = Encoder::new(&config, &mut Init::new(1, &device))
+            .unwrap()
+            .frozen();
+        let count = 12;
+        let words = Rng::new(2).words(Purpose::Data, 0, count, 64);
+        let data = Dataset {
+            images: words.iter().map(|w| (w >> 24) as u8).collect(),
+            labels: (0..count).map(|i| [0, 2, 2][i % 3]).collect(),
+            count,
+            height: 8,
+            width: 8,
+            channels: 1,
+            ..Dataset::empty("test", Split::Train)
+        };
+        let found = class_latents(&encoder, &data, 3, &device).unwrap();
+        let mut sums = [[0.0f64; 3]; 3];
+        for i in 0..count {
+            let z = encoder.latent(data::images(&data, &[i], &device));
+            let z: Vec<f64> = z.into_data().iter::<f64>().collect();
+            let norm = z.iter().map(|v| v * v).sum::<f64>().sqrt();
+            assert!((norm - 1.0).abs() < 1e-5, "latents are directions: {norm}");
+            for (sum, v) in sums[usize::from(data.labels[i])].iter_mut().zip(z) {
+                *sum += v;
+            }
+        }
+        for (class, sum) in sums.iter().enumerate() {
+            let norm = sum.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
+            for (k, v) in sum.iter().enumerate() {
+                let found = f64::from(found[3 * class + k]);
+                assert!((found - v / norm).abs() < 1e-5, "class {class}: {found}");
+            }
+        }
+        assert_eq!(found[3..6], [0.0; 3]);
+    }
+}

@@ -168,6 +168,25 @@ impl train::Recipe for Recipe {
             ("clel.chains.drift", stage.chains.drift),
             ("clel.chains.noise", stage.chains.noise),
         ])?;
+        let weights = [
+            ("clel.alpha", stage.alpha, f64::MAX),
+            ("clel.beta", stage.beta, f64::MAX),
+            ("clel.encoder_momentum", stage.encoder_momentum, 0.999_999),
+            (
+                "clel.encoder_weight_decay",
+                stage.encoder_weight_decay,
+                f64::MAX,
+            ),
+        ];
+        for (what, value, most) in weights {
+            if !(0.0..=most).contains(&value) {
+                let expected = match what {
+                    "clel.encoder_momentum" => "at least 0 and below 1",
+                    _ => "0 or more",
+                };
+                return Err(Error::invalid(what, expected, value, "change the recipe"));
+            }
+        }
         if stage.chains.buffer < stage.batch || !(0.0..=1.0).contains(&stage.chains.reinit) {
             return Err(Error::invalid(
                 "clel.chains",
@@ -212,6 +231,79 @@ impl train::Recipe for Recipe {
             health: self.health.clone(),
             seed: self.seed,
             seconds: 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of the authors' code, once more: a preset that drifts from them is not "published".
+    #[test]
+    fn published_presets_have_the_published_numbers() {
+        for (name, channels) in [("small", 3), ("base", 3), ("large", 3)] {
+            let (_, preset) = PRESETS.iter().find(|p| p.0 == name).unwrap();
+            let mut found = serde_json::to_value(preset().clel).unwrap();
+            for network in ["energy", "encoder"] {
+                let network = found[network].take();
+                assert_eq!(network["mean"], serde_json::json!([0.4914, 0.4822, 0.4465]));
+                assert_eq!(network["std"], serde_json::json!([0.2470, 0.2435, 0.2616]));
+            }
+            let strong = found["augment"].take();
+            let expected = serde_json::json!({
+                "iterations": 100_000, "batch": 64, "learning_rate": 1e-4, "warmup": 2000,
+                "ema_half_life": 20_000.0, "alpha": 1.0, "beta": 0.01, "guided": true,
+                "generated_negatives": true, "buffer_augmentation": true, "temperature": 0.2,
+                "encoder_learning_rate": 0.03, "encoder_momentum": 0.9, "encoder_weight_decay": 5e-4,
+                "precision": "f32", "augment": null, "energy": null, "encoder": null,
+                "chains": {"steps": 60, "drift": 100.0, "noise": 0.001, "buffer": 10_000, "reinit": 0.001},
+            });
+            assert_eq!(found, expected, "{name}");
+            assert_eq!(
+                strong,
+                serde_json::to_value(AugmentConfig::strong(channels)).unwrap()
+            );
+        }
+    }
+
+    /// RandomResizedCrop(scale 0.08 to 1, bicubic), ColorJitter(.4, .4, .4, .1) with p = 0.8,
+    /// RandomGrayscale with p = 0.2, horizontal flip; one channel has no colour.
+    #[test]
+    fn strong_augmentation_has_the_published_ranges() {
+        let rgb = serde_json::to_value(AugmentConfig::strong(3)).unwrap();
+        let crop = serde_json::json!({
+            "scale": [0.08, 1.0], "ratio": [0.75, 4.0 / 3.0], "interpolation": "bicubic",
+        });
+        let colour = |saturation: f64, hue: f64| {
+            serde_json::json!({
+                "probability": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": saturation,
+                "hue": hue,
+            })
+        };
+        let strong = |colour: serde_json::Value, grey: f64| serde_json::json!({"crop": crop, "colour": colour, "grayscale": grey, "flip": 0.5});
+        assert_eq!(rgb, strong(colour(0.4, 0.1), 0.2));
+        let grey = serde_json::to_value(AugmentConfig::strong(1)).unwrap();
+        assert_eq!(grey, strong(colour(0.0, 0.0), 0.0));
+    }
+
+    #[test]
+    fn weights_of_the_objectives_are_checked() {
+        for (bad, change) in [
+            (
+                "alpha",
+                (|s: &mut Stage| s.alpha = f64::NAN) as fn(&mut Stage),
+            ),
+            ("alpha", |s| s.alpha = -1.0),
+            ("beta", |s| s.beta = f64::INFINITY),
+            ("encoder_momentum", |s| s.encoder_momentum = 1.0),
+            ("encoder_weight_decay", |s| s.encoder_weight_decay = -1e-3),
+        ] {
+            let mut recipe = smoke();
+            train::Recipe::check(&recipe).unwrap();
+            change(&mut recipe.clel);
+            let error = train::Recipe::check(&recipe).unwrap_err().to_string();
+            assert!(error.contains(bad), "{error}");
         }
     }
 }

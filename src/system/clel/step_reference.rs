@@ -307,3 +307,35 @@ fn gradients_of_two_iterations_match_pytorch() {
         }
     }
 }
+
+/// What is exported is the moving average, with W/σ at the largest singular value: ten power iterations
+/// suffice for the average's own. Sixty give the same network; the network in training is another.
+#[test]
+fn the_exported_network_is_the_average() {
+    let device = Device::flex();
+    let stage = stage(&fixture()["settings"]);
+    let mut training = Training::new(&stage, 3, &device).unwrap();
+    training.net = training.net.map(&mut Fill::new(0));
+    let x = Tensor::from_data(TensorData::new(pseudo(9, 4 * DIM), [4, DIM]), &device);
+    let x = (x + 1.0) / 2.0;
+    let exported = host(training.frozen().energy(x.clone()));
+    let converged = |net: &crate::nn::resnet::EnergyNet| {
+        let mut net = net.clone();
+        for _ in 0..60 {
+            net.iterate();
+        }
+        host(net.frozen().energy(x.clone()))
+    };
+    // The average is still that of the first weights.
+    let average = converged(training.average.average());
+    assert_near("E of the average", &exported, &average, 1e-3);
+    let trained = converged(&training.net);
+    let scale = average.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    assert!(
+        exported
+            .iter()
+            .zip(&trained)
+            .any(|(a, b)| (a - b).abs() > 0.1 * scale),
+        "{exported:?} and {trained:?}"
+    );
+}

@@ -391,14 +391,63 @@ fn latent(flow: &Flow, tilt: Tilt, projection: &Projection) -> Arc<LatentEnergy>
     })))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "native"))]
 mod tests {
-    use super::schedule;
+    use super::*;
 
     #[test]
     fn schedule_warms_up_and_decays() {
         let rate = |i| schedule(2.0, 10, 110, i);
         assert!((rate(0) - 0.2).abs() < 1e-12 && (rate(9) - 2.0).abs() < 1e-12);
         assert!((rate(60) - 1.01).abs() < 1e-12 && (rate(110) - 0.02).abs() < 1e-12);
+    }
+
+    /// The flow that is frozen and the tilt of the model are the averages, not the networks in training.
+    #[test]
+    fn what_is_kept_is_the_average() {
+        let device = burn::tensor::Device::flex();
+        let recipe = super::super::recipe::smoke();
+        let dim = recipe.flow.architecture.dim();
+        let x = Rng::new(3).uniform_rows(Purpose::Data, 0, 0, 8, dim, &device);
+        let host = |t: Tensor<1>| t.into_data().iter::<f64>().collect::<Vec<_>>();
+        let far = |a: &[f64], b: &[f64]| {
+            let scale = a.iter().fold(1e-9, |m: f64, v| m.max(v.abs()));
+            a.iter()
+                .zip(b)
+                .map(|(a, b)| (a - b).abs() / scale)
+                .fold(0.0, f64::max)
+        };
+        let mut stage = recipe.flow.clone();
+        (stage.learning_rate, stage.warmup) = (0.01, 1);
+        let mut training = FlowTraining::new(&stage, 0.9, 1, x.clone()).unwrap();
+        for _ in 0..3 {
+            pollster::block_on(training.step(&stage, x.clone())).unwrap();
+        }
+        let channels_last = to_channels_last(x.clone(), stage.architecture.shape);
+        let frozen = pollster::block_on(training.frozen()).unwrap();
+        let kept = host(frozen.log_prob(x.clone()).0);
+        let average = host(training.ema.average().log_prob(channels_last.clone()));
+        let trained = host(training.flow.log_prob(channels_last).inner());
+        assert!(far(&kept, &average) < 2e-3, "{}", far(&kept, &average));
+        assert!(far(&kept, &trained) > 1e-2, "{}", far(&kept, &trained));
+
+        let projection = Projection::new(
+            Tensor::zeros([dim], &device),
+            Tensor::zeros([dim, crate::system::COMPONENTS], &device),
+        );
+        let mut stage = recipe.tilt.clone();
+        (stage.learning_rate, stage.warmup) = (0.05, 1);
+        let mut training = TiltTraining::new(&stage, 0.9, 1, frozen, projection, &device).unwrap();
+        // Its last layer starts near zero: training starts at the flow itself.
+        let start = host(training.tilt.valid().forward(x.clone()));
+        assert!(start.iter().all(|u| u.abs() < 0.1), "{start:?}");
+        for _ in 0..3 {
+            pollster::block_on(training.step(&stage, x.clone())).unwrap();
+        }
+        let kept = host(training.model().tilt.forward(x.clone()));
+        let average = host(training.ema.average().forward(x.clone()));
+        let trained = host(training.tilt.valid().forward(x));
+        assert!(far(&kept, &average) < 1e-6);
+        assert!(far(&kept, &trained) > 1e-2, "{kept:?} and {trained:?}");
     }
 }

@@ -209,4 +209,26 @@ mod tests {
         recipe.latent.sigma = 0.0;
         assert!(recipe.latent.check().is_err());
     }
+
+    /// Inference as in the latent EBM's code, and as in DAMC's for CIFAR-10.
+    #[test]
+    fn presets_have_the_published_inference() {
+        for (name, steps, step_size, sigma) in [
+            ("cpu", 20, 0.1, 0.3),
+            ("gpu", 20, 0.1, 0.3),
+            ("cifar10", 30, 0.1, 0.1),
+        ] {
+            let (_, preset) = PRESETS.iter().find(|p| p.0 == name).unwrap();
+            let latent = preset().latent;
+            let Posterior {
+                kind,
+                steps: n,
+                step_size: s,
+                ..
+            } = latent.posterior;
+            assert_eq!((n, s, latent.sigma), (steps, step_size, sigma), "{name}");
+            assert_eq!(kind, PosteriorKind::Langevin, "{name}");
+            assert_eq!(latent.prior.arm, Arm::Adaptive, "{name}");
+        }
+    }
 }
