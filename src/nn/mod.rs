@@ -2,6 +2,8 @@
 //! convolution is then one matrix product, and a slice of channels is a slice of the last axis.
 
 pub mod augment;
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+mod cpu;
 pub mod dict;
 pub mod ema;
 pub mod encoder;

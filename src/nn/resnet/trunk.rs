@@ -1,12 +1,20 @@
 //! Residual blocks and trunks: forward passes, and for frozen weights hand-written backward passes to
 //! the input.
 
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+use std::sync::Arc;
+
 use burn::{
     module::Module,
-    tensor::{DType, Device, Tensor},
+    tensor::{DType, Device, Tensor, TensorData},
 };
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+use super::super::cpu::{
+    self, Cache,
+    trunk::{BlockWeights, TrunkPlan, Weights},
+};
 use super::{
     super::{
         layers::{Init, leaky},
@@ -89,7 +97,7 @@ impl Block<SpectralConv> {
 }
 
 /// Activations of a block's forward pass, needed for its backward pass.
-struct BlockTape {
+pub(super) struct BlockTape {
     input: Tensor<4>,
     middle: Tensor<4>,
     size: [usize; 2],
@@ -160,13 +168,87 @@ impl Precision {
 }
 
 /// Activations of a trunk's forward pass, needed for its backward pass.
-pub(super) struct TrunkTape {
-    blocks: Vec<BlockTape>,
-    last: Tensor<4>,
+pub(super) enum TrunkTape {
+    /// Of the tensor library: of every block, and before the last leaky ReLU.
+    Tensors(Vec<BlockTape>, Box<Tensor<4>>),
+    /// Of our own kernels for the CPU.
+    #[cfg(any(feature = "native", feature = "web-cpu"))]
+    Cpu {
+        plan: Arc<TrunkPlan>,
+        tape: cpu::trunk::Tape,
+    },
+}
+
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+impl Trunk<FrozenConv> {
+    fn convolutions(&self) -> impl Iterator<Item = &FrozenConv> {
+        let blocks = self.blocks.iter();
+        std::iter::once(&self.stem).chain(blocks.flat_map(|block| {
+            [&block.first, &block.second]
+                .into_iter()
+                .chain(&block.shortcut)
+        }))
+    }
+
+    /// Our own kernels with this trunk's weights; `None` on another device, or in another precision.
+    fn plan(&self) -> Option<Arc<TrunkPlan>> {
+        let mut weights = Vec::new();
+        for conv in self.convolutions() {
+            weights.push(cpu::values(&conv.weight.val())?);
+            if let Some(bias) = &conv.bias {
+                weights.push(cpu::values(&bias.val())?);
+            }
+        }
+        let made = self.plan.of(weights, |weights| {
+            let mut next = weights.iter().map(|w| w.storage::<f32>());
+            let mut take = |conv: &FrozenConv| {
+                let [outputs, inputs, kernel, _] = conv.weight.dims();
+                Weights {
+                    weight: next.next().unwrap_or_default(),
+                    bias: match conv.bias {
+                        Some(_) => next.next().unwrap_or_default(),
+                        None => &[],
+                    },
+                    shape: ConvShape {
+                        inputs,
+                        outputs,
+                        kernel,
+                        bias: conv.bias.is_some(),
+                    },
+                }
+            };
+            let stem = take(&self.stem);
+            let mut blocks = Vec::new();
+            for block in &self.blocks {
+                blocks.push(BlockWeights {
+                    first: take(&block.first),
+                    second: take(&block.second),
+                    shortcut: block.shortcut.as_ref().map(&mut take),
+                    pooled: block.pooled,
+                });
+            }
+            TrunkPlan::new(&stem, &blocks)
+        });
+        Some(made)
+    }
+
+    fn forward_on_cpu(&self, x: &Tensor<4>) -> Option<(Tensor<2>, TrunkTape)> {
+        let images = cpu::values(x)?;
+        let plan = self.plan()?;
+        let [batch, _, height, width] = x.dims();
+        let (features, tape) = plan.forward(images.storage::<f32>(), [height, width]);
+        let shape = [batch, plan.features()];
+        let features = Tensor::from_data(TensorData::new(features, shape), &x.device());
+        Some((features, TrunkTape::Cpu { plan, tape }))
+    }
 }
 
 impl Trunk<FrozenConv> {
     pub(super) fn forward_taped(&self, x: Tensor<4>) -> (Tensor<2>, TrunkTape) {
+        #[cfg(any(feature = "native", feature = "web-cpu"))]
+        if let Some(done) = self.forward_on_cpu(&x) {
+            return done;
+        }
         let mut h = self.stem.forward(cast(x, self.stem.precision()));
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
@@ -175,32 +257,54 @@ impl Trunk<FrozenConv> {
             blocks.push(tape);
         }
         let last = cast(leaky(h.clone()), DType::F32);
-        (global_average(last), TrunkTape { blocks, last: h })
+        (
+            global_average(last),
+            TrunkTape::Tensors(blocks, Box::new(h)),
+        )
     }
 
-    pub(super) fn pull_back(&self, gradient: Tensor<2>, tape: TrunkTape) -> Tensor<4> {
-        let [b, c, h, w] = tape.last.dims();
+    /// From ∂E/∂features, `[B, C′]`, to ∂E/∂x, `[B, C, H, W]`; `size` is H and W.
+    pub(super) fn pull_back(
+        &self,
+        gradient: Tensor<2>,
+        tape: TrunkTape,
+        size: [usize; 2],
+    ) -> Tensor<4> {
+        let (blocks, last) = match tape {
+            TrunkTape::Tensors(blocks, last) => (blocks, *last),
+            #[cfg(any(feature = "native", feature = "web-cpu"))]
+            TrunkTape::Cpu { plan, tape } => {
+                let [batch, _] = gradient.dims();
+                // The forward pass was on the CPU, so its gradient is.
+                let values = cpu::values(&gradient);
+                let values = values.as_ref().map_or(&[][..], |g| g.storage::<f32>());
+                let images = plan.pull_back(values, &tape);
+                let shape = [batch, plan.channels(), size[0], size[1]];
+                return Tensor::from_data(TensorData::new(images, shape), &gradient.device());
+            }
+        };
+        let [b, c, h, w] = last.dims();
         let precision = self.stem.precision();
         // The backward pass is linear. At low precision each row is scaled to a largest value of 1,
         // since the gradients of these energies are so small that f16 would round them to zero.
-        let size =
+        let scale =
             (precision != DType::F32).then(|| gradient.clone().abs().max_dim(1).clamp_min(1e-30));
-        let even = match &size {
-            Some(size) => gradient / size.clone(),
+        let even = match &scale {
+            Some(scale) => gradient / scale.clone(),
             None => gradient / (h * w) as f64,
         };
         let even = cast(even, precision)
             .reshape([b, c, 1, 1])
             .expand([b, c, h, w]);
-        let mut gradient = leaky_back(tape.last, even);
-        for (block, tape) in self.blocks.iter().zip(tape.blocks).rev() {
+        let mut gradient = leaky_back(last, even);
+        for (block, tape) in self.blocks.iter().zip(blocks).rev() {
             gradient = block.pull_back(gradient, tape);
         }
         let gradient = self.stem.pull_back(gradient);
-        match size {
-            Some(size) => {
-                let size = size / (h * w) as f64;
-                cast(gradient, DType::F32) * size.reshape([b, 1, 1, 1])
+        match scale {
+            Some(scale) => {
+                let scale = scale / (h * w) as f64;
+                cast(gradient, DType::F32) * scale.reshape([b, 1, 1, 1])
             }
             None => gradient,
         }
@@ -212,6 +316,9 @@ impl Trunk<FrozenConv> {
 pub struct Trunk<C: Convolution> {
     pub(super) stem: C,
     pub(super) blocks: Vec<Block<C>>,
+    #[cfg(any(feature = "native", feature = "web-cpu"))]
+    #[module(skip)]
+    plan: Cache<TrunkPlan>,
 }
 
 impl<C: Convolution> Trunk<C> {
@@ -237,7 +344,12 @@ impl<C: Convolution> Trunk<C> {
                 channels = outputs;
             }
         }
-        Ok(Self { stem, blocks })
+        Ok(Self {
+            stem,
+            blocks,
+            #[cfg(any(feature = "native", feature = "web-cpu"))]
+            plan: Cache::default(),
+        })
     }
 
     /// `[B, C, H, W]` → `[B, C′]`.
@@ -251,6 +363,8 @@ impl<C: Convolution> Trunk<C> {
         Trunk {
             stem: to(self.stem),
             blocks: self.blocks.into_iter().map(|b| b.convert(to)).collect(),
+            #[cfg(any(feature = "native", feature = "web-cpu"))]
+            plan: Cache::default(),
         }
     }
 }

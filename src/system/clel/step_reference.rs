@@ -313,7 +313,7 @@ fn gradients_of_two_iterations_match_pytorch() {
 #[test]
 fn the_exported_network_is_the_average() {
     let device = Device::flex();
-    let stage = stage(&fixture()["settings"]);
+    let stage = stage(&fixture()["stage"]);
     let mut training = Training::new(&stage, 3, &device).unwrap();
     training.net = training.net.map(&mut Fill::new(0));
     let x = Tensor::from_data(TensorData::new(pseudo(9, 4 * DIM), [4, DIM]), &device);
