@@ -13,6 +13,15 @@ use super::super::spectral::ConvShape;
 /// Output channels of a block: as many as two registers hold, and at least 16.
 const LANES: [usize; 2] = [16, 32];
 
+/// The instructions of this machine, found at run time.
+fn arch() -> Arch {
+    // Every module for the page has SIMD instructions, burn's products among them: a browser that lacks
+    // them does not load it.
+    #[cfg(target_family = "wasm")]
+    pulp::wasm::enable_simd128();
+    Arch::new()
+}
+
 /// Values of a register on this machine.
 struct Width;
 
@@ -72,7 +81,7 @@ impl PackedConv {
         let [lanes, wide] = LANES;
         let lanes = match outputs {
             ..FEW => 1,
-            _ if outputs > lanes && Arch::new().dispatch(Width) >= lanes => wide,
+            _ if outputs > lanes && arch().dispatch(Width) >= lanes => wide,
             _ => lanes,
         };
         let padded = outputs.next_multiple_of(lanes);
@@ -133,7 +142,7 @@ impl PackedConv {
             y,
             add,
         };
-        Arch::new().dispatch(task);
+        arch().dispatch(task);
     }
 }
 

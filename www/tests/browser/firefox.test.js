@@ -30,7 +30,10 @@ after(() => server?.close());
 async function start(webgpu) {
   // Off by default where drivers are not trusted yet; a software adapter counts as such.
   const prefs = { "dom.webgpu.enabled": true, "gfx.webgpu.ignore-blocklist": true };
-  return puppeteer.launch({ browser: "firefox", executablePath: executablePath ?? "", headless: true, extraPrefsFirefox: webgpu ? prefs : { "dom.webgpu.enabled": false } });
+  // The window has the size, not a viewport set later: that asks for a screen orientation too, which an older
+  // Firefox (140) does not know.
+  const size = { defaultViewport: null, args: ["--width=1280", "--height=1100"] };
+  return puppeteer.launch({ browser: "firefox", executablePath: executablePath ?? "", headless: true, ...size, extraPrefsFirefox: webgpu ? prefs : { "dom.webgpu.enabled": false } });
 }
 
 /**
@@ -44,7 +47,6 @@ async function open(browser, address) {
   const complaints = [];
   page.on("console", (message) => void (message.type() === "error" && complaints.push(message.text())));
   page.on("pageerror", (error) => void complaints.push(String(error)));
-  await page.setViewport({ width: 1280, height: 1100 });
   await page.goto(`${server.url}${address}`);
   const outcome = await page.waitForFunction(
     () => {
