@@ -18,7 +18,9 @@ use mixwell::{
         ema::Ema,
         encoder::{Encoder, EncoderConfig, FrozenEncoder},
         layers::Init,
-        resnet::{Block, EnergyNet, EnergyNetConfig, FrozenEnergyNet, Precision, unit_rows},
+        resnet::{
+            Block, EnergyNet, EnergyNetConfig, FrozenEnergyNet, Precision, energy_of, unit_rows,
+        },
         spectral::{ConvShape, Convolution, SpectralConv},
     },
     rng::{Purpose, Rng},
@@ -704,6 +706,49 @@ fn initial_weights_match_the_authors_code() {
     for i in 0..4 {
         let gamma = &net[&format!("blocks.{i}.second.norm.gamma")];
         assert!(gamma.iter().all(|v| *v == 0.0));
+    }
+}
+
+/// The kernels for the CPU keep their own copy of the weights: it must follow them.
+#[test]
+fn changed_weights_are_used() {
+    let device = Device::flex();
+    let net = filled_net(&multiscale(), 0, &device).frozen();
+    let x = images(3, 2, 512, &device);
+    let at = |net: &FrozenEnergyNet| {
+        let (energy, gradient) = net.differentiate(x.clone(), energy_of);
+        [host(energy), host(gradient)].concat()
+    };
+    let first = at(&net);
+    assert_eq!(at(&net), first);
+    let other = filled_net(&multiscale(), 500, &device).frozen();
+    // The first network, with the second's weights put in their places.
+    let mut ordered = Ordered(Vec::new());
+    other.visit(&mut ordered);
+    let changed = net.map(&mut Replace(&mut ordered.0.into_iter()));
+    assert_eq!(at(&changed), at(&other));
+    assert_ne!(at(&changed), first);
+}
+
+/// The values of every parameter, in visiting order.
+struct Ordered(Vec<Vec<f64>>);
+
+impl ModuleVisitor for Ordered {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push(host(param.val()));
+    }
+}
+
+/// Puts values in the place of every parameter, in visiting order.
+struct Replace<'a, I>(&'a mut I);
+
+impl<I: Iterator<Item = Vec<f64>>> burn::module::ModuleMapper for Replace<'_, I> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let values = self.0.next().unwrap();
+        param.map(|old| {
+            let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+            Tensor::from_data(TensorData::new(values, old.dims()), &old.device())
+        })
     }
 }
 

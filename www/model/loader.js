@@ -333,7 +333,7 @@ class Final extends Failure {
 function continuesAt(response, from, size) {
   const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
   if (!range) return false;
-  const [start, end, total] = range.slice(1).map(Number);
+  const [start = NaN, end = NaN, total = NaN] = range.slice(1).map(Number);
   return start === from && end < size && (range[3] === "*" || total === size);
 }
 

@@ -63,6 +63,20 @@ fn class_latents(
 /// evaluation.
 const ROUNDS: usize = 10;
 
+/// The file of weights: the averaged network, and for a guided model the encoder and the class directions.
+fn weights(training: &Training, data: &Dataset, latent: usize, device: &Device) -> Result<Vec<u8>> {
+    let mut dict = DictBuilder::default();
+    training.frozen().save(&mut dict);
+    if let Some(encoder) = training.encoder() {
+        let encoder = encoder.frozen();
+        encoder.save(&mut dict, "encoder");
+        let classes = data.classes.len();
+        let means = class_latents(&encoder, data, classes, device)?;
+        dict.full_values("class_latents", &means, &[classes, latent]);
+    }
+    dict.finish()
+}
+
 /// Stores the averaged network, evaluates the stored weights, and writes the card.
 pub(super) fn export(
     name: &str,
@@ -83,15 +97,7 @@ pub(super) fn export(
         // With the corrections made after divergences.
         chains: Some(chains.clone()),
     };
-    let mut dict = DictBuilder::default();
-    training.frozen().save(&mut dict);
-    if let Some(encoder) = training.encoder() {
-        let encoder = encoder.frozen();
-        encoder.save(&mut dict, "encoder");
-        let means = class_latents(&encoder, data, classes, device)?;
-        dict.full_values("class_latents", &means, &[classes, stage.encoder.latent]);
-    }
-    let weights = dict.finish()?;
+    let weights = weights(training, data, stage.encoder.latent, device)?;
     let stored = Clel::from_dict(&Dict::open(&weights, name, device)?, &architecture)?;
 
     // Samples from noise, with the stored weights.
@@ -160,14 +166,57 @@ pub(super) fn export(
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Module;
+
     use super::*;
     use crate::{
         data::Split,
         nn::{
             encoder::{Encoder, EncoderConfig},
             layers::Init,
+            resnet::FrozenEnergyNet,
         },
+        test_support::{Fill, assert_near, host},
     };
+
+    /// The file holds the average, not the network in training.
+    #[test]
+    fn stored_weights_are_those_of_the_average() {
+        let device = Device::flex();
+        let (_, smoke) = crate::system::clel::PRESETS
+            .iter()
+            .find(|p| p.0 == "smoke")
+            .unwrap();
+        let stage = smoke().clel;
+        let mut training = Training::new(&stage, 1, &device).unwrap();
+        training.net = training.net.map(&mut Fill::new(0));
+        let dim = stage.energy.dim();
+        let data = Dataset {
+            images: (0..2 * dim).map(|i| (i * 7 % 256) as u8).collect(),
+            labels: vec![0, 1],
+            classes: vec!["a".into(), "b".into()],
+            count: 2,
+            height: stage.energy.shape[1],
+            width: stage.energy.shape[2],
+            channels: stage.energy.shape[0],
+            ..Dataset::empty("test", Split::Train)
+        };
+        let bytes = weights(&training, &data, stage.encoder.latent, &device).unwrap();
+        let dict = Dict::open(&bytes, "test", &device).unwrap();
+        let stored = FrozenEnergyNet::load(&dict, &stage.energy).unwrap();
+        let x = Rng::new(1).uniform_rows(Purpose::Data, 0, 0, 4, dim, &device);
+        let energy = |net: &FrozenEnergyNet| host(net.energy(x.clone()));
+        let (found, average) = (energy(&stored), energy(&training.frozen()));
+        assert_near("E of the stored network", &found, &average, 2e-2);
+        let other = energy(&training.net.frozen());
+        assert!(
+            found
+                .iter()
+                .zip(&other)
+                .all(|(a, b)| (a - b).abs() > 0.1 * b.abs()),
+            "{found:?} and {other:?}"
+        );
+    }
 
     /// By the definition, image by image in f64; a class without images has the zero vector.
     #[test]

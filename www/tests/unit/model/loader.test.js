@@ -278,6 +278,9 @@ test("manifests are checked before they are believed", async () => {
     ...[null, {}, [], "manifest", { version: 1 }],
     { version: 2, models: [good.model] },
     { version: 1, models: [] },
+    // One bad model, one bad file, among good ones.
+    { version: 1, models: [good.model, { ...good.model, name: "../x" }] },
+    { version: 1, models: [{ ...good.model, files: [...good.model.files, { path: "a", bytes: 1, sha256: "" }] }] },
     ...[{ name: "../x" }, { name: "" }, { title: 1 }, { spaces: "pixel" }, { files: {} }].map((change) => ({ version: 1, models: [{ ...good.model, ...change }] })),
     // One wrong field at a time, so that no check hides behind another.
     ...[{ path: 1 }, { bytes: -1 }, { bytes: 1.5 }, { bytes: "1" }, { bytes: 2 ** 60 }].map(withFile),
