@@ -90,7 +90,8 @@ struct Sizes {
 /// block, and the end.
 pub(in crate::nn) struct Tape {
     values: Vec<f32>,
-    size: [usize; 2],
+    /// Height and width of the images.
+    pub(in crate::nn) size: [usize; 2],
 }
 
 /// Buffers of a thread.

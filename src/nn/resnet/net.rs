@@ -175,11 +175,7 @@ impl Net<FrozenConv> {
         let each = pulled.dims()[1] / self.trunks.len();
         let mut total = x.zeros_like();
         for (i, (trunk, tape)) in self.trunks.iter().zip(tapes).enumerate() {
-            let seen = match i {
-                0 => [height, width],
-                _ => [height >> i, width >> i],
-            };
-            let gradient = trunk.pull_back(pulled.clone().narrow(1, i * each, each), tape, seen);
+            let gradient = trunk.pull_back(pulled.clone().narrow(1, i * each, each), tape);
             total = total
                 + match i {
                     0 => gradient,

@@ -263,23 +263,19 @@ impl Trunk<FrozenConv> {
         )
     }
 
-    /// From ∂E/∂features, `[B, C′]`, to ∂E/∂x, `[B, C, H, W]`; `size` is H and W.
-    pub(super) fn pull_back(
-        &self,
-        gradient: Tensor<2>,
-        tape: TrunkTape,
-        size: [usize; 2],
-    ) -> Tensor<4> {
+    /// From ∂E/∂features, `[B, C′]`, to ∂E/∂x, `[B, C, H, W]`.
+    pub(super) fn pull_back(&self, gradient: Tensor<2>, tape: TrunkTape) -> Tensor<4> {
         let (blocks, last) = match tape {
             TrunkTape::Tensors(blocks, last) => (blocks, *last),
             #[cfg(any(feature = "native", feature = "web-cpu"))]
             TrunkTape::Cpu { plan, tape } => {
                 let [batch, _] = gradient.dims();
+                let [height, width] = tape.size;
                 // The forward pass was on the CPU, so its gradient is.
                 let values = cpu::values(&gradient);
                 let values = values.as_ref().map_or(&[][..], |g| g.storage::<f32>());
                 let images = plan.pull_back(values, &tape);
-                let shape = [batch, plan.channels(), size[0], size[1]];
+                let shape = [batch, plan.channels(), height, width];
                 return Tensor::from_data(TensorData::new(images, shape), &gradient.device());
             }
         };
