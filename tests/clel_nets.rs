@@ -27,7 +27,7 @@ use mixwell::{
 };
 use serde_json::Value;
 
-use crate::common::{Fill, assert_close, assert_near, devices, host, pseudo};
+use crate::common::{Fill, assert_close, assert_near, devices, host, pseudo, values};
 
 /// f32 against PyTorch's doubles, relative to the largest value: outputs.
 const OUTPUT: f64 = 1e-5;
@@ -723,20 +723,9 @@ fn changed_weights_are_used() {
     assert_eq!(at(&net), first);
     let other = filled_net(&multiscale(), 500, &device).frozen();
     // The first network, with the second's weights put in their places.
-    let mut ordered = Ordered(Vec::new());
-    other.visit(&mut ordered);
-    let changed = net.map(&mut Replace(&mut ordered.0.into_iter()));
+    let changed = net.map(&mut Replace(&mut values(&other).into_iter()));
     assert_eq!(at(&changed), at(&other));
     assert_ne!(at(&changed), first);
-}
-
-/// The values of every parameter, in visiting order.
-struct Ordered(Vec<Vec<f64>>);
-
-impl ModuleVisitor for Ordered {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push(host(param.val()));
-    }
 }
 
 /// Puts values in the place of every parameter, in visiting order.

@@ -1,11 +1,12 @@
 //! Devices and comparisons shared by the tests.
 
 #![allow(dead_code)] // each test file uses its part
+#![allow(clippy::unwrap_used)]
 
 use std::sync::OnceLock;
 
 use burn::{
-    module::{ModuleMapper, Param},
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Device, DeviceKind, Tensor, TensorData},
 };
 
@@ -84,6 +85,74 @@ pub fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) 
         worst <= tolerance && found.iter().all(|v| v.is_finite()),
         "{what}: off by {worst:e} of {scale:e}, tolerance {tolerance:e}"
     );
+}
+
+/// The numbers of a fixture's list.
+pub fn numbers(list: &serde_json::Value) -> Vec<f64> {
+    let list = list.as_array().unwrap();
+    list.iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+/// As fixtures store a tensor: up to `whole` values; of more the norm and `count` projections on the streams
+/// from `first` on.
+pub fn sketch(values: &[f64], whole: usize, first: u64, count: u64) -> Vec<f64> {
+    if values.len() <= whole {
+        return values.to_vec();
+    }
+    let along = |k: u64| -> f64 {
+        let direction = pseudo(first + k, values.len());
+        let pairs = values.iter().zip(direction);
+        pairs.map(|(v, d)| v * f64::from(d)).sum()
+    };
+    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
+    std::iter::once(norm).chain((0..count).map(along)).collect()
+}
+
+/// A parameter of a module.
+pub struct Parameter {
+    pub path: String,
+    /// Whether an optimiser trains it.
+    pub trained: bool,
+    pub values: Vec<f64>,
+}
+
+/// All parameters of a module in visiting order.
+pub fn parameters(module: &impl Module) -> Vec<Parameter> {
+    #[derive(Default)]
+    struct Visitor {
+        path: Vec<String>,
+        all: Vec<Parameter>,
+    }
+    impl ModuleVisitor for Visitor {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.into());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            self.all.push(Parameter {
+                path: self.path.join("."),
+                trained: param.is_require_grad(),
+                values: host(match value.is_autodiff() {
+                    true => value.inner(),
+                    false => value,
+                }),
+            });
+        }
+    }
+    let mut visitor = Visitor::default();
+    module.visit(&mut visitor);
+    visitor.all
+}
+
+/// The values of all parameters of a module in visiting order.
+pub fn values(module: &impl Module) -> Vec<Vec<f64>> {
+    let all = parameters(module).into_iter();
+    all.map(|parameter| parameter.values).collect()
 }
 
 /// n numbers in [−1, 1) of stream `index`, the same as in the fixtures' scripts and exact in f32.

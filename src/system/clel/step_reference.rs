@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
+    module::Module,
     optim::{LearningRate, ModuleOptimizer, Optimizer},
     tensor::{Device, Tensor, TensorData},
 };
@@ -23,7 +23,7 @@ use crate::{
         encoder::EncoderConfig,
         resnet::{EnergyNetConfig, Precision},
     },
-    test_support::{Fill, assert_near, host, pseudo},
+    test_support::{Fill, assert_near, host, numbers, parameters, pseudo, sketch},
 };
 
 /// f32 against doubles, relative to the largest value: losses, states and averages.
@@ -38,11 +38,6 @@ const DIM: usize = 64;
 
 fn fixture() -> Value {
     serde_json::from_str(include_str!("../../../tests/fixtures/clel_step.json")).unwrap()
-}
-
-fn numbers(v: &Value) -> Vec<f64> {
-    let list = v.as_array().unwrap();
-    list.iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
 /// The fixture's recipe.
@@ -152,53 +147,17 @@ impl Optimizer for Reveal {
 }
 
 /// Values of a module by path: all, or those that are trained.
-struct Collect {
-    only_trained: bool,
-    path: Vec<String>,
-    found: BTreeMap<String, Vec<f64>>,
-}
-
-impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if param.is_require_grad() || !self.only_trained {
-            let values = host(param.val().inner());
-            self.found.insert(self.path.join("."), values);
-        }
-    }
-}
-
 fn collect(module: &impl Module, only_trained: bool) -> BTreeMap<String, Vec<f64>> {
-    let mut collect = Collect {
-        only_trained,
-        path: Vec::new(),
-        found: BTreeMap::new(),
-    };
-    module.visit(&mut collect);
-    collect.found
+    let all = parameters(module).into_iter();
+    all.filter(|parameter| parameter.trained || !only_trained)
+        .map(|parameter| (parameter.path, parameter.values))
+        .collect()
 }
 
 /// As in the fixture's script: the values of a small tensor; of a large one its norm and three
 /// projections.
 fn digest(values: &[f64]) -> Vec<f64> {
-    let n = values.len();
-    if n <= 32 {
-        return values.to_vec();
-    }
-    let along = |direction: Vec<f32>| -> f64 {
-        let pairs = values.iter().zip(direction);
-        pairs.map(|(v, d)| v * f64::from(d)).sum()
-    };
-    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let projections = (0..3).map(|k| along(pseudo(900 + k, n)));
-    std::iter::once(norm).chain(projections).collect()
+    sketch(values, 32, 900, 3)
 }
 
 /// Compares every tensor of a module; both sides must name the same ones.

@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    module::{Module, ModuleMapper, Param},
     optim::SgdConfig,
     tensor::{Device, Tensor, TensorData},
 };
@@ -28,7 +28,7 @@ use crate::{
         tilt::{Tilt, TiltConfig},
     },
     system::projection::{COMPONENTS, Projection},
-    test_support::{Fill, assert_near, host, pseudo},
+    test_support::{Fill, assert_near, host, numbers, parameters, pseudo, sketch, values},
 };
 
 const SHAPE: [usize; 3] = [1, 4, 4];
@@ -55,32 +55,18 @@ fn fixture() -> Value {
     serde_json::from_str(include_str!("../../../tests/fixtures/flow_ebm_step.json")).unwrap()
 }
 
-fn numbers(v: &Value) -> Vec<f64> {
-    let list = v.as_array().unwrap();
-    list.iter().map(|x| x.as_f64().unwrap()).collect()
-}
-
-/// The stored part of a tensor: all of up to 8 values; of others the norm and three projections.
-fn brief(values: &[f64]) -> Vec<f64> {
-    if values.len() <= 8 {
-        return values.to_vec();
-    }
-    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let projections = (0..3).map(|k| {
-        let direction = pseudo(2000 + k, values.len());
-        let products = values.iter().zip(direction);
-        products.map(|(v, d)| v * f64::from(d)).sum()
-    });
-    std::iter::once(norm).chain(projections).collect()
-}
-
 #[track_caller]
 fn near_all(what: &str, found: &[Vec<f64>], expected: &Value, tolerance: f64) {
     let expected = expected.as_array().unwrap();
     assert_eq!(found.len(), expected.len(), "{what}");
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
         let what = format!("{what}, parameter {i}");
-        assert_near(&what, &brief(found), &numbers(expected), tolerance);
+        assert_near(
+            &what,
+            &sketch(found, 8, 2000, 3),
+            &numbers(expected),
+            tolerance,
+        );
     }
 }
 
@@ -89,45 +75,11 @@ fn near_one(what: &str, found: f64, expected: &Value, tolerance: f64) {
     assert_near(what, &[found], &[expected.as_f64().unwrap()], tolerance);
 }
 
-/// All parameters of a module in visiting order, with their paths.
-#[derive(Default)]
-struct Values {
-    path: Vec<String>,
-    all: Vec<(String, Vec<f64>)>,
-}
-
-impl ModuleVisitor for Values {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = param.val();
-        let value = match value.is_autodiff() {
-            true => value.inner(),
-            false => value,
-        };
-        self.all.push((self.path.join("."), host(value)));
-    }
-}
-
-fn values(module: &impl Module) -> Vec<Vec<f64>> {
-    let mut values = Values::default();
-    module.visit(&mut values);
-    values.all.into_iter().map(|(_, v)| v).collect()
-}
-
 /// All actnorms' values in one list: some biases are 0 but for rounding.
 fn actnorms(module: &impl Module) -> Vec<f64> {
-    let mut values = Values::default();
-    module.visit(&mut values);
-    let all = values.all.into_iter();
-    all.filter(|(path, _)| path.contains("actnorm"))
-        .flat_map(|(_, v)| v)
+    let all = parameters(module).into_iter();
+    all.filter(|parameter| parameter.path.contains("actnorm"))
+        .flat_map(|parameter| parameter.values)
         .collect()
 }
 

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     nn::{ema::Ema, layers::Init, tilt::Tilt},
     rng::{Purpose, Rng},
-    test_support::{Fill, assert_near, host, pseudo},
+    test_support::{Fill, assert_near, host, numbers, pseudo, sketch, values},
 };
 
 /// Losses, metrics and states, f32 against f64.
@@ -39,11 +39,6 @@ fn fixture() -> Value {
     .unwrap()
 }
 
-fn numbers(v: &Value) -> Vec<f64> {
-    let list = v.as_array().unwrap();
-    list.iter().map(|x| x.as_f64().unwrap()).collect()
-}
-
 /// A number, or NaN where the fixture has none.
 fn scalar(what: &str, found: f64, expected: &Value) {
     match expected.as_f64() {
@@ -58,38 +53,13 @@ fn near(what: &str, found: &[Vec<f64>], expected: &Value, tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
         let what = format!("{what}, tensor {i}");
-        assert_near(&what, &sketch(found), &numbers(expected), tolerance);
+        assert_near(
+            &what,
+            &sketch(found, 40, 500, 4),
+            &numbers(expected),
+            tolerance,
+        );
     }
-}
-
-/// Short tensors whole; of others the norm and four projections on pseudo-random vectors.
-fn sketch(values: &[f64]) -> Vec<f64> {
-    if values.len() <= 40 {
-        return values.to_vec();
-    }
-    let on = |k: u64| -> f64 {
-        let along = pseudo(500 + k, values.len());
-        values
-            .iter()
-            .zip(along)
-            .map(|(v, p)| v * f64::from(p))
-            .sum()
-    };
-    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    std::iter::once(norm).chain((0..4).map(on)).collect()
-}
-
-/// The values of every parameter, in visiting order.
-fn weights<M: Module>(module: &M) -> Vec<Vec<f64>> {
-    struct Values(Vec<Vec<f64>>);
-    impl ModuleVisitor for Values {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(host(param.val()));
-        }
-    }
-    let mut values = Values(Vec::new());
-    module.visit(&mut values);
-    values.0
 }
 
 /// The gradient of every parameter, in visiting order.
@@ -164,7 +134,7 @@ fn compare_step(training: &mut Training, stage: &LatentStage, expected: &Value, 
         &numbers(&expected["latents"]),
         CLOSE,
     );
-    let (nets, bank) = (weights(&training.nets), training.prior.bank.clone());
+    let (nets, bank) = (values(&training.nets), training.prior.bank.clone());
     let ratio_iteration = training.prior.book.iteration;
 
     let found = block_on(training.step(stage, x)).unwrap();
@@ -180,15 +150,15 @@ fn compare_step(training: &mut Training, stage: &LatentStage, expected: &Value, 
     let acceptance = found.prior.acceptance;
     scalar(&name("acceptance"), acceptance, &expected["acceptance"]);
 
-    let after = weights(&training.nets);
+    let after = values(&training.nets);
     let change = difference(&after, &nets);
     near(&name("change"), &change, &expected["change"], CHANGE);
-    let lag = difference(&weights(training.average.average()), &after);
+    let lag = difference(&values(training.average.average()), &after);
     near(&name("lag of the average"), &lag, &expected["lag"], CHANGE);
 
     let prior = &mut training.prior;
     if i < stage.warmup {
-        let idle = difference(&weights(&prior.bank), &weights(&bank));
+        let idle = difference(&values(&prior.bank), &values(&bank));
         assert!(idle.iter().flatten().all(|&v| v == 0.0), "{}", name("idle"));
         return;
     }
@@ -214,11 +184,11 @@ fn compare_step(training: &mut Training, stage: &LatentStage, expected: &Value, 
     );
     let step_size = prior.chains[0].step_sizes()[0];
     scalar(&name("step size"), step_size, &expected["step_size"]);
-    let after = weights(&prior.bank);
-    let change = difference(&after, &weights(&bank));
+    let after = values(&prior.bank);
+    let change = difference(&after, &values(&bank));
     let expected_change = &expected["ratio_change"];
     near(&name("ratio's change"), &change, expected_change, CHANGE);
-    let lag = difference(&weights(prior.average.average()), &after);
+    let lag = difference(&values(prior.average.average()), &after);
     near(&name("ratio's lag"), &lag, &expected["ratio_lag"], CHANGE);
     // The gradient of the step that was made, at the weights before it.
     let next = std::mem::replace(&mut prior.bank, bank);
@@ -245,7 +215,7 @@ fn compare_end(training: &mut Training, expected: &Value) {
         &expected["resampled_ess"],
     );
     assert_eq!(prior.frozen.len(), 1);
-    let frozen = weights(&prior.frozen[0]);
+    let frozen = values(&prior.frozen[0]);
     for (found, expected) in frozen.iter().zip(expected["frozen"].as_array().unwrap()) {
         assert_near("frozen ratio", found, &numbers(expected), CLOSE);
     }
@@ -283,7 +253,7 @@ fn compare_training(kind: PosteriorKind, name: &str) {
     if !stage.prior.inherit {
         refill_ratio(&mut training, 300);
     }
-    let next = weights(&training.prior.bank);
+    let next = values(&training.prior.bank);
     near("next network", &next, &expected["ended"]["next"], CLOSE);
     for step in &steps[before..] {
         compare_step(&mut training, &stage, step, seed);
@@ -327,8 +297,8 @@ fn initial_weights_match_pytorch() {
     let seed = fixture["seed"].as_u64().unwrap();
     let training = Training::new(&stage, seed, &Device::flex()).unwrap();
     let expected = &fixture["initial"];
-    near("nets", &weights(&training.nets), &expected["nets"], CLOSE);
-    let bank = weights(&training.prior.bank);
+    near("nets", &values(&training.nets), &expected["nets"], CLOSE);
+    let bank = values(&training.prior.bank);
     near("ratio", &bank, &expected["ratio"], CLOSE);
 }
 

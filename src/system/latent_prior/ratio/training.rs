@@ -466,7 +466,7 @@ async fn advance(chains: &mut Run, transitions: usize) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::{super::config::Rule, *};
-    use crate::nn::tilt::TiltConfig;
+    use crate::{nn::tilt::TiltConfig, test_support::values};
 
     #[test]
     fn bounded_ratio_stays_within_its_bound() {
@@ -521,23 +521,12 @@ mod tests {
     #[test]
     fn stage_inherits_the_features_of_the_previous_one() {
         let device = Device::flex();
-        let weights = |bank: &Bank| -> Vec<Vec<f64>> {
-            struct Values(Vec<Vec<f64>>);
-            impl burn::module::ModuleVisitor for Values {
-                fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
-                    self.0.push(param.val().into_data().iter::<f64>().collect());
-                }
-            }
-            let mut values = Values(Vec::new());
-            bank.visit(&mut values);
-            values.0
-        };
         for inherit in [false, true] {
             let config = RatioConfig { inherit, ..small() };
             let mut training = RatioTraining::new(&config, 2, 1, &device).unwrap();
-            let before = weights(&training.bank);
+            let before = values(&training.bank);
             pollster::block_on(training.end("longest")).unwrap();
-            let after = weights(&training.bank);
+            let after = values(&training.bank);
             let same: Vec<bool> = before.iter().zip(&after).map(|(a, b)| a == b).collect();
             // Weights and biases of the hidden layer, then of the last layer, whose bias starts at 0.
             assert_eq!(same, [inherit, inherit, false, true]);
