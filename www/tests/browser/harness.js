@@ -30,7 +30,7 @@ export const LONGEST_TEST_MS = 240_000;
 /** … and on a software WebGPU adapter, where one transition takes up to 20 CPU seconds. */
 export const LONGEST_WEBGPU_TEST_MS = 900_000;
 /** Until Chromium's GPU process has started. */
-const ADAPTER_MS = 60_000;
+export const ADAPTER_MS = 60_000;
 /** From the address to the first picture: download, compilation, self-test. */
 const READY_MS = 300_000;
 /** Until a failure shows, with all the attempts before it. */
