@@ -11,14 +11,18 @@ use std::{fs, path::Path};
 use burn::tensor::{
     Device, Tensor, TensorData,
     activation::relu,
-    module::{avg_pool2d, conv2d, interpolate, max_pool2d},
-    ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions},
+    module::{avg_pool2d, interpolate, max_pool2d},
+    ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions},
 };
 use pytorch_reader::{DType, PytorchReader};
 
 use crate::{
     error::{Error, Result},
-    nn::{dict::Dict, resnet::global_average},
+    nn::{
+        conv::{Layout, Window, convolve},
+        dict::Dict,
+        resnet::global_average,
+    },
 };
 
 /// Number of features per image.
@@ -82,13 +86,14 @@ struct Conv {
 
 impl Conv {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride, self.stride], self.padding, [1, 1], 1);
-        relu(conv2d(
-            x,
-            self.weight.clone(),
-            Some(self.bias.clone()),
-            options,
-        ))
+        let [_, _, ky, kx] = self.weight.dims();
+        let window = Window {
+            kernel: [ky, kx],
+            stride: [self.stride; 2],
+            padding: self.padding,
+        };
+        let (weight, bias) = (self.weight.clone(), Some(self.bias.clone()));
+        relu(convolve(x, weight, bias, window, Layout::ChannelsFirst))
     }
 }
 

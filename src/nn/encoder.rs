@@ -10,13 +10,13 @@ use burn::{
     tensor::{
         Tensor, TensorData,
         activation::relu,
-        module::{batch_norm, batch_norm_train, conv2d},
-        ops::ConvOptions,
+        module::{batch_norm, batch_norm_train},
     },
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
+    conv::{Layout, Window, convolve},
     dict::{Dict, DictBuilder},
     layers::Init,
     resnet::{Linear, Normalise, check_normalisation, check_stages, global_average, unit_rows},
@@ -211,11 +211,16 @@ impl ConvNorm {
 
     /// `[B, C_in, H, W]` → `[B, C_out, ⌈H/stride⌉, ⌈W/stride⌉]`.
     fn run(&mut self, x: Tensor<4>, with: Statistics) -> Tensor<4> {
-        let (stride, padding) = (self.stride, self.weight.dims()[2] / 2);
-        let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
-        self.norm
-            .run(conv2d(x, self.weight.val(), None, options), with)
+        let h = convolved(x, self.weight.val(), None, self.stride);
+        self.norm.run(h, with)
     }
+}
+
+/// W∗x + b with zero padding of ⌊k/2⌋.
+fn convolved(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: usize) -> Tensor<4> {
+    let [_, _, k, _] = weight.dims();
+    let window = Window::square(k, stride, k / 2);
+    convolve(x, weight, bias, window, Layout::ChannelsFirst)
 }
 
 /// U(−1/√fan_in, 1/√fan_in): torch's default for weights and biases.
@@ -408,9 +413,8 @@ struct Folded {
 
 impl Folded {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (stride, padding) = (self.stride, self.weight.dims()[2] / 2);
-        let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
-        conv2d(x, self.weight.clone(), Some(self.bias.clone()), options)
+        let bias = Some(self.bias.clone());
+        convolved(x, self.weight.clone(), bias, self.stride)
     }
 
     fn save(&self, to: &mut DictBuilder, name: &str) {

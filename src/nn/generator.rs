@@ -3,15 +3,12 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{
-        Tensor, TensorData,
-        module::{conv_transpose2d, conv2d},
-        ops::{ConvOptions, ConvTransposeOptions},
-    },
+    tensor::{Tensor, TensorData},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
+    conv::{Layout, Window, convolve, convolve_transposed},
     dict::{Dict, DictBuilder},
     layers::{Conv, Dense, Init, LEAK, leaky},
 };
@@ -182,22 +179,21 @@ impl Up {
             .matmul(weight.transpose())
     }
 
+    fn window(&self) -> Window {
+        let [_, _, k, _] = self.weight.dims();
+        Window::square(k, self.stride, self.padding)
+    }
+
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (s, p) = (self.stride, self.padding);
-        conv_transpose2d(
-            x,
-            self.weight.val(),
-            Some(self.bias.val()),
-            ConvTransposeOptions::new([s, s], [p, p], [0, 0], [1, 1], 1),
-        )
+        let (weight, bias) = (self.weight.val(), Some(self.bias.val()));
+        convolve_transposed(x, weight, bias, self.window(), Layout::ChannelsFirst)
     }
 
     /// The adjoint of the linear part: a convolution with the same kernel, read as
     /// `[C_out′ = C_in, C_in′ = C_out, k, k]`.
     fn back(&self, gradient: Tensor<4>) -> Tensor<4> {
-        let (s, p) = (self.stride, self.padding);
-        let options = ConvOptions::new([s, s], [p, p], [1, 1], 1);
-        conv2d(gradient, self.weight.val(), None, options)
+        let weight = self.weight.val();
+        convolve(gradient, weight, None, self.window(), Layout::ChannelsFirst)
     }
 }
 

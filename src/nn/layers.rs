@@ -2,10 +2,13 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData, module::conv2d, ops::ConvOptions},
+    tensor::{Device, Tensor, TensorData},
 };
 
-use super::dict::{Dict, DictBuilder};
+use super::{
+    conv::{Layout, Window, convolve},
+    dict::{Dict, DictBuilder},
+};
 use crate::{
     error::Result,
     rng::{Purpose, Rng},
@@ -88,21 +91,21 @@ impl Conv {
 
     /// `[B, C_in, H, W]` → `[B, C_out, H′, W′]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (s, p) = (self.stride, self.padding);
-        conv2d(
-            x,
-            self.weight.val(),
-            Some(self.bias.val()),
-            ConvOptions::new([s, s], [p, p], [1, 1], 1),
-        )
+        self.run(x, Layout::ChannelsFirst)
     }
 
-    /// As [`forward`](Self::forward), for channels-last images. The permutations are views: backends
-    /// compute convolutions channels-last anyway. A 1×1 kernel is a matrix product.
+    fn run(&self, x: Tensor<4>, layout: Layout) -> Tensor<4> {
+        let [_, _, k, _] = self.weight.dims();
+        let window = Window::square(k, self.stride, self.padding);
+        let bias = Some(self.bias.val());
+        convolve(x, self.weight.val(), bias, window, layout)
+    }
+
+    /// As [`forward`](Self::forward), for channels-last images. A 1×1 kernel is a matrix product.
     pub fn forward_channels_last(&self, x: Tensor<4>) -> Tensor<4> {
         let [c_out, c_in, k, _] = self.weight.dims();
         if k > 1 {
-            return self.forward(x.permute([0, 3, 1, 2])).permute([0, 2, 3, 1]);
+            return self.run(x, Layout::ChannelsLast);
         }
         let weight = self.weight.val().reshape([c_out, c_in]).transpose();
         pointwise(x, weight, self.bias.val())

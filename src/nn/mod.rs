@@ -2,6 +2,7 @@
 //! convolution is then one matrix product, and a slice of channels is a slice of the last axis.
 
 pub mod augment;
+pub mod conv;
 #[cfg(any(feature = "native", feature = "web-cpu"))]
 mod cpu;
 pub mod dict;

@@ -8,14 +8,11 @@
 
 use burn::{
     module::{Module, ModuleDisplay, ModuleVisitor, Param},
-    tensor::{
-        DType, Tensor, TensorData,
-        module::{conv_transpose2d, conv2d},
-        ops::{ConvOptions, ConvTransposeOptions},
-    },
+    tensor::{DType, Tensor, TensorData},
 };
 
 use super::{
+    conv::{self, Layout, Window},
     dict::{Dict, DictBuilder},
     layers::Init,
 };
@@ -54,13 +51,14 @@ pub struct ConvShape {
 
 /// Stride 1, zero padding of ⌊k/2⌋.
 fn convolve(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
-    let padding = weight.dims()[2] / 2;
-    conv2d(
-        x,
-        weight,
-        bias,
-        ConvOptions::new([1, 1], [padding, padding], [1, 1], 1),
-    )
+    let window = same(&weight);
+    conv::convolve(x, weight, bias, window, Layout::ChannelsFirst)
+}
+
+/// The window that keeps height and width.
+fn same(weight: &Tensor<4>) -> Window {
+    let [_, _, k, _] = weight.dims();
+    Window::square(k, 1, k / 2)
 }
 
 /// A parameter with independent N(0, sd²) values.
@@ -239,9 +237,9 @@ impl FrozenConv {
 
     /// From ∂E/∂y to ∂E/∂x for y = W∗x + b, `[B, C_out, H, W]` → `[B, C_in, H, W]`.
     pub fn pull_back(&self, gradient: Tensor<4>) -> Tensor<4> {
-        let padding = self.weight.dims()[2] / 2;
-        let options = ConvTransposeOptions::new([1, 1], [padding, padding], [0, 0], [1, 1], 1);
-        conv_transpose2d(gradient, self.weight.val(), None, options)
+        let weight = self.weight.val();
+        let window = same(&weight);
+        conv::convolve_transposed(gradient, weight, None, window, Layout::ChannelsFirst)
     }
 
     pub(super) fn save(&self, to: &mut DictBuilder, name: &str) {

@@ -12,6 +12,7 @@ use burn::{
 };
 
 pub(super) mod conv;
+pub(super) mod op;
 pub(super) mod trunk;
 
 /// The values of a tensor that lies on the CPU, in f32 and outside autodiff; `None` for any other.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{
     super::{layers::LEAK, spectral::ConvShape},
-    conv::{PackedConv, bordered},
+    conv::{PackedConv, bordered, framed_planes, planes},
 };
 
 const SLOPE: f32 = LEAK as f32;
@@ -19,10 +19,9 @@ fn leaky(v: f32) -> f32 {
 
 /// g·∂leaky(x)/∂x, in place of g.
 fn pull_through_leaky(g: &mut [f32], x: &[f32]) {
+    // Without a branch, so that the compiler uses SIMD.
     for (g, &x) in g.iter_mut().zip(x) {
-        if x < 0.0 {
-            *g *= SLOPE;
-        }
+        *g *= if x < 0.0 { SLOPE } else { 1.0 };
     }
 }
 
@@ -197,21 +196,12 @@ impl TrunkPlan {
         mut tape: &mut [f32],
     ) {
         let Scratch {
-            bordered: b,
-            one,
-            two,
+            bordered: b, one, ..
         } = scratch;
         let [height, width] = sizes.image;
         let [channels, stem] = self.channels;
-        let last = zeroed(two, image.len());
-        channels_last(image, channels, last);
-        bordered(
-            last,
-            [height, width, channels],
-            self.stem.forward.border(),
-            b,
-            |v| v,
-        );
+        let border = [self.stem.forward.border(); 4];
+        framed_planes(image, [height, width, channels], border, b);
         self.stem
             .forward
             .apply(sizes.image, b, zeroed(one, height * width * stem), false);
@@ -358,31 +348,7 @@ impl TrunkPlan {
         );
         let last = zeroed(two, image.len());
         self.stem.back.apply(sizes.image, b, last, false);
-        channels_first(last, channels, image);
-    }
-}
-
-/// `[C, pixels]` → `[pixels, C]`.
-fn channels_last(from: &[f32], channels: usize, to: &mut [f32]) {
-    let pixels = from.len() / channels;
-    for (c, plane) in from.chunks_exact(pixels).enumerate() {
-        to.iter_mut()
-            .skip(c)
-            .step_by(channels)
-            .zip(plane)
-            .for_each(|(to, &v)| *to = v);
-    }
-}
-
-/// `[pixels, C]` → `[C, pixels]`.
-fn channels_first(from: &[f32], channels: usize, to: &mut [f32]) {
-    let pixels = from.len() / channels;
-    for (c, plane) in to.chunks_exact_mut(pixels).enumerate() {
-        from.iter()
-            .skip(c)
-            .step_by(channels)
-            .zip(plane)
-            .for_each(|(&v, to)| *to = v);
+        planes(last, width, channels, image);
     }
 }
 
