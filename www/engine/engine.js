@@ -46,7 +46,7 @@ function post(reply, transfer = []) {
 /** @param {unknown} thrown @returns {MixwellError} */
 function describe(thrown) {
   const error = toError(thrown);
-  if (thrown instanceof WebAssembly.RuntimeError || lastPanic) {
+  if ((typeof WebAssembly === "object" && thrown instanceof WebAssembly.RuntimeError) || lastPanic) {
     const text = lastPanic || error.message;
     const kind = /memory allocation|out of memory/i.test(text) ? "out-of-memory" : "panic";
     return { kind, message: text.split("\n", 2).join(" ").trim(), detail: [text, error.detail].join("\n\n") };

@@ -55,7 +55,7 @@ test("matched temperatures are equal, whatever the address says", () => {
 test("a followed chain must exist", () => {
   const { state, problems } = address.parse("#chains=8&chain=9");
   assert.equal(state.chain, null);
-  assert.equal(problems.length, 1);
+  assert.deepEqual(problems, ["“chain” is 9, but there are 8 chains"]);
   assert.equal(address.parse("#chains=8&chain=8").state.chain, 7);
 });
 
@@ -63,4 +63,19 @@ test("only models with both spaces race", () => {
   const model = (/** @type {string} */ name, /** @type {string[]} */ spaces) => ({ name, title: name, spaces, files: [] });
   const manifest = { version: /** @type {const} */ (1), models: [model("a", ["latent", "pixel"]), model("b", ["pixel"]), model("c", [])] };
   assert.deepEqual(racing(manifest).models.map(({ name }) => name), ["a"]);
+});
+
+test("a race needs two files of its model, whatever else there is", () => {
+  const files = ["scores.json", "weights.safetensors", "card.json"].map((path) => ({ path, bytes: 1, sha256: "" }));
+  const manifest = { version: /** @type {const} */ (1), models: [{ name: "a", title: "a", system: "flow-ebm", spaces: ["latent", "pixel"], files }] };
+  assert.deepEqual(racing(manifest).models[0]?.files.map(({ path }) => path), ["weights.safetensors", "card.json"]);
+});
+
+test("an address without a pace gives two transitions per frame", () => {
+  assert.equal(address.parse("#seed=1").state.pace, 2);
+});
+
+test("a traced quantity has a short plain name", () => {
+  for (const name of ["e", "pc19", "log_density", "a".repeat(32)]) assert.deepEqual(address.parse(`#trace=${name}`), { state: { ...defaultState(), traced: name }, problems: [] });
+  for (const name of ["", "9a", "_a", "E", "a-b", "a".repeat(33)]) assert.equal(address.parse(`#trace=${name}`).problems.length, 1, name);
 });

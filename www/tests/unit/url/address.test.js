@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Address, choice, flag, inRange, number, pattern, rangeOf, real, whole, wording } from "../../../url/address.js";
+import { Address, choice, flag, inRange, MODEL_NAME, number, pattern, rangeOf, real, whole, wording } from "../../../url/address.js";
 
 test("numbers are plain decimals", () => {
   for (const text of ["", " ", "0x10", "1,5", "Infinity", "1e", "--2", "12.5", "65"]) assert.equal(inRange(whole(4, 64), text), undefined, text);
@@ -65,4 +65,24 @@ test("a room alone is told from a room with settings", () => {
   assert.equal(address.bareRoom("#second"), "second");
   assert.equal(address.bareRoom("#second&seed=1"), null);
   assert.equal(address.bareRoom("#third"), null);
+});
+
+test("an unknown word is a missing room only where rooms are named", () => {
+  const single = new Address({ fields, defaults, rooms: ["first"] });
+  assert.equal(single.format(defaults()), "#first&seed=7&step=auto&way=line&on=off");
+  assert.deepEqual(single.parse("#attic").problems, ["there is no room “attic”"]);
+  assert.deepEqual(address.parse("#attic=1").problems, ["“attic” is not a setting"]);
+  assert.deepEqual(address.parse("#seed=1&attic").problems, ["“attic” is not a setting"]);
+  assert.deepEqual(address.parse("#=1").problems, ["“” is not a setting"]);
+  assert.deepEqual(new Address({ fields, defaults }).parse("#attic").problems, ["“attic” is not a setting"]);
+});
+
+test("long texts are cut where a problem quotes them", () => {
+  const [fits, long] = ["abcdefghijklmnopqrstuvwx", "abcdefghijklmnopqrstuvwxy"];
+  assert.deepEqual(address.parse(`#second&${fits}&${long}&way=${long}`).problems, [`“${fits}” is not a setting`, `“${fits}…” is not a setting`, `“way” should be one of line, sphere, not “${fits}…”`]);
+});
+
+test("a model's name is a plain folder's name of at most 64 letters", () => {
+  for (const name of ["a", "9", "flow-ebm.mnist_09", "a".repeat(64)]) assert.ok(MODEL_NAME.test(name), name);
+  for (const name of ["", "a".repeat(65), "-a", ".a", "_a", "A", "a/b", "a b", "..", "é"]) assert.ok(!MODEL_NAME.test(name), name);
 });
