@@ -10,7 +10,6 @@ use std::{fs, path::Path};
 
 use burn::tensor::{
     Device, Tensor, TensorData,
-    activation::relu,
     module::{avg_pool2d, interpolate, max_pool2d},
     ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions},
 };
@@ -21,6 +20,7 @@ use crate::{
     nn::{
         conv::{Layout, Window, convolve},
         dict::Dict,
+        layers::relu,
         resnet::global_average,
     },
 };

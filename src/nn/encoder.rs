@@ -9,7 +9,6 @@ use burn::{
     module::{Module, Param},
     tensor::{
         Tensor, TensorData,
-        activation::relu,
         module::{batch_norm, batch_norm_train},
     },
 };
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     conv::{Layout, Window, convolve},
     dict::{Dict, DictBuilder},
-    layers::Init,
+    layers::{Init, relu},
     resnet::{Linear, Normalise, check_normalisation, check_stages, global_average, unit_rows},
     spectral::{filled, normal, replaced, trained_parameters},
 };

@@ -8,14 +8,14 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Tensor, TensorData, activation::relu},
+    tensor::{Tensor, TensorData},
 };
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
 use super::{
     dict::{Dict, DictBuilder},
-    layers::{Conv, Init, pointwise},
+    layers::{Conv, Init, pointwise, relu},
 };
 use crate::{
     device::read,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     conv::{Layout, Window, convolve, convolve_transposed},
     dict::{Dict, DictBuilder},
-    layers::{Conv, Dense, Init, LEAK, leaky},
+    layers::{Conv, Dense, Init, leaky, leaky_back},
 };
 use crate::error::{Error, Result};
 
@@ -267,9 +267,7 @@ impl Generator {
         let mut gradient = gradient * slope;
         let layers = self.layers[1..].iter().rev();
         for (layer, before) in layers.zip(pass.before.into_iter().rev()) {
-            let falls = before.lower_elem(0.0);
-            let whole = layer.back(gradient);
-            gradient = whole.clone().mask_where(falls, whole * LEAK);
+            gradient = leaky_back(before, layer.back(gradient));
         }
         self.layers[0].first_back(gradient)
     }

@@ -2,7 +2,7 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData, activation},
 };
 
 use super::{
@@ -185,7 +185,30 @@ pub const LEAK: f64 = 0.2;
 
 /// Leaky ReLU with slope 0.2 below zero.
 pub fn leaky<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    burn::tensor::activation::leaky_relu(x, LEAK)
+    #[cfg(any(feature = "native", feature = "web-cpu"))]
+    if let Some(y) = super::cpu::op::rectify(&x, LEAK as f32) {
+        return y;
+    }
+    activation::leaky_relu(x, LEAK)
+}
+
+/// ∂[`leaky`](x)/∂x · gradient, outside autodiff.
+pub(super) fn leaky_back<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> Tensor<D> {
+    #[cfg(any(feature = "native", feature = "web-cpu"))]
+    if let Some(pulled) = super::cpu::op::rectify_back(&x, &gradient, LEAK as f32) {
+        return pulled;
+    }
+    let slope = gradient.clone() * LEAK;
+    gradient.mask_where(x.lower_equal_elem(0.0), slope)
+}
+
+/// ReLU.
+pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(any(feature = "native", feature = "web-cpu"))]
+    if let Some(y) = super::cpu::op::rectify(&x, 0.0) {
+        return y;
+    }
+    activation::relu(x)
 }
 
 #[cfg(test)]
@@ -228,5 +251,29 @@ mod tests {
                 .iter()
                 .all(|&w| w == 0.0)
         );
+    }
+
+    /// Values, and gradients with PyTorch's convention at 0, in every layout.
+    #[test]
+    fn rectifiers_and_their_gradients() {
+        let device = Device::flex();
+        let values = vec![-2.0f32, -0.5, 0.0, 0.25, 3.0, -1e-8];
+        let x = Tensor::<2>::from_data(TensorData::new(values, [2, 3]), &device).transpose();
+        let host = |t: Tensor<2>| t.into_data().iter::<f32>().collect::<Vec<_>>();
+        let order = [-2.0f32, 0.25, -0.5, 3.0, 0.0, -1e-8];
+        let slope = |v: f32, below: f32| if v > 0.0 { 1.0 } else { below };
+        type Rectifier = fn(Tensor<2>) -> Tensor<2>;
+        for (f, below) in [(leaky::<2> as Rectifier, 0.2f32), (relu::<2>, 0.0)] {
+            let expected = order.map(|v| if v > 0.0 { v } else { below * v });
+            assert_eq!(host(f(x.clone())), expected);
+            let leaf = x.clone().autodiff().require_grad();
+            let y = f(leaf.clone());
+            assert_eq!(host(y.clone().inner()), expected);
+            let grads = (y * 3.0).sum().backward();
+            let gradient = host(leaf.grad(&grads).unwrap());
+            assert_eq!(gradient, order.map(|v| 3.0 * slope(v, below)));
+        }
+        let pulled = host(leaky_back(x.clone(), x.ones_like()));
+        assert_eq!(pulled, order.map(|v| slope(v, 0.2)));
     }
 }

@@ -68,6 +68,71 @@ pub(in crate::nn) fn convolve(
     Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
 }
 
+/// x where it is positive, else slope·x, of any shape; `None` where our kernels do not apply.
+pub(in crate::nn) fn rectify<const D: usize>(x: &Tensor<D>, slope: f32) -> Option<Tensor<D>> {
+    let before = match x.is_autodiff() {
+        true => values(&x.clone().inner())?,
+        false => values(x)?,
+    };
+    let y = map(&before, |v| if v < 0.0 { slope * v } else { v });
+    if !x.is_autodiff() {
+        return Some(Tensor::from_primitive::<Flex>(y));
+    }
+    let x = x.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let prepared = Rectify
+        .prepare::<NoCheckpointing>([x.node()])
+        .compute_bound();
+    let y = match prepared.stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish((before, slope), y),
+        OpsKind::UnTracked(prepared) => prepared.finish(y),
+    };
+    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+}
+
+/// From ∂E/∂y of y = [`rectify`]`(x, slope)` to ∂E/∂x.
+pub(in crate::nn) fn rectify_back<const D: usize>(
+    x: &Tensor<D>,
+    gradient: &Tensor<D>,
+    slope: f32,
+) -> Option<Tensor<D>> {
+    let gradient = slopes(&values(x)?, &values(gradient)?, slope);
+    Some(Tensor::from_primitive::<Flex>(gradient))
+}
+
+/// As PyTorch: the slope counts at 0, too. A product without a branch, so that the compiler uses SIMD.
+fn slopes(x: &FlexTensor, gradient: &FlexTensor, slope: f32) -> FlexTensor {
+    let (x, g): (&[f32], &[f32]) = (x.storage(), gradient.storage());
+    let values: Vec<f32> = g
+        .iter()
+        .zip(x)
+        .map(|(g, &x)| g * if x > 0.0 { 1.0 } else { slope })
+        .collect();
+    FlexTensor::from_data(TensorData::new(values, gradient.layout().shape().clone()))
+}
+
+fn map(x: &FlexTensor, f: impl Fn(f32) -> f32) -> FlexTensor {
+    let values: Vec<f32> = x.storage::<f32>().iter().map(|&v| f(v)).collect();
+    FlexTensor::from_data(TensorData::new(values, x.layout().shape().clone()))
+}
+
+/// The operation of [`rectify`].
+#[derive(Debug)]
+struct Rectify;
+
+impl Backward<Flex, 1> for Rectify {
+    /// x and the slope.
+    type State = (FlexTensor, f32);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x] = ops.parents;
+        let (before, slope) = ops.state;
+        let g = grads.consume::<Flex>(&ops.node).to_contiguous();
+        if let Some(node) = x {
+            grads.register::<Flex>(node.id, slopes(&before, &g, slope));
+        }
+    }
+}
+
 /// The tensor on the autodiff device.
 fn taped<const D: usize>(tensor: &Tensor<D>) -> Option<Tensor<D>> {
     Some(match tensor.is_autodiff() {

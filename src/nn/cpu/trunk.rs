@@ -21,7 +21,7 @@ fn leaky(v: f32) -> f32 {
 fn pull_through_leaky(g: &mut [f32], x: &[f32]) {
     // Without a branch, so that the compiler uses SIMD.
     for (g, &x) in g.iter_mut().zip(x) {
-        *g *= if x < 0.0 { SLOPE } else { 1.0 };
+        *g *= if x > 0.0 { 1.0 } else { SLOPE };
     }
 }
 

@@ -9,7 +9,7 @@ use burn::{
 
 use super::super::{
     dict::Dict,
-    layers::{Init, LEAK, leaky},
+    layers::{Init, leaky},
     spectral::{ConvShape, FrozenConv, SpectralConv, filled, normal},
 };
 use crate::error::{Error, Result};
@@ -203,10 +203,4 @@ pub(super) fn unpool(gradient: Tensor<4>, k: usize, [height, width]: [usize; 2])
         (0, width - w * k, 0, height - h * k),
         burn::tensor::ops::PadMode::Constant(0.0),
     )
-}
-
-/// ∂leaky(x)/∂x · gradient.
-pub(super) fn leaky_back<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> Tensor<D> {
-    let slope = gradient.clone() * LEAK;
-    gradient.mask_where(x.lower_elem(0.0), slope)
 }

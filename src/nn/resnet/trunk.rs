@@ -17,11 +17,11 @@ use super::super::cpu::{
 };
 use super::{
     super::{
-        layers::{Init, leaky},
+        layers::{Init, leaky, leaky_back},
         spectral::{ConvShape, Convolution, FrozenConv, SpectralConv, cast},
     },
     config::EnergyNetConfig,
-    parts::{Source, global_average, leaky_back, pool, unpool},
+    parts::{Source, global_average, pool, unpool},
 };
 
 /// A pre-activation residual block, s(x) + conv(lrelu(conv(lrelu(x)))) with 3×3 convolutions; s is a 1×1
