@@ -1,6 +1,6 @@
 //! Compute devices on the command line.
 
-use std::str::FromStr;
+use std::{fmt::Debug, str::FromStr};
 
 use burn::tensor::{Device, DeviceKind};
 
@@ -66,8 +66,19 @@ impl DeviceName {
                         fix: "install a Vulkan driver (Mesa's mesa-vulkan-drivers runs on any CPU), or use --device cpu".into(),
                     })?;
                 let info = setup.adapter.get_info();
+                if is_software(info.device_type) {
+                    eprintln!(
+                        "warning: {} computes on the CPU; --device cpu gives the same and is faster",
+                        info.name
+                    );
+                }
                 Ok((device, format!("{} ({:?}, wgpu)", info.name, info.backend)))
             }
         }
     }
+}
+
+/// Whether an adapter of this type (`wgpu::DeviceType`) is a program on the CPU.
+pub(super) fn is_software(device_type: impl Debug) -> bool {
+    format!("{device_type:?}") == "Cpu"
 }

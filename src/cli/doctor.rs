@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::tensor::{Device, DeviceKind, Tensor};
 use serde::Serialize;
 
-use super::{Outcome, print_json};
+use super::{Outcome, device::is_software, print_json};
 use crate::{
     error::{Error, Result},
     nn::{
@@ -93,7 +93,7 @@ impl DoctorArgs {
                 let info = setup.adapter.get_info();
                 let limits = setup.adapter.limits();
                 let difference = difference(&device)?;
-                let software = format!("{:?}", info.device_type) == "Cpu";
+                let software = is_software(info.device_type);
                 speeds.push(speed("GPU", &device, software)?);
                 let adapter = Adapter {
                     name: info.name,

@@ -3,7 +3,7 @@
 
 import type { ErrorKind, MixwellError } from "./errors.js";
 import type { Card, Manifest, SelfTest } from "./models.js";
-import type { DeviceReport } from "./session.js";
+import type { Choice, DeviceReport } from "./session.js";
 import type { RaceConfig, RaceFrame } from "./generated/types.js";
 import type { Timed } from "./statistics.js";
 
@@ -36,7 +36,7 @@ export interface RaceInfo {
  * engine: the way back after a panic, and the way to the CPU build.
  */
 export type Request =
-  | { type: "check"; id: number; force_cpu?: boolean }
+  | { type: "check"; id: number; choice: Choice }
   | { type: "list"; id: number }
   | { type: "load"; id: number; model: string }
   | { type: "abort"; id: number } // stops a running download

@@ -11,13 +11,16 @@ import type { Studio } from "./studio.js";
 /** Where the tensors live. */
 export type Runtime = "webgpu" | "cpu";
 
+/** Where they shall live; "auto" is WebGPU on a graphics processor, else the CPU. */
+export type Choice = Runtime | "auto";
+
 /** Adapter facts, as found. */
 export interface DeviceReport {
   runtime: Runtime;
   /** Why not WebGPU, when it is not, with numbers where there are any; empty otherwise. */
   reason: string;
-  /** The same as a kind; "asked" when the address says ?runtime=cpu, "broken" when the WebGPU build did not start or failed its self-test; null on WebGPU. */
-  reason_kind: "no-webgpu" | "no-adapter" | "limits" | "asked" | "broken" | null;
+  /** The same as a kind; "asked" when the address says ?runtime=cpu, "broken" when the WebGPU build did not start or failed its self-test, "software" when the adapter computes on the CPU; null on WebGPU. */
+  reason_kind: "no-webgpu" | "no-adapter" | "limits" | "asked" | "broken" | "software" | null;
   vendor: string;
   architecture: string;
   description: string;
@@ -59,7 +62,7 @@ export interface WasmModule {
 /** What the engine (engine/engine.js) does for its owner: the race's conductor (race/worker.js), or the page of the Playground, the Studio or Prior. */
 export interface EngineCalls {
   /** Looks at the adapter, needs no wasm. */
-  check(force_cpu: boolean): DeviceReport;
+  check(choice: Choice): DeviceReport;
   /** Fetches and starts the build. */
   start(runtime: Runtime): null;
   load(card: Card, weights: Uint8Array): ModelInfo;

@@ -8,7 +8,7 @@ import { Failure, toError } from "./failure.js";
 /** @import { Playground } from "../contract/playground.js" */
 /** @import { Prior } from "../contract/prior.js" */
 /** @import { Frame } from "../contract/race.js" */
-/** @import { DeviceReport, EngineCalls, EngineReply, EngineRequest, Runtime, WasmModule, WasmSession } from "../contract/session.js" */
+/** @import { Choice, DeviceReport, EngineCalls, EngineReply, EngineRequest, Runtime, WasmModule, WasmSession } from "../contract/session.js" */
 /** @import { Studio } from "../contract/studio.js" */
 
 const scope = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (self));
@@ -95,12 +95,12 @@ if (typeof GPUAdapter !== "undefined") {
 }
 
 /**
- * @param {boolean} force_cpu
+ * @param {Choice} choice
  * @returns {Promise<DeviceReport>}
  */
-async function check(force_cpu) {
+async function check(choice) {
   if (typeof WebAssembly !== "object") throw new Failure("unsupported", "This browser has no WebAssembly.");
-  if (force_cpu) return cpuReport("asked", "The CPU build was requested.");
+  if (choice === "cpu") return cpuReport("asked", "The CPU build was requested.");
   if (!navigator.gpu) {
     const why = scope.isSecureContext ? "This browser does not offer WebGPU (navigator.gpu is missing)." : "WebGPU needs a secure address (https, or localhost).";
     return cpuReport("no-webgpu", why);
@@ -119,7 +119,19 @@ async function check(force_cpu) {
   const { vendor, architecture, description, isFallbackAdapter } = adapter.info;
   const found = { vendor, architecture, description, fallback_adapter: isFallbackAdapter, limits };
   if (small.length > 0) return { ...cpuReport("limits", `The graphics adapter is too small: ${small.join("; ")}.`), ...found };
+  if (choice === "auto" && isSoftware(adapter.info)) {
+    const name = [vendor, architecture, description].filter(Boolean).join(" ") || "unnamed";
+    return { ...cpuReport("software", `The graphics adapter (${name}) itself computes on the CPU, and more slowly than this page's CPU build.`), ...found };
+  }
   return { runtime: "webgpu", reason: "", reason_kind: null, ...found };
+}
+
+/**
+ * Whether an adapter is a program on the CPU: SwiftShader (Chrome), llvmpipe or lavapipe (Mesa), WARP (Windows).
+ * @param {GPUAdapterInfo} info
+ */
+function isSoftware({ isFallbackAdapter, vendor, architecture, device, description }) {
+  return isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|softpipe|basic render/i.test(`${vendor} ${architecture} ${device} ${description}`);
 }
 
 /**

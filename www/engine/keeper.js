@@ -6,7 +6,7 @@ import { Failure, toError } from "./failure.js";
 import { Engine } from "./host.js";
 
 /** @import { SelfTest } from "../contract/models.js" */
-/** @import { DeviceReport, EngineCalls, Runtime } from "../contract/session.js" */
+/** @import { Choice, DeviceReport, EngineCalls } from "../contract/session.js" */
 
 export class Keeper {
   /** @type {Engine | null} */
@@ -27,7 +27,7 @@ export class Keeper {
 
   /**
    * Starts a new engine in place of the previous one.
-   * @param {Runtime} wanted
+   * @param {Choice} wanted
    * @returns {Promise<DeviceReport>} with the actual runtime, and the reason
    */
   async start(wanted) {
@@ -38,7 +38,7 @@ export class Keeper {
       if (this.#engine === engine) this.#onLoss(error, told);
     });
     this.#engine = engine;
-    const report = await engine.call("check", wanted === "cpu");
+    const report = await engine.call("check", wanted);
     this.report = report;
     await engine.call("start", report.runtime);
     return report;
@@ -46,7 +46,7 @@ export class Keeper {
 
   /**
    * The same, but falls back to the CPU build if the WebGPU build does not start.
-   * @param {Runtime} wanted
+   * @param {Choice} wanted
    */
   async startSomehow(wanted) {
     try {

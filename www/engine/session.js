@@ -5,7 +5,7 @@ import { Keeper } from "./keeper.js";
 
 /** @import { Playground } from "../contract/playground.js" */
 /** @import { Prior } from "../contract/prior.js" */
-/** @import { EngineCalls, Runtime } from "../contract/session.js" */
+/** @import { Choice, EngineCalls } from "../contract/session.js" */
 /** @import { Studio } from "../contract/studio.js" */
 
 /** The engine op of each room, and its calls. @typedef {{ play: Playground, studio: Studio, prior: Prior }} Rooms */
@@ -32,7 +32,7 @@ export class Session extends Keeper {
     this.op = op;
   }
 
-  /** @override @param {Runtime} wanted */
+  /** @override @param {Choice} wanted */
   start(wanted) {
     // Questions to the previous engine are dropped.
     this.#last = Promise.resolve();

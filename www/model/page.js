@@ -16,7 +16,6 @@ import { Loader } from "./loader.js";
 
 /** @import { ErrorKind } from "../contract/errors.js" */
 /** @import { Manifest, ManifestModel, SelfTest } from "../contract/models.js" */
-/** @import { Runtime } from "../contract/session.js" */
 /** @import { Way, Words } from "../ui/errors.js" */
 /** @import { LoadedModel } from "./loader.js" */
 
@@ -64,8 +63,8 @@ export class ModelPage {
   manifest = null;
   /** The newest request wins: results of older ones are dropped. */
   #attempt = 0;
-  /** @type {Runtime} */
-  #runtime = askedRuntime === "cpu" ? "cpu" : "webgpu";
+  /** @type {import("../contract/session.js").Choice} */
+  #runtime = askedRuntime;
   /** @type {string[]} */
   #cached = [];
   /** @type {AbortController | null} */

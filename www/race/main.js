@@ -31,7 +31,7 @@ const seedButton = byId("new-seed", HTMLButtonElement);
 let phase = "loading";
 /** Loading, configuring and resetting run one after another. The newest request wins. */
 let attempt = 0;
-let forceCpu = askedRuntime === "cpu";
+let choice = askedRuntime;
 /** @type {Client | null} */
 let client = null;
 /** @type {DeviceReport | null} */
@@ -91,7 +91,7 @@ async function boot() {
     showWaiting("Checking this device", "Is WebGPU available, and is it sufficient for the model?");
     if (!client || client.dead) client = new Client({ event: onEvent, failed: (error) => fail(error) });
     loadedName = "";
-    report = (await client.request({ type: "check", force_cpu: forceCpu }, "checked")).report;
+    report = (await client.request({ type: "check", choice }, "checked")).report;
     if (mine !== attempt) return;
     tellRuntime(report);
     const listed = await client.request({ type: "list" }, "listed");
@@ -305,7 +305,7 @@ function go(way) {
     case "reload":
       return location.reload();
     case "cpu":
-      forceCpu = true;
+      choice = "cpu";
       break;
     case "defaults":
       setState(defaultState());

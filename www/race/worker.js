@@ -7,7 +7,7 @@ import { Loader } from "../model/loader.js";
 
 /** @import { Manifest } from "../contract/models.js" */
 /** @import { Frame, RaceConfig, Reply, Request } from "../contract/race.js" */
-/** @import { DeviceReport, EngineCalls, Runtime } from "../contract/session.js" */
+/** @import { Choice, DeviceReport, EngineCalls } from "../contract/session.js" */
 /** @import { LoadedModel } from "../model/loader.js" */
 
 const scope = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (self));
@@ -34,6 +34,8 @@ let checkpoint = null;
 /** Resolves when the current rebuild is done. */
 let ready = Promise.resolve();
 let rebuilding = false;
+/** What the page asked for. @type {Choice} */
+let choice = "auto";
 
 /** @type {{ id: number } | null} the run that should continue */
 let running = null;
@@ -83,7 +85,7 @@ function onLoss(error, told) {
 /** @param {Failure} cause */
 async function rebuild(cause) {
   const kind = keeper.report?.reason_kind;
-  const wanted = kind === "asked" || kind === "broken" ? "cpu" : "webgpu";
+  const wanted = kind === "asked" || kind === "broken" ? "cpu" : choice;
   rebuilding = true;
   try {
     const enough = losses.tooMany("", cause.detail);
@@ -106,7 +108,7 @@ async function rebuild(cause) {
   }
 }
 
-/** A new engine with the model, the settings and the last checkpoint of the old one. @param {Runtime} wanted */
+/** A new engine with the model, the settings and the last checkpoint of the old one. @param {Choice} wanted */
 async function revive(wanted) {
   if (!model || !config) return;
   const found = await keeper.startSomehow(wanted);
@@ -212,7 +214,8 @@ async function answer(request) {
       [model, config, checkpoint] = [null, null, null];
       losses.forget();
       ready = Promise.resolve();
-      return post({ type: "checked", id, report: await keeper.startSomehow(request.force_cpu ? "cpu" : "webgpu") });
+      choice = request.choice;
+      return post({ type: "checked", id, report: await keeper.startSomehow(choice) });
     }
     case "list": {
       manifest = await loader.manifest();

@@ -139,10 +139,11 @@ export function showError(error, report, go, own = {}) {
  * @param {string} key
  * @param {string} title
  * @param {string} text
+ * @param {Node[]} more what follows the text
  */
-export function notice(key, title, text) {
+export function notice(key, title, text, ...more) {
   dismiss(key);
-  const item = make("li", { "data-key": key }, make("div", {}, make("strong", {}, title), ` ${text}`));
+  const item = make("li", { "data-key": key }, make("div", {}, make("strong", {}, title), ` ${text} `, ...more));
   const close = button("", () => item.remove(), "quiet close");
   close.setAttribute("aria-label", `Dismiss: ${title}`);
   close.append(icon("stuck"));
@@ -164,7 +165,11 @@ export function dismiss(key) {
 export function tellRuntime({ runtime, reason, reason_kind }, consequence = "The model and the numbers are the same, but slower to compute.") {
   document.documentElement.dataset.runtime = runtime;
   dismiss("cpu");
-  if (reason_kind) notice("cpu", WHY_CPU[reason_kind], `${reason} ${consequence}`);
+  if (reason_kind === "software") {
+    const other = new URL(location.href);
+    other.searchParams.set("runtime", "webgpu");
+    notice("cpu", WHY_CPU.software, `${reason} The model and the numbers are the same.`, make("a", { href: other.href }, "Use WebGPU all the same"));
+  } else if (reason_kind) notice("cpu", WHY_CPU[reason_kind], `${reason} ${consequence}`);
 }
 
 /** Name of the graphics adapter, as far as the browser gives it. @param {DeviceReport} report */

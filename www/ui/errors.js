@@ -107,4 +107,5 @@ export const WHY_CPU = {
   limits: "Running on the CPU: the graphics adapter is too small.",
   asked: "Running on the CPU.",
   broken: "Running on the CPU: WebGPU did not work here.",
+  software: "Running on the CPU: there is no graphics processor.",
 };

@@ -4,12 +4,18 @@
 import { dismiss, notice } from "./cards.js";
 import { byId } from "./dom.js";
 
+/** @import { Choice } from "../contract/session.js" */
 /** @import { Address } from "../url/address.js" */
 
 const query = new URLSearchParams(location.search);
 
-/** Runtime requested in the address: ?runtime=cpu or ?runtime=webgpu. */
-export const askedRuntime = query.get("runtime");
+/** Runtime requested in the address, ?runtime=cpu or ?runtime=webgpu; else "auto". @type {Choice} */
+export const askedRuntime = chosen(query.get("runtime"));
+
+/** @param {string | null} asked @returns {Choice} */
+function chosen(asked) {
+  return asked === "cpu" || asked === "webgpu" ? asked : "auto";
+}
 
 /**
  * The state in the address, with a notice about parts that could not be read.

@@ -55,10 +55,25 @@ describe("a browser with WebGPU", () => {
     assert.deepEqual(page.complaints, []);
   });
 
+  test("a software adapter is left for the CPU build, with a way to use it all the same", { timeout }, async () => {
+    const { server } = session;
+    const page = await session.open({ hash: SMALL });
+    assert.equal((await reportOf(page)).reason_kind, "software");
+    assert.match(await noticeText(page, "cpu"), /there is no graphics processor\. The graphics adapter \(.*swiftshader.*\) itself computes on the CPU/i);
+    assert.equal(server.count("/mixwell-webgpu_bg.wasm"), 0, "the WebGPU build is not even loaded");
+    await step(page, 1);
+    await shot(page, "software");
+    assert.deepEqual(page.complaints, []);
+    const link = page.locator("#notices a", { hasText: "Use WebGPU all the same" });
+    const { searchParams, hash } = new URL(String(await link.evaluate((a) => /** @type {HTMLAnchorElement} */ (a).href)));
+    assert.equal(searchParams.get("runtime"), "webgpu");
+    assert.match(hash, /seed=7/, "the settings are kept");
+  });
+
   test("a WebGPU build that does not load gives way to the CPU build", { timeout }, async () => {
     const { server, open } = session;
     server.fault("/mixwell-webgpu_bg.wasm", { kind: "missing" });
-    const page = await open({ hash: SMALL });
+    const page = await open({ hash: SMALL, runtime: "webgpu" });
     assert.equal((await reportOf(page)).reason_kind, "broken");
     assert.match(await noticeText(page, "cpu"), /WebGPU did not work here\..*did not start/);
     await step(page, 1);
@@ -71,7 +86,7 @@ describe("a browser with WebGPU", () => {
     server.fault("/engine.js", { kind: "preface", script: once });
     // Without its build, which takes a minute to start on a software adapter.
     server.fault("/mixwell-webgpu_bg.wasm", { kind: "missing" });
-    const page = await open({ hash: SMALL });
+    const page = await open({ hash: SMALL, runtime: "webgpu" });
     assert.equal((await reportOf(page)).reason_kind, "broken", "WebGPU was tried, not given up for want of an adapter");
     assert.ok(server.count("/mixwell-webgpu_bg.wasm") > 0);
   });

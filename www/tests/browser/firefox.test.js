@@ -156,7 +156,7 @@ describe("the WebGPU build in Firefox", { skip }, () => {
       await page.close();
       return { report, energies: energies.flat() };
     };
-    const [gpu, cpu] = [await walk(""), await walk("&runtime=cpu")];
+    const [gpu, cpu] = [await walk("&runtime=webgpu"), await walk("&runtime=cpu")];
     assert.deepEqual([gpu.report.runtime, cpu.report.runtime], ["webgpu", "cpu"], JSON.stringify(gpu.report));
     assert.equal(gpu.energies.length, cpu.energies.length);
     for (const [i, energy] of gpu.energies.entries()) {

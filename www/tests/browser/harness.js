@@ -152,6 +152,7 @@ async function adapterReady(browser, url) {
  * @property {BrowserContextOptions} [context]
  * @property {boolean} [wait] until the race is ready (default), or not
  * @property {string} [room] the page, if it is not the race
+ * @property {"" | "cpu" | "webgpu"} [runtime] of the address; SwiftShader is used only where it is asked for
  * @property {(page: Page) => Promise<unknown>} [prepare] before anything loads
  */
 
@@ -164,7 +165,7 @@ async function adapterReady(browser, url) {
  * @param {OpenOptions} [options]
  * @returns {Promise<WatchedPage>}
  */
-async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wait = true, room = "", prepare } = {}) {
+async function open(browser, url, { hash = {}, rawHash, cpu = false, runtime = cpu ? "cpu" : "", context, wait = true, room = "", prepare } = {}) {
   const profile = await browser.newContext({ viewport: { width: 1280, height: 1100 }, ...context });
   const page = Object.assign(await profile.newPage(), { complaints: /** @type {string[]} */ ([]) });
   // Workers inside workers are heard here too; webgpu.test.js proves it.
@@ -173,7 +174,7 @@ async function open(browser, url, { hash = {}, rawHash, cpu = false, context, wa
   });
   page.on("pageerror", (error) => page.complaints.push(String(error)));
   await prepare?.(page);
-  await page.goto(`${url}${room}?test${cpu ? "&runtime=cpu" : ""}${rawHash ?? hashOf(hash)}`);
+  await page.goto(`${url}${room}?test${runtime ? `&runtime=${runtime}` : ""}${rawHash ?? hashOf(hash)}`);
   if (wait) await ready(page);
   return page;
 }

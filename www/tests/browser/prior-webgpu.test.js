@@ -22,7 +22,7 @@ after(() => session?.end());
 /** @param {boolean} cpu */
 async function walked(cpu) {
   const rawHash = `#stages&model=${model?.name}&count=4&warmup=0&seed=5&stage=1&sampler=mala`;
-  const page = await session.open({ rawHash, room: "prior.html", cpu, wait: false });
+  const page = await session.open({ rawHash, room: "prior.html", runtime: cpu ? "cpu" : "webgpu", wait: false });
   await ready(page);
   for (let step = 1; step <= TRANSITIONS; step += 1) {
     await page.locator("#p-step").click();

@@ -20,7 +20,7 @@ after(() => session?.end());
 /** @param {boolean} cpu */
 async function made(cpu) {
   const rawHash = `#generate&model=${model?.name}&count=2&steps=2&rounds=1&seed=5`;
-  const page = await session.open({ rawHash, room: "studio.html", cpu, wait: false });
+  const page = await session.open({ rawHash, room: "studio.html", runtime: cpu ? "cpu" : "webgpu", wait: false });
   await ready(page);
   await page.locator("#g-main").click();
   await page.waitForFunction(() => /** @type {any} */ (globalThis).mixwellTest.runPhase() === "done" || document.documentElement.dataset.phase === "failed", undefined, { timeout: 400_000 });

@@ -23,7 +23,7 @@ after(() => session?.end());
 /** A page that stands at the start of a race. @param {Record<string, string | number>} hash */
 async function racePage(hash) {
   const page = shared;
-  if (!page) return (shared = await session.open({ hash }));
+  if (!page) return (shared = await session.open({ hash, runtime: "webgpu" }));
   if ((await phase(page)) === "running") await page.keyboard.press(" ");
   page.complaints.length = 0;
   await restarted(page, () => goTo(page, hashOf(hash)));
@@ -34,7 +34,7 @@ test("the page loads, runs on WebGPU and complains about nothing", { timeout }, 
   const { server, open } = session;
   // Half of the weights, so that the download can be looked at.
   server.fault(weights.path, { kind: "hold", bytes: weights.bytes >> 1 });
-  const page = await open({ hash: { ...SMALL, model: model.name }, wait: false });
+  const page = await open({ hash: { ...SMALL, model: model.name }, runtime: "webgpu", wait: false });
   shared = page;
   const bytes = model.files.filter(({ path }) => ["card.json", "weights.safetensors"].includes(path)).reduce((sum, file) => sum + file.bytes, 0);
   const size = `${(bytes / 1e6).toFixed(1)} MB`;

@@ -21,7 +21,7 @@ for (const build of ["cpu", "webgpu"]) {
 
 /** Limits that are just enough. */
 const ENOUGH = { maxStorageBufferBindingSize: 67_108_864, maxBufferSize: 67_108_864, maxComputeWorkgroupStorageSize: 16_384, maxComputeInvocationsPerWorkgroup: 256, maxStorageBuffersPerShaderStage: 8 };
-const INFO = { vendor: "acme", architecture: "a1", description: "Acme 1", isFallbackAdapter: true };
+const INFO = { vendor: "acme", architecture: "a1", description: "Acme 1", device: "", isFallbackAdapter: false };
 
 let engines = 0;
 /**
@@ -82,26 +82,39 @@ test("the check reports the adapter as found, or why there is none", async (t) =
   const options = [];
   const gpu = { requestAdapter: async (/** @type {unknown} */ wanted) => (options.push(wanted), adapter()) };
   const engine = await begin(t, { gpu });
-  const asked = engine.call("check", false);
+  const asked = engine.call("check", "auto");
   await clock.pass(0);
-  const found = { vendor: "acme", architecture: "a1", description: "Acme 1", fallback_adapter: true };
+  const found = { vendor: "acme", architecture: "a1", description: "Acme 1", fallback_adapter: false };
   assert.deepEqual(await asked, { runtime: "webgpu", reason: "", reason_kind: null, ...found, limits: ENOUGH });
   assert.deepEqual(options, [{ powerPreference: "high-performance" }]);
   const cpu = { runtime: "cpu", vendor: "", architecture: "", description: "", fallback_adapter: false, limits: {} };
-  assert.deepEqual(await engine.call("check", true), { ...cpu, reason: "The CPU build was requested.", reason_kind: "asked" });
+  assert.deepEqual(await engine.call("check", "cpu"), { ...cpu, reason: "The CPU build was requested.", reason_kind: "asked" });
   assert.equal(options.length, 1, "the adapter is left alone");
 
   const without = await begin(t);
-  assert.deepEqual(await without.call("check", false), { ...cpu, reason: "This browser does not offer WebGPU (navigator.gpu is missing).", reason_kind: "no-webgpu" });
+  assert.deepEqual(await without.call("check", "auto"), { ...cpu, reason: "This browser does not offer WebGPU (navigator.gpu is missing).", reason_kind: "no-webgpu" });
   without.scope.isSecureContext = false;
-  assert.match((await without.call("check", false)).reason, /secure address/);
+  assert.match((await without.call("check", "auto")).reason, /secure address/);
+});
+
+test("a software adapter is left for the CPU build, unless it is asked for", async (t) => {
+  const clock = new Clock(t);
+  for (const software of [{ isFallbackAdapter: true }, { architecture: "swiftshader" }, { description: "llvmpipe (LLVM 15, 256 bits)" }, { device: "Microsoft Basic Render Driver" }]) {
+    const engine = await begin(t, { gpu: { requestAdapter: async () => ({ ...adapter(), info: { ...INFO, ...software } }) } });
+    for (const [choice, expected] of [["auto", ["cpu", "software"]], ["webgpu", ["webgpu", null]], ["cpu", ["cpu", "asked"]]]) {
+      const asked = engine.call("check", choice);
+      await clock.pass(0);
+      const { runtime, reason_kind } = await asked;
+      assert.deepEqual([runtime, reason_kind], expected, JSON.stringify(software));
+    }
+  }
 });
 
 test("an adapter that is too small for the model is named, with the limits in question", async (t) => {
   const clock = new Clock(t);
   for (const name of /** @type {(keyof typeof ENOUGH)[]} */ (Object.keys(ENOUGH))) {
     const engine = await begin(t, { gpu: { requestAdapter: async () => adapter({ [name]: ENOUGH[name] - 1 }) } });
-    const asked = engine.call("check", false);
+    const asked = engine.call("check", "auto");
     await clock.pass(0);
     const report = await asked;
     assert.deepEqual([report.runtime, report.reason_kind, report.vendor, report.limits[name]], ["cpu", "limits", "acme", ENOUGH[name] - 1]);
@@ -115,7 +128,7 @@ test("an adapter is asked for three times, a little later each time", async (t) 
   // A request may give nothing, or fail.
   const gpu = { requestAdapter: async () => ((asked += 1) === 1 ? null : asked === 2 ? Promise.reject(new Error("busy")) : adapter()) };
   const engine = await begin(t, { gpu });
-  const late = engine.call("check", false);
+  const late = engine.call("check", "auto");
   await clock.pass(299);
   assert.equal(asked, 1);
   await clock.pass(1);
@@ -127,7 +140,7 @@ test("an adapter is asked for three times, a little later each time", async (t) 
 
   const never = await begin(t, { gpu: { requestAdapter: async () => null } });
   clock.waits.length = 0;
-  const none = never.call("check", false);
+  const none = never.call("check", "auto");
   await clock.pass(60_000);
   assert.deepEqual([(await none).reason_kind, clock.waits], ["no-adapter", [0, 300, 1200]]);
 });
@@ -135,7 +148,7 @@ test("an adapter is asked for three times, a little later each time", async (t) 
 test("a browser without WebAssembly is told so", async (t) => {
   const engine = await begin(t);
   setGlobal(t, "WebAssembly", undefined);
-  assert.deepEqual((({ kind, message }) => [kind, message])(await engine.error("check", true)), ["unsupported", "This browser has no WebAssembly."]);
+  assert.deepEqual((({ kind, message }) => [kind, message])(await engine.error("check", "cpu")), ["unsupported", "This browser has no WebAssembly."]);
 });
 
 test("the build that is asked for is started, with its wasm file beside it", async (t) => {

@@ -56,7 +56,7 @@ test("a worker whose script fails is a lost engine, and says why where the brows
   for (const [message, told] of /** @type {const} */ ([["", "engine.js did not load."], ["SyntaxError: no", "SyntaxError: no"]])) {
     lost = [];
     const { engine, worker } = begin(t);
-    const call = engine.call("check", false);
+    const call = engine.call("check", "auto");
     call.catch(() => {});
     const event = Object.assign(new Event("error", { cancelable: true }), { message });
     worker.dispatchEvent(event);

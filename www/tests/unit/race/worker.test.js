@@ -58,7 +58,7 @@ async function begin(t, answers = {}, world = {}) {
   let frames = 0;
   const result = () => ({ frame: frameOf((frames += 1)), checkpoint: `state ${frames}` });
   ScriptedWorker.begin({
-    check: (/** @type {boolean} */ cpu) => (cpu ? CPU : GPU),
+    check: (/** @type {string} */ choice) => (choice === "cpu" ? CPU : GPU),
     start: null,
     load: () => info(true),
     configure: (/** @type {object} */ config) => ({ config: { ...config, filled: true }, traced: ["energy"], gradients_per_transition: 1 }),
@@ -96,7 +96,7 @@ async function begin(t, answers = {}, world = {}) {
       return fresh.map(({ type, id }) => /** @type {[string, number]} */ ([type, id]));
     })(),
     /** Up to a configured race. @param {object} [check] */
-    ready: async (check = {}) => {
+    ready: async (check = { choice: "auto" }) => {
       await ask("check", check, "checked");
       await ask("load", { model: "tiny" }, "loaded");
       await ask("configure", { config: { seed: 7 } }, "configured");
@@ -111,9 +111,9 @@ const lost = failing("device-lost", "The driver went away.");
 
 test("the check starts the engine that is asked for, and reports it", async (t) => {
   const { ask } = await begin(t);
-  assert.deepEqual((await ask("check", {}, "checked")).report, GPU);
-  assert.deepEqual(engine().asked, [["check", false], ["start", "webgpu"]]);
-  assert.deepEqual((await ask("check", { force_cpu: true }, "checked")).report, CPU);
+  assert.deepEqual((await ask("check", { choice: "auto" }, "checked")).report, GPU);
+  assert.deepEqual(engine().asked, [["check", "auto"], ["start", "webgpu"]]);
+  assert.deepEqual((await ask("check", { choice: "cpu" }, "checked")).report, CPU);
   assert.deepEqual(ScriptedWorker.all.map(({ ended }) => ended), [true, false]);
 });
 
@@ -121,7 +121,7 @@ test("the list has the models, those that are stored, and the room that there is
   const { ask, fetched } = await begin(t);
   const list = async () => (({ manifest, cached, quota }) => ({ names: manifest.models.map((/** @type {{ name: string }} */ { name }) => name), cached, quota }))(await ask("list", {}, "listed"));
   assert.deepEqual(await list(), { names: ["tiny", "other"], cached: [], quota: { usage: 5, quota: 900 } });
-  await ask("check", {}, "checked");
+  await ask("check", { choice: "auto" }, "checked");
   await ask("load", { model: "tiny" }, "loaded");
   assert.deepEqual((await list()).cached, ["tiny"]);
   assert.deepEqual(fetched, ["manifest.json", "tiny/card.json", "tiny/weights.safetensors", "manifest.json"], "a list is fresh, a load takes the last one");
@@ -135,14 +135,14 @@ test("the list has the models, those that are stored, and the room that there is
     assert.deepEqual((await list()).quota, quota);
   }
   const other = await begin(t);
-  await other.ask("check", {}, "checked");
+  await other.ask("check", { choice: "auto" }, "checked");
   await other.ask("load", { model: "other" }, "loaded");
   assert.equal(other.fetched[0], "manifest.json", "a load without a list fetches it");
 });
 
 test("a model is downloaded, compiled and told, and the next visit has it", async (t) => {
   const { ask, send, news, fetched, reply, stored } = await begin(t);
-  await ask("check", {}, "checked");
+  await ask("check", { choice: "auto" }, "checked");
   news();
   const id = send("load", { model: "tiny" });
   const loaded = await reply("loaded", id);
@@ -161,7 +161,7 @@ test("a model is downloaded, compiled and told, and the next visit has it", asyn
 
 test("a browser that does not store the model says so", async (t) => {
   const { ask, send, reply } = await begin(t, {}, { caches: undefined });
-  await ask("check", {}, "checked");
+  await ask("check", { choice: "auto" }, "checked");
   const id = send("load", { model: "tiny" });
   const note = await reply("note", id);
   assert.equal(note.kind, "quota");
@@ -178,7 +178,7 @@ test("a model counts as forgotten when it is gone, and not before", async (t) =>
 test("a graphics adapter that fails the self-test is left for the CPU, with a note", async (t) => {
   let loads = 0;
   const { ask, send, reply } = await begin(t, { load: () => info((loads += 1) > 1) });
-  await ask("check", {}, "checked");
+  await ask("check", { choice: "auto" }, "checked");
   const id = send("load", { model: "tiny" });
   const note = await reply("note", id);
   assert.deepEqual([note.kind, /^The self-test failed .* The model runs on the CPU instead\.$/.test(note.message)], ["self-test", true]);
@@ -197,7 +197,7 @@ function pieces() {
 test("progress is told at most every 50 ms, and never an old number for longer", async (t) => {
   const { response, send, end } = pieces();
   const { clock, ask, send: request, posted, reply, fetched } = await begin(t, {}, { serve: (path) => (path.endsWith("weights.safetensors") ? response() : undefined) });
-  await ask("check", {}, "checked");
+  await ask("check", { choice: "auto" }, "checked");
   const id = request("load", { model: "tiny" });
   const progress = () => posted().filter(({ type }) => type === "progress").map(({ file, loaded, total }) => [file, loaded, total]);
   const told = /** @type {[string, number, number][]} */ ([["card.json", 0, 515]]);
@@ -241,7 +241,7 @@ test("an abort stops the download at once, and nothing more is told of it", asyn
     signal?.addEventListener("abort", () => fail(signal.reason));
     return response();
   } });
-  await ask("check", {}, "checked");
+  await ask("check", { choice: "auto" }, "checked");
   // Without a download there is nothing to stop.
   request("abort");
   const id = request("load", { model: "tiny" });
@@ -258,7 +258,7 @@ test("an abort stops the download at once, and nothing more is told of it", asyn
 
 test("requests are answered one after another, and a failure is its own request's", async (t) => {
   const { ask, send, reply, news, posted, result } = await begin(t);
-  await ask("check", {}, "checked");
+  await ask("check", { choice: "auto" }, "checked");
   await ask("load", { model: "tiny" }, "loaded");
   news();
   ScriptedWorker.answers = { ...ScriptedWorker.answers, configure: undefined, advance: result };
@@ -380,7 +380,7 @@ test("a run that rests between two frames computes nothing on the next engine", 
   const run = race.send("run", { pace: 1 });
   await race.reply("frame", run);
   race.news();
-  const id = race.send("check");
+  const id = race.send("check", { choice: "auto" });
   await race.clock.pass(1000);
   await race.reply("checked", id);
   await race.clock.pass(1000);
@@ -388,7 +388,7 @@ test("a run that rests between two frames computes nothing on the next engine", 
 });
 
 test("every other request ends the run first", async (t) => {
-  for (const [type, more, answer] of /** @type {const} */ ([["step", {}, "frame"], ["reset", { seed: 1 }, "frame"], ["configure", { config: { seed: 1 } }, "configured"], ["load", { model: "tiny" }, "loaded"], ["run", { pace: 1 }, "running"], ["check", {}, "checked"]])) {
+  for (const [type, more, answer] of /** @type {const} */ ([["step", {}, "frame"], ["reset", { seed: 1 }, "frame"], ["configure", { config: { seed: 1 } }, "configured"], ["load", { model: "tiny" }, "loaded"], ["run", { pace: 1 }, "running"], ["check", { choice: "auto" }, "checked"]])) {
     const race = await begin(t);
     await race.ready();
     race.news();
@@ -449,7 +449,7 @@ test("a run goes on from its last state on a new device", async (t) => {
   assert.equal(recovered.message, "The compute device was lost. It was restarted, and the chains continue from their last state.");
   assert.deepEqual([recovered.id, recovered.report], [0, GPU]);
   await settled();
-  assert.deepEqual(engine().asked, [["check", false], ["start", "webgpu"], ["load", ...(old?.asked.find(([op]) => op === "load")?.slice(1) ?? [])], ["configure", { seed: 7, filled: true }], ["restore", "state 1"], ["advance", 3]]);
+  assert.deepEqual(engine().asked, [["check", "auto"], ["start", "webgpu"], ["load", ...(old?.asked.find(([op]) => op === "load")?.slice(1) ?? [])], ["configure", { seed: 7, filled: true }], ["restore", "state 1"], ["advance", 3]]);
   assert.deepEqual(race.news(), [["recovered", 0], ["frame", run]]);
   // The restored state is the one to return to.
   engine().fail(lost);
@@ -459,15 +459,15 @@ test("a run goes on from its last state on a new device", async (t) => {
 
 test("an idle race is rebuilt too, on the kind of device that it had", async (t) => {
   for (const [report, wanted, where] of /** @type {const} */ ([
-    [{ runtime: "cpu", reason_kind: "asked" }, true, " on the CPU"],
-    [{ runtime: "cpu", reason_kind: "broken" }, true, " on the CPU"],
-    [{ runtime: "cpu", reason_kind: "no-adapter" }, false, ""],
-    [{ runtime: "webgpu", reason_kind: null }, false, ""],
+    [{ runtime: "cpu", reason_kind: "asked" }, "cpu", " on the CPU"],
+    [{ runtime: "cpu", reason_kind: "broken" }, "cpu", " on the CPU"],
+    [{ runtime: "cpu", reason_kind: "no-adapter" }, "auto", ""],
+    [{ runtime: "webgpu", reason_kind: null }, "auto", ""],
   ])) {
     const race = await begin(t, { check: () => report });
     await race.ready();
     race.news();
-    ScriptedWorker.answers.check = (/** @type {boolean} */ cpu) => (cpu ? CPU : GPU);
+    ScriptedWorker.answers.check = (/** @type {string} */ choice) => (choice === "cpu" ? CPU : GPU);
     engine().fail(lost);
     assert.match((await race.reply("recovered")).message, new RegExp(`restarted${where}, and`));
     await settled();
@@ -525,7 +525,7 @@ test("a rebuild is tried three times, a little later each time", async (t) => {
       assert.equal((await race.reply("failed", step)).error.kind, "device-lost");
       // The way back.
       ScriptedWorker.answers.load = info(true);
-      await race.ask("check", {}, "checked");
+      await race.ask("check", { choice: "auto" }, "checked");
       await race.ask("load", { model: "tiny" }, "loaded");
     }
   }
@@ -560,11 +560,11 @@ test("a device that is lost a fourth time within a minute is given up, until the
 
 test("what cannot be rebuilt is told: to whoever waits, or else to the page", async (t) => {
   const idle = await begin(t);
-  await idle.ask("check", {}, "checked");
+  await idle.ask("check", { choice: "auto" }, "checked");
   engine().fail(lost);
   assert.equal((await idle.reply("failed", 0)).error.message, "The driver went away.", "no model is loaded");
   const loaded = await begin(t);
-  await loaded.ask("check", {}, "checked");
+  await loaded.ask("check", { choice: "auto" }, "checked");
   await loaded.ask("load", { model: "tiny" }, "loaded");
   engine().fail(lost);
   assert.equal((await loaded.reply("failed", 0)).error.message, "The driver went away.", "no race is configured");
@@ -643,7 +643,7 @@ test("a check during a rebuild wins over it", async (t) => {
   await seen(() => ops().includes("load") && ScriptedWorker.all.length === 2, "the first attempt");
   await settled();
   race.news();
-  const id = race.send("check");
+  const id = race.send("check", { choice: "auto" });
   await race.reply("checked", id);
   await race.clock.pass(10_000);
   assert.deepEqual([race.news(), ScriptedWorker.all.length], [[["checked", id]], 3]);
