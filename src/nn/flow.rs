@@ -6,6 +6,11 @@
 //! Glow's learned prior of the split-off half is replaced by an additional affine coupling, which gives
 //! the same model, so that the whole latent vector is N(0, I).
 
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+use std::sync::Arc;
+
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+use burn::backend::flex::FlexTensor;
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, TensorData},
@@ -13,6 +18,8 @@ use burn::{
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+use super::{cpu, spectral::ConvShape};
 use super::{
     dict::{Dict, DictBuilder},
     layers::{Conv, Init, pointwise, relu},
@@ -497,10 +504,7 @@ impl TrainableFlow {
                 squeeze: level.squeeze,
             });
         }
-        Ok(Flow {
-            levels,
-            config: config.clone(),
-        })
+        Ok(Flow::of(levels, config))
     }
 }
 
@@ -589,9 +593,20 @@ struct Level {
 pub struct Flow {
     levels: Vec<Level>,
     config: FlowConfig,
+    #[cfg(any(feature = "native", feature = "web-cpu"))]
+    plan: cpu::Cache<cpu::flow::FlowPlan>,
 }
 
 impl Flow {
+    fn of(levels: Vec<Level>, config: &FlowConfig) -> Self {
+        Self {
+            levels,
+            config: config.clone(),
+            #[cfg(any(feature = "native", feature = "web-cpu"))]
+            plan: cpu::Cache::default(),
+        }
+    }
+
     /// The architecture.
     pub fn config(&self) -> &FlowConfig {
         &self.config
@@ -614,16 +629,21 @@ impl Flow {
             split: level.split.clone().map(|split| split.to_device(device)),
             squeeze: level.squeeze,
         };
-        Self {
-            levels: self.levels.iter().map(level).collect(),
-            config: self.config.clone(),
-        }
+        Self::of(self.levels.iter().map(level).collect(), &self.config)
     }
 
     /// x (`[B, D]`, flattened `[C, H, W]` images) → z (`[B, D]`) and log|det ∂z/∂x| (`[B]`).
     pub fn forward(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
         let [c, height, width] = self.config.shape;
         let batch = x.dims()[0];
+        #[cfg(any(feature = "native", feature = "web-cpu"))]
+        if let Some(plan) = self.plan()
+            && let Some(all) = cpu::op::apply(cpu::flow::Forward(plan), &x)
+        {
+            let dim = c * height * width;
+            let log_det = all.clone().narrow(1, dim, 1).reshape([batch]);
+            return (all.narrow(1, 0, dim), log_det);
+        }
         let mut h = to_channels_last(x, [c, height, width]);
         let mut out = Vec::new();
         let mut log_dets = Vec::new();
@@ -656,6 +676,12 @@ impl Flow {
 
     /// z (`[B, D]`) → x (`[B, D]`).
     pub fn inverse(&self, z: Tensor<2>) -> Tensor<2> {
+        #[cfg(any(feature = "native", feature = "web-cpu"))]
+        if let Some(plan) = self.plan()
+            && let Some(x) = cpu::op::apply(cpu::flow::Inverse(plan), &z)
+        {
+            return x;
+        }
         let batch = z.dims()[0];
         let shapes = self.config.level_shapes();
         // Start of each level's part of z.
@@ -761,10 +787,96 @@ impl Flow {
                 squeeze: level.squeeze,
             });
         }
-        Ok(Self {
-            levels,
-            config: config.clone(),
-        })
+        Ok(Self::of(levels, config))
+    }
+}
+
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+impl Coupling {
+    fn convolutions(&self) -> [&Conv; 3] {
+        [&self.first, &self.middle, &self.last]
+    }
+}
+
+/// On the CPU, kernels of our own with this flow's weights.
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+impl Flow {
+    /// `None` on another device.
+    fn plan(&self) -> Option<Arc<cpu::flow::FlowPlan>> {
+        let mut weights = Vec::new();
+        for level in &self.levels {
+            let steps = level.steps.iter();
+            for Affine {
+                matrix,
+                bias,
+                inverse,
+                ..
+            } in steps.map(|step| &step.affine)
+            {
+                weights.push(cpu::values(matrix)?);
+                weights.push(cpu::values(bias)?);
+                weights.push(cpu::values(inverse)?);
+            }
+            let couplings = level.steps.iter().map(|step| &step.coupling);
+            for conv in couplings
+                .chain(&level.split)
+                .flat_map(Coupling::convolutions)
+            {
+                weights.push(cpu::values(&conv.weight.val())?);
+                weights.push(cpu::values(&conv.bias.val())?);
+            }
+        }
+        Some(self.plan.of(weights, |weights| self.packed(weights)))
+    }
+
+    /// From the weights in the order of [`plan`](Self::plan).
+    fn packed(&self, weights: &[FlexTensor]) -> cpu::flow::FlowPlan {
+        let mut next = weights.iter().map(|w| w.storage::<f32>());
+        let mut levels = Vec::new();
+        for level in &self.levels {
+            let mut take = || next.next().unwrap_or_default();
+            let affines: Vec<_> = level
+                .steps
+                .iter()
+                .map(|_| [take(), take(), take()])
+                .collect();
+            let mut coupling = |coupling: &Coupling| {
+                let [first, middle, last] = coupling.convolutions().map(|conv| {
+                    let [outputs, inputs, kernel, _] = conv.weight.dims();
+                    cpu::trunk::Weights {
+                        weight: take(),
+                        bias: take(),
+                        shape: ConvShape {
+                            inputs,
+                            outputs,
+                            kernel,
+                            bias: true,
+                        },
+                    }
+                });
+                cpu::flow::CouplingWeights {
+                    first,
+                    middle,
+                    last,
+                    clamp: coupling.clamp,
+                }
+            };
+            let steps = level.steps.iter().zip(affines);
+            levels.push(cpu::flow::LevelWeights {
+                squeeze: level.squeeze,
+                steps: steps
+                    .map(|(step, [matrix, bias, inverse])| cpu::flow::StepWeights {
+                        matrix,
+                        bias,
+                        inverse,
+                        log_det: step.affine.log_det,
+                        coupling: coupling(&step.coupling),
+                    })
+                    .collect(),
+                split: level.split.as_ref().map(&mut coupling),
+            });
+        }
+        cpu::flow::FlowPlan::new(self.config.shape, &levels)
     }
 }
 

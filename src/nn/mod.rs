@@ -15,3 +15,6 @@ pub mod layers;
 pub mod resnet;
 pub mod spectral;
 pub mod tilt;
+
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+pub use cpu::use_kernels;

@@ -15,7 +15,7 @@ use super::super::{conv::Window, spectral::ConvShape};
 const LANES: [usize; 2] = [16, 32];
 
 /// The instructions of this machine, found at run time.
-fn arch() -> Arch {
+pub(super) fn arch() -> Arch {
     // Every module for the page has SIMD instructions, burn's products among them: a browser that lacks
     // them does not load it.
     #[cfg(target_family = "wasm")]
@@ -230,6 +230,8 @@ impl WithSimd for Task<'_> {
         }
         match self.conv.lanes / S::F32_LANES {
             1 => self.tiles::<S, 8, 1>(simd),
+            // With 32 registers; 28 = 4·7.
+            2 if S::F32_LANES == 16 => self.tiles::<S, 7, 2>(simd),
             2 => self.tiles::<S, 6, 2>(simd),
             4 => self.tiles::<S, 3, 4>(simd),
             8 => self.tiles::<S, 1, 8>(simd),
@@ -237,6 +239,19 @@ impl WithSimd for Task<'_> {
             _ => self.tiles::<S, 1, 16>(simd),
         }
     }
+}
+
+/// Asks for a line of memory that is read later.
+#[inline(always)]
+fn prefetch(line: *const i8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a hint: it reads nothing, at any address. SSE is in every x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 impl Task<'_> {
@@ -261,12 +276,21 @@ impl Task<'_> {
             let (bias, _) = S::as_simd_f32s(&self.conv.bias[b * width..][..width]);
             let lanes = width.min(outputs - b * width);
             let mut start = 0;
+            // Row and column of the next pixel, where it reads and where it writes: a division for every
+            // pixel would cost as much as 20 steps.
+            let (mut r, mut c, mut from, mut result) = (0, 0, 0, place.first);
             while start < pixels {
-                let mut base = [0usize; P];
+                let (mut base, mut to) = ([0usize; P], [0usize; P]);
                 for p in 0..P {
+                    (base[p], to[p]) = (from, result);
                     // The last tile repeats the last pixel, and does not store it again.
-                    let pixel = (start + p).min(pixels - 1);
-                    base[p] = pixel / columns * sy * row + pixel % columns * sx * inputs;
+                    if start + p + 1 < pixels {
+                        (from, result, c) = (from + sx * inputs, result + place.step, c + 1);
+                        if c == columns {
+                            (r, c) = (r + 1, 0);
+                            (from, result) = (r * sy * row, place.first + r * place.row);
+                        }
+                    }
                 }
                 let mut sums = [[simd.splat_f32s(0.0); N]; P];
                 for p in 0..P {
@@ -275,6 +299,12 @@ impl Task<'_> {
                     }
                 }
                 let mut next = rows.as_ptr();
+                // While the first two tiles of this block are computed, the next block's weights come.
+                let lines = if start < 2 * P { 64 } else { 0 };
+                let mut ahead = next.cast::<i8>().wrapping_add(block * 4);
+                if start == P {
+                    ahead = ahead.wrapping_add(block * 2);
+                }
                 for tap in 0..ky * kx {
                     let tap = tap / kx * row + tap % kx * inputs;
                     for i in 0..inputs {
@@ -296,6 +326,8 @@ impl Task<'_> {
                         }
                         // SAFETY: as above; at the end one past the last register.
                         next = unsafe { next.add(N) };
+                        prefetch(ahead);
+                        ahead = ahead.wrapping_add(lines);
                     }
                 }
                 // All of them, so that no index of `sums` is known at run time only: it would be kept in
@@ -307,13 +339,15 @@ impl Task<'_> {
                         registers[n] = sums[p][n];
                     }
                 }
-                for (p, values) in values.iter().enumerate().take(pixels - start) {
-                    let (r, c) = ((start + p) / columns, (start + p) % columns);
-                    let to = (place.first + r * place.row + c * place.step) * outputs;
-                    let to = &mut self.y[to + b * width..][..lanes];
-                    match self.add {
-                        true => to.iter_mut().zip(values).for_each(|(y, v)| *y += v),
-                        false => to.copy_from_slice(&values[..lanes]),
+                for (values, to) in values.iter().zip(to).take(pixels - start) {
+                    let to = &mut self.y[to * outputs + b * width..][..lanes];
+                    // Of a length known to the compiler where the block is full: without a call.
+                    let values = &values[..width];
+                    match (self.add, to.len() == width) {
+                        (true, true) => (0..width).for_each(|j| to[j] += values[j]),
+                        (true, false) => to.iter_mut().zip(values).for_each(|(y, v)| *y += v),
+                        (false, true) => to[..width].copy_from_slice(values),
+                        (false, false) => to.copy_from_slice(&values[..lanes]),
                     }
                 }
                 start += P;

@@ -1,5 +1,11 @@
 //! Our kernels as operations of the tensor library, under autodiff too.
 
+use std::{
+    fmt::{self, Debug, Formatter},
+    marker::PhantomData,
+    sync::Arc,
+};
+
 use burn::{
     backend::{
         Autodiff, Flex,
@@ -66,6 +72,89 @@ pub(in crate::nn) fn convolve(
         OpsKind::UnTracked(prepared) => prepared.finish(y),
     };
     Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+}
+
+/// A function of rows with fixed parameters, and its vector-Jacobian product.
+pub(in crate::nn) trait Function: Send + Sync + 'static {
+    /// What the backward pass needs.
+    type Tape: Send + Sync + 'static;
+
+    /// Values of a row of the result.
+    fn outputs(&self) -> usize;
+
+    /// Rows of the result, `[B, outputs]`, without a tape.
+    fn values(&self, x: &[f32]) -> Vec<f32>;
+
+    /// The same, and the tape.
+    fn forward(&self, x: &[f32]) -> (Vec<f32>, Self::Tape);
+
+    /// From ∂E/∂y, `[B, outputs]`, to ∂E/∂x.
+    fn pull_back(&self, gradient: &[f32], tape: &Self::Tape) -> Vec<f32>;
+}
+
+/// f(x) of rows `[B, D]`; `None` where our kernels do not apply.
+pub(in crate::nn) fn apply<F: Function>(f: F, x: &Tensor<2>) -> Option<Tensor<2>> {
+    let [batch, dim] = x.dims();
+    if batch * dim == 0 {
+        return None;
+    }
+    let shape = [batch, f.outputs()];
+    if !x.is_autodiff() {
+        let y = f.values(values(x)?.storage());
+        return Some(Tensor::from_primitive::<Flex>(tensor(y, shape)));
+    }
+    let rows = values(&x.clone().inner())?;
+    let x = x.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let prepared = Applied::<F>(PhantomData)
+        .prepare::<NoCheckpointing>([x.node()])
+        .compute_bound();
+    let y = match prepared.stateful() {
+        OpsKind::Tracked(prepared) => {
+            let (y, tape) = f.forward(rows.storage());
+            let kept = Kept(Arc::new((f, tape, [batch, dim])));
+            prepared.finish(kept, tensor(y, shape))
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(tensor(f.values(rows.storage()), shape)),
+    };
+    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+}
+
+/// The operation of [`apply`].
+struct Applied<F>(PhantomData<F>);
+
+/// The function, its tape and the shape of x.
+struct Kept<F: Function>(Arc<(F, F::Tape, [usize; 2])>);
+
+impl<F: Function> Clone for Kept<F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<F: Function> Debug for Kept<F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+impl<F> Debug for Applied<F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("Applied")
+    }
+}
+
+impl<F: Function> Backward<Flex, 1> for Applied<F> {
+    type State = Kept<F>;
+
+    fn backward(self, ops: Ops<Kept<F>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x] = ops.parents;
+        let (f, tape, shape) = &*ops.state.0;
+        let g = grads.consume::<Flex>(&ops.node).to_contiguous();
+        if let Some(node) = x {
+            let pulled = f.pull_back(g.storage(), tape);
+            grads.register::<Flex>(node.id, tensor(pulled, *shape));
+        }
+    }
 }
 
 /// x where it is positive, else slope·x, of any shape; `None` where our kernels do not apply.

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: ratios of speeds, all measured in one run. Ratios are more portable between
-//! machines than seconds.
+//! machines than seconds. Writes `docs/bench/native.json`.
+
+mod native;
 
 use std::{sync::Arc, time::Instant};
 
@@ -45,7 +47,7 @@ fn gradient(target: &dyn Energy, x: &Tensor<2>) -> f64 {
 fn arviz(chains: usize, draws: usize) -> Option<f64> {
     let python = std::env::var("MIXWELL_PYTHON").unwrap_or_else(|_| "python3".into());
     let out = std::process::Command::new(python)
-        .arg("examples/arviz_bench.py")
+        .arg("examples/bench/arviz.py")
         .args([chains.to_string(), draws.to_string()])
         .output()
         .ok()?;
@@ -187,6 +189,9 @@ fn several(device: &Device) -> Result<(), mixwell::Error> {
 
 fn main() -> Result<(), mixwell::Error> {
     let device = Device::flex();
+    if std::env::args().any(|a| a == "--native") {
+        return native::write(&device);
+    }
     let (_, model) = system::read_model("flow-ebm-mnist", &device)?;
     let rng = Rng::new(1);
     let mut at = Vec::new();
@@ -245,5 +250,6 @@ fn main() -> Result<(), mixwell::Error> {
     }
     samplers(&device);
     several(&device)?;
-    data(&device)
+    data(&device)?;
+    native::write(&device)
 }
