@@ -19,7 +19,7 @@ use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
 #[cfg(any(feature = "native", feature = "web-cpu"))]
-use super::{cpu, spectral::ConvShape};
+use super::{cpu, frozen::Weights, spectral::ConvShape};
 use super::{
     dict::{Dict, DictBuilder},
     layers::{Conv, Init, pointwise, relu},
@@ -843,7 +843,7 @@ impl Flow {
             let mut coupling = |coupling: &Coupling| {
                 let [first, middle, last] = coupling.convolutions().map(|conv| {
                     let [outputs, inputs, kernel, _] = conv.weight.dims();
-                    cpu::trunk::Weights {
+                    Weights {
                         weight: take(),
                         bias: take(),
                         shape: ConvShape {

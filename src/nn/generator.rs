@@ -1,12 +1,17 @@
 //! The generator x = g(z), transposed convolutions from a latent vector to an image, and an encoder that
 //! infers z.
 
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+use std::sync::Arc;
+
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, TensorData},
 };
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+use super::cpu;
 use super::{
     conv::{Layout, Window, convolve, convolve_transposed},
     dict::{Dict, DictBuilder},
@@ -203,14 +208,70 @@ pub struct Generator {
     layers: Vec<Up>,
     #[module(skip)]
     config: GeneratorConfig,
+    #[cfg(any(feature = "native", feature = "web-cpu"))]
+    #[module(skip)]
+    plan: cpu::Cache<cpu::generator::GeneratorPlan>,
 }
 
 /// Activations of a forward pass, needed for the backward pass.
 pub struct Pass {
     /// g(z), `[B, C, H, W]` in (−1, 1).
     pub image: Tensor<4>,
+    tape: Tape,
+}
+
+enum Tape {
     /// Values before each leaky ReLU.
-    before: Vec<Tensor<4>>,
+    Tensors(Vec<Tensor<4>>),
+    /// Of our own kernels for the CPU.
+    #[cfg(any(feature = "native", feature = "web-cpu"))]
+    Cpu(Arc<cpu::generator::GeneratorPlan>, cpu::generator::Tape),
+}
+
+/// On the CPU, kernels of our own for fixed weights.
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+impl Generator {
+    /// `None` on another device, and while the weights are trained.
+    fn plan(&self) -> Option<Arc<cpu::generator::GeneratorPlan>> {
+        let mut weights = Vec::new();
+        for layer in &self.layers {
+            weights.push(cpu::values(&layer.weight.val())?);
+            weights.push(cpu::values(&layer.bias.val())?);
+        }
+        Some(self.plan.of(weights, |weights| {
+            let layers: Vec<_> = self
+                .layers
+                .iter()
+                .zip(weights.chunks_exact(2))
+                .map(|(layer, pair)| {
+                    let [inputs, outputs, ..] = layer.weight.dims();
+                    cpu::generator::UpWeights {
+                        weight: pair[0].storage(),
+                        bias: pair[1].storage(),
+                        channels: [inputs, outputs],
+                        window: layer.window(),
+                    }
+                })
+                .collect();
+            cpu::generator::GeneratorPlan::new(&layers)
+        }))
+    }
+
+    fn pass_on_cpu(&self, z: &Tensor<2>) -> Option<Pass> {
+        let latents = cpu::values(z)?;
+        let plan = self.plan()?;
+        let (image, tape) = plan.forward(latents.storage(), true);
+        Some(Pass {
+            image: self.images(image, z),
+            tape: Tape::Cpu(plan, tape?),
+        })
+    }
+
+    /// Values as `[B, C, H, W]`, beside latents `[B, latent]`.
+    fn images(&self, values: Vec<f32>, z: &Tensor<2>) -> Tensor<4> {
+        let ([c, h, w], [batch, _]) = (self.config.shape, z.dims());
+        Tensor::from_data(TensorData::new(values, [batch, c, h, w]), &z.device())
+    }
 }
 
 impl Generator {
@@ -230,10 +291,16 @@ impl Generator {
                 layer
             })
             .collect();
-        Ok(Self {
+        Ok(Self::of(layers, config))
+    }
+
+    fn of(layers: Vec<Up>, config: &GeneratorConfig) -> Self {
+        Self {
             layers,
             config: config.clone(),
-        })
+            #[cfg(any(feature = "native", feature = "web-cpu"))]
+            plan: cpu::Cache::default(),
+        }
     }
 
     /// Its architecture.
@@ -243,11 +310,22 @@ impl Generator {
 
     /// `[B, latent]` → `[B, C, H, W]` in (−1, 1), differentiable where its weights are.
     pub fn forward(&self, z: Tensor<2>) -> Tensor<4> {
+        #[cfg(any(feature = "native", feature = "web-cpu"))]
+        if let Some(latents) = cpu::values(&z)
+            && let Some(plan) = self.plan()
+        {
+            let (image, _) = plan.forward(latents.storage(), false);
+            return self.images(image, &z);
+        }
         self.pass(z).image
     }
 
     /// Forward pass that keeps the activations for [`back`](Self::back).
     pub fn pass(&self, z: Tensor<2>) -> Pass {
+        #[cfg(any(feature = "native", feature = "web-cpu"))]
+        if let Some(pass) = self.pass_on_cpu(&z) {
+            return pass;
+        }
         let mut before = Vec::with_capacity(self.layers.len());
         let mut x = self.layers[0].first(z);
         for layer in &self.layers[1..] {
@@ -256,17 +334,29 @@ impl Generator {
         }
         Pass {
             image: x.tanh(),
-            before,
+            tape: Tape::Tensors(before),
         }
     }
 
     /// The vector-Jacobian product ∂⟨gradient, g(z)⟩/∂z, `[B, C, H, W]` → `[B, latent]`. Written by
     /// hand: chains need no gradients of the weights, which autodiff would also compute.
     pub fn back(&self, pass: Pass, gradient: Tensor<4>) -> Tensor<2> {
+        let before = match pass.tape {
+            Tape::Tensors(before) => before,
+            #[cfg(any(feature = "native", feature = "web-cpu"))]
+            Tape::Cpu(plan, tape) => {
+                // The forward pass was on the CPU, so its gradient is.
+                let values = cpu::values(&gradient);
+                let values = values.as_ref().map_or(&[][..], |g| g.storage());
+                let pulled = plan.pull_back(values, &tape);
+                let shape = [gradient.dims()[0], self.config.latent];
+                return Tensor::from_data(TensorData::new(pulled, shape), &gradient.device());
+            }
+        };
         let slope = pass.image.powi_scalar(2).neg() + 1.0;
         let mut gradient = gradient * slope;
         let layers = self.layers[1..].iter().rev();
-        for (layer, before) in layers.zip(pass.before.into_iter().rev()) {
+        for (layer, before) in layers.zip(before.into_iter().rev()) {
             gradient = leaky_back(before, layer.back(gradient));
         }
         self.layers[0].first_back(gradient)
@@ -302,10 +392,7 @@ impl Generator {
                 })
             })
             .collect::<Result<_>>()?;
-        Ok(Self {
-            layers,
-            config: config.clone(),
-        })
+        Ok(Self::of(layers, config))
     }
 }
 

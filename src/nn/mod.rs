@@ -9,7 +9,10 @@ pub mod dict;
 pub mod ema;
 pub mod encoder;
 pub mod flow;
+mod frozen;
 pub mod generator;
+#[cfg(feature = "kernels")]
+mod gpu;
 pub mod gradient;
 pub mod layers;
 pub mod resnet;

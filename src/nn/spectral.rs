@@ -6,6 +6,9 @@
 //! loop calls [`SpectralConv::iterate`] when the weights have changed, and chains use a [`FrozenConv`],
 //! whose W/σ is computed once.
 
+#[cfg(feature = "kernels")]
+use std::sync::Arc;
+
 use burn::{
     module::{Module, ModuleDisplay, ModuleVisitor, Param},
     tensor::{DType, Tensor, TensorData},
@@ -207,6 +210,8 @@ impl SpectralConv {
         FrozenConv {
             weight: Param::from_tensor(self.clone().valid().normalised()).set_require_grad(false),
             bias: self.bias.as_ref().map(|bias| constant(bias.val())),
+            #[cfg(feature = "kernels")]
+            host: Host::default(),
         }
     }
 }
@@ -224,14 +229,41 @@ pub struct FrozenConv {
     pub weight: Param<Tensor<4>>,
     /// `[C_out]`
     pub bias: Option<Param<Tensor<1>>>,
+    #[cfg(feature = "kernels")]
+    #[module(skip)]
+    host: Host,
 }
 
+/// W and bias as they were loaded: in a browser a device is read asynchronously only.
+#[cfg(feature = "kernels")]
+#[derive(Debug, Clone, Default)]
+struct Host(Option<Arc<[Vec<f32>; 2]>>);
+
 impl FrozenConv {
+    /// W and the bias, which may be empty, on the host; `None` where they cannot be read at once, and in
+    /// another precision than f32.
+    #[cfg(feature = "kernels")]
+    pub(super) fn on_host(&self) -> Option<Arc<[Vec<f32>; 2]>> {
+        if self.precision() != DType::F32 {
+            return None;
+        }
+        #[cfg(feature = "native")]
+        if self.host.0.is_none() {
+            let bias = self.bias.as_ref().map(|b| b.val().into_data());
+            let bias = bias.map(|b| b.iter().collect()).unwrap_or_default();
+            let weight = self.weight.val().into_data().iter().collect();
+            return Some(Arc::new([weight, bias]));
+        }
+        self.host.0.clone()
+    }
+
     /// The layer with its weights in another precision, in which it then computes.
     pub fn cast(self, to: DType) -> Self {
         Self {
             weight: self.weight.map(|w| cast(w, to)),
             bias: self.bias.map(|bias| bias.map(|b| cast(b, to))),
+            #[cfg(feature = "kernels")]
+            host: Host::default(),
         }
     }
 
@@ -251,12 +283,22 @@ impl FrozenConv {
 
     pub(super) fn load(from: &Dict<'_>, name: &str, shape: ConvShape) -> Result<Self> {
         let (k, outputs) = (shape.kernel, shape.outputs);
-        let weight = from.param(&format!("{name}.weight"), [outputs, shape.inputs, k, k])?;
+        let (weight_name, bias_name) = (format!("{name}.weight"), format!("{name}.bias"));
+        let dims = [outputs, shape.inputs, k, k];
+        let weight = from.param(&weight_name, dims)?;
         let bias = shape
             .bias
-            .then(|| from.param(&format!("{name}.bias"), [outputs]))
+            .then(|| from.param(&bias_name, [outputs]))
             .transpose()?;
+        #[cfg(feature = "kernels")]
+        let host = {
+            let bias = shape.bias.then(|| from.values(&bias_name, &[outputs]));
+            let bias = bias.transpose()?.unwrap_or_default();
+            Host(Some(Arc::new([from.values(&weight_name, &dims)?, bias])))
+        };
         Ok(Self {
+            #[cfg(feature = "kernels")]
+            host,
             weight: weight.set_require_grad(false),
             bias: bias.map(|bias| bias.set_require_grad(false)),
         })

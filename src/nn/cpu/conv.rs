@@ -5,7 +5,8 @@
 //! test, and its channels are adjacent, so that nothing is copied into columns first. Each step
 //! multiplies one input value of every pixel of the tile with the weights of a block of output channels:
 //! with AVX-512 the tile is 6 × 32 in 12 registers, with AVX2 6 × 16 in 12, with NEON and wasm SIMD 3 × 16
-//! in 12. More than eight pixels have no room for their addresses: 12 × 16 is a third as fast.
+//! in 12; where that leaves fewer lanes idle, 6 × 48, 4 × 24 or 4 × 12. More than eight pixels have no
+//! room for their addresses: 12 × 16 is a third as fast.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -41,6 +42,18 @@ fn lanes_for(channels: usize) -> usize {
     match channels > lanes && arch().dispatch(Width) >= lanes {
         true => wide,
         false => lanes,
+    }
+}
+
+/// Output channels of a block of a convolution: three registers where fewer lanes are then idle.
+fn block_for(channels: usize) -> usize {
+    let usual = lanes_for(channels);
+    let three = 3 * arch().dispatch(Width);
+    let padded = |lanes| channels.next_multiple_of(lanes);
+    // Without SIMD a register is one value.
+    match three >= 12 && padded(three) < padded(usual) {
+        true => three,
+        false => usual,
     }
 }
 
@@ -128,7 +141,7 @@ impl PackedConv {
     ) -> Self {
         let lanes = match outputs {
             ..FEW => 1,
-            _ => lanes_for(outputs),
+            _ => block_for(outputs),
         };
         let padded = outputs.next_multiple_of(lanes);
         let mut weights = vec![0.0; padded * kernel[0] * kernel[1] * inputs];
@@ -226,13 +239,21 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         if self.conv.lanes == 1 {
-            return self.sums(simd);
+            return match self.conv.outputs {
+                0 => (),
+                1 => self.sums::<S, 4, 1>(simd),
+                2 => self.sums::<S, 4, 2>(simd),
+                _ => self.sums::<S, 4, 3>(simd),
+            };
         }
         match self.conv.lanes / S::F32_LANES {
             1 => self.tiles::<S, 8, 1>(simd),
             // With 32 registers; 28 = 4·7.
             2 if S::F32_LANES == 16 => self.tiles::<S, 7, 2>(simd),
             2 => self.tiles::<S, 6, 2>(simd),
+            // As many as 32 registers hold, or 16.
+            3 if S::F32_LANES == 16 => self.tiles::<S, 6, 3>(simd),
+            3 => self.tiles::<S, 4, 3>(simd),
             4 => self.tiles::<S, 3, 4>(simd),
             8 => self.tiles::<S, 1, 8>(simd),
             // Without SIMD.
@@ -252,6 +273,37 @@ fn prefetch(line: *const i8) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = line;
+}
+
+/// Writes as many values as `to` has room for; with `add` adds them. A copy of a length known at run time
+/// only is a call, which takes as long as a 3×3 convolution of one channel: these are of known lengths.
+#[inline(always)]
+fn store<S: Simd>(simd: S, to: &mut [f32], values: &[S::f32s], add: bool) {
+    let (whole, rest) = S::as_mut_simd_f32s(to);
+    for (to, v) in whole.iter_mut().zip(values) {
+        *to = if add { simd.add_f32s(*to, *v) } else { *v };
+    }
+    let Some(values) = values.get(whole.len()) else {
+        return;
+    };
+    let values: &[f32] = pulp::bytemuck::cast_slice(std::slice::from_ref(values));
+    let ((to, to_rest), (fours, _)) = (rest.as_chunks_mut::<4>(), values.as_chunks::<4>());
+    // No register has more than four of them.
+    for n in 0..3 {
+        if let (Some(to), Some(v)) = (to.get_mut(n), fours.get(n)) {
+            *to = if add {
+                std::array::from_fn(|i| to[i] + v[i])
+            } else {
+                *v
+            };
+        }
+    }
+    let values = &values[4 * to.len()..];
+    for n in 0..3 {
+        if let (Some(to), Some(v)) = (to_rest.get_mut(n), values.get(n)) {
+            *to = if add { *to + v } else { *v };
+        }
+    }
 }
 
 impl Task<'_> {
@@ -332,58 +384,74 @@ impl Task<'_> {
                 }
                 // All of them, so that no index of `sums` is known at run time only: it would be kept in
                 // memory.
-                let mut values = [[0.0f32; LANES[1]]; P];
+                let mut values = [[simd.splat_f32s(0.0); N]; P];
                 for p in 0..P {
-                    let (registers, _) = S::as_mut_simd_f32s(&mut values[p]);
                     for n in 0..N {
-                        registers[n] = sums[p][n];
+                        values[p][n] = sums[p][n];
                     }
                 }
                 for (values, to) in values.iter().zip(to).take(pixels - start) {
                     let to = &mut self.y[to * outputs + b * width..][..lanes];
-                    // Of a length known to the compiler where the block is full: without a call.
-                    let values = &values[..width];
-                    match (self.add, to.len() == width) {
-                        (true, true) => (0..width).for_each(|j| to[j] += values[j]),
-                        (true, false) => to.iter_mut().zip(values).for_each(|(y, v)| *y += v),
-                        (false, true) => to[..width].copy_from_slice(values),
-                        (false, false) => to.copy_from_slice(&values[..lanes]),
-                    }
+                    store(simd, to, values, self.add);
                 }
                 start += P;
             }
         }
     }
 
-    /// One output channel of one pixel after the other, as sums over k_y rows of k_x·C_in adjacent values.
+    /// Tiles of P pixels of a row × all O output channels, as sums over k_y rows of k_x·C_in adjacent values.
     #[inline(always)]
-    fn sums<S: Simd>(self, simd: S) {
+    // As in `tiles`.
+    #[allow(clippy::needless_range_loop)]
+    fn sums<S: Simd, const P: usize, const O: usize>(self, simd: S) {
         let (conv, place) = (self.conv, self.place);
         let [height, columns] = place.size;
         let ([ky, kx], [sy, sx]) = (conv.kernel, conv.stride);
         let (length, row) = (kx * conv.inputs, place.input_width * conv.inputs);
-        for o in 0..conv.outputs {
-            let weights = &conv.weights[o * ky * length..][..ky * length];
-            for (r, c) in (0..height * columns).map(|p| (p / columns, p % columns)) {
-                let base = r * sy * row + c * sx * conv.inputs;
-                let mut sums = simd.splat_f32s(0.0);
-                let mut rest = conv.bias[o];
+        let whole = length / S::F32_LANES;
+        for r in 0..height {
+            for c in (0..columns).step_by(P) {
+                let mut sums = [[simd.splat_f32s(0.0); O]; P];
                 for dy in 0..if length > 0 { ky } else { 0 } {
-                    let weights = &weights[dy * length..][..length];
-                    let values = &self.x[base + dy * row..][..length];
-                    let (head, tail) = S::as_simd_f32s(values);
-                    let (weights, weights_tail) = S::as_simd_f32s(weights);
-                    for (v, w) in head.iter().zip(weights) {
-                        sums = simd.mul_add_e_f32s(*v, *w, sums);
+                    let x: [_; P] = std::array::from_fn(|p| {
+                        // The last tile repeats the last pixel, and does not store it again.
+                        let c = (c + p).min(columns - 1);
+                        let start = (r * sy + dy) * row + c * sx * conv.inputs;
+                        S::as_simd_f32s(&self.x[start..][..length])
+                    });
+                    let w: [_; O] = std::array::from_fn(|o| {
+                        S::as_simd_f32s(&conv.weights[(o * ky + dy) * length..][..length])
+                    });
+                    for at in 0..whole {
+                        for p in 0..P {
+                            for o in 0..O {
+                                let (x, w) = (x[p].0[at], w[o].0[at]);
+                                sums[p][o] = simd.mul_add_e_f32s(x, w, sums[p][o]);
+                            }
+                        }
                     }
-                    for (v, w) in tail.iter().zip(weights_tail) {
-                        rest += v * w;
+                    if whole * S::F32_LANES < length {
+                        let w: [_; O] = std::array::from_fn(|o| simd.partial_load_f32s(w[o].1));
+                        for p in 0..P {
+                            let x = simd.partial_load_f32s(x[p].1);
+                            for o in 0..O {
+                                sums[p][o] = simd.mul_add_e_f32s(x, w[o], sums[p][o]);
+                            }
+                        }
                     }
                 }
-                let sum = rest + simd.reduce_sum_f32s(sums);
-                let pixel = place.first + r * place.row + c * place.step;
-                let to = &mut self.y[pixel * conv.outputs + o];
-                *to = if self.add { *to + sum } else { sum };
+                let mut values = [[0.0f32; O]; P];
+                for p in 0..P {
+                    for o in 0..O {
+                        values[p][o] = simd.reduce_sum_f32s(sums[p][o]) + conv.bias[o];
+                    }
+                }
+                for (p, values) in values.iter().enumerate().take(columns - c) {
+                    let to = place.first + r * place.row + (c + p) * place.step;
+                    for (to, v) in self.y[to * O..][..O].iter_mut().zip(values) {
+                        *to = if self.add { *to + v } else { *v };
+                    }
+                }
             }
         }
     }
@@ -807,6 +875,11 @@ mod tests {
             (16, 16, 1, [2, 5]),
             (7, 33, 5, [6, 1]),
             (2, 4, 1, [1, 1]),
+            (5, 48, 3, [4, 5]),
+            (48, 24, 3, [3, 4]),
+            (2, 12, 3, [7, 7]),
+            (12, 3, 3, [5, 6]),
+            (11, 31, 3, [2, 9]),
         ] {
             let shape = ConvShape {
                 inputs,
@@ -867,21 +940,23 @@ mod tests {
     /// A pixel's result does not depend on its place in a tile, so not on the size of the image.
     #[test]
     fn a_pixel_is_computed_alike_in_every_tile() {
-        let shape = ConvShape {
-            inputs: 9,
-            outputs: 20,
-            kernel: 1,
-            bias: true,
-        };
-        let (weight, bias) = (wave(180, 0.7), wave(20, 1.1));
-        let conv = PackedConv::new(&weight, &bias, shape);
-        let x = wave(9 * 31, 0.37);
-        let mut all = vec![0.0; 20 * 31];
-        conv.apply([31, 1], &x, &mut all, false);
-        for pixel in 0..31 {
-            let mut one = vec![0.0; 20];
-            conv.apply([1, 1], &x[pixel * 9..][..9], &mut one, false);
-            assert_eq!(one, all[pixel * 20..][..20]);
+        for outputs in [1, 2, 3, 12, 20, 24, 48] {
+            let shape = ConvShape {
+                inputs: 9,
+                outputs,
+                kernel: 1,
+                bias: true,
+            };
+            let (weight, bias) = (wave(9 * outputs, 0.7), wave(outputs, 1.1));
+            let conv = PackedConv::new(&weight, &bias, shape);
+            let x = wave(9 * 31, 0.37);
+            let mut all = vec![0.0; outputs * 31];
+            conv.apply([31, 1], &x, &mut all, false);
+            for pixel in 0..31 {
+                let mut one = vec![0.0; outputs];
+                conv.apply([1, 1], &x[pixel * 9..][..9], &mut one, false);
+                assert_eq!(one, all[pixel * outputs..][..outputs]);
+            }
         }
     }
 }

@@ -13,10 +13,9 @@ use std::{cell::Cell, sync::Arc};
 use rayon::prelude::*;
 
 use super::{
-    super::spectral::ConvShape,
+    super::{frozen::Weights, spectral::ConvShape},
     conv::{PackedConv, arch, bordered},
     op::Function,
-    trunk::Weights,
 };
 
 /// Weights of an affine coupling.

@@ -16,6 +16,7 @@ use burn::{
 
 pub(super) mod conv;
 pub(super) mod flow;
+pub(super) mod generator;
 pub(super) mod op;
 pub(super) mod trunk;
 

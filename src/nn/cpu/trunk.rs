@@ -7,7 +7,10 @@
 use rayon::prelude::*;
 
 use super::{
-    super::{layers::LEAK, spectral::ConvShape},
+    super::{
+        frozen::{BlockWeights, Weights},
+        layers::LEAK,
+    },
     conv::{PackedConv, bordered, framed_planes, planes},
 };
 
@@ -32,13 +35,6 @@ struct Pair {
     back: PackedConv,
 }
 
-/// Weights of a convolution: W `[C_out, C_in, k, k]` and the bias, which may be empty.
-pub(in crate::nn) struct Weights<'a> {
-    pub(in crate::nn) weight: &'a [f32],
-    pub(in crate::nn) bias: &'a [f32],
-    pub(in crate::nn) shape: ConvShape,
-}
-
 impl Pair {
     fn new(from: &Weights<'_>) -> Self {
         Self {
@@ -46,15 +42,6 @@ impl Pair {
             back: PackedConv::adjoint(from.weight, from.shape),
         }
     }
-}
-
-/// Weights of a residual block.
-pub(in crate::nn) struct BlockWeights<'a> {
-    pub(in crate::nn) first: Weights<'a>,
-    pub(in crate::nn) second: Weights<'a>,
-    pub(in crate::nn) shortcut: Option<Weights<'a>>,
-    /// Whether it starts with 2×2 average pooling.
-    pub(in crate::nn) pooled: bool,
 }
 
 #[derive(Debug)]

@@ -14,31 +14,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::{
-    backend::{Cube, DispatchDevice, wgpu::CubeTensor},
+    backend::{Cube, CubeDevice, DispatchDevice, wgpu::CubeTensor},
     tensor::{DType, Device, Tensor},
 };
 
 use super::{
-    super::spectral::ConvShape,
+    super::{
+        frozen::{BlockWeights, Weights},
+        spectral::ConvShape,
+    },
     conv::{Added, Buffers, Kind, Layer, Place, Queue, Source, Spec, mean},
 };
-
-/// Weights of a convolution: W `[C_out, C_in, k, k]` and the bias, which may be empty. k is 3, or 1 for a
-/// shortcut.
-pub(in crate::nn) struct Weights<'a> {
-    pub(in crate::nn) weight: &'a [f32],
-    pub(in crate::nn) bias: &'a [f32],
-    pub(in crate::nn) shape: ConvShape,
-}
-
-/// Weights of a residual block.
-pub(in crate::nn) struct BlockWeights<'a> {
-    pub(in crate::nn) first: Weights<'a>,
-    pub(in crate::nn) second: Weights<'a>,
-    pub(in crate::nn) shortcut: Option<Weights<'a>>,
-    /// Whether it starts with 2×2 average pooling.
-    pub(in crate::nn) pooled: bool,
-}
 
 fn fours(channels: usize) -> usize {
     channels.div_ceil(4)
@@ -293,6 +279,20 @@ fn kinds(down: bool) -> (Kind, Kind) {
     }
 }
 
+/// The device of the kernels; `None` for the CPU and for an autodiff device.
+fn cube(device: &Device) -> Option<&CubeDevice> {
+    match device.as_dispatch() {
+        DispatchDevice::Cube(device) => Some(device),
+        #[allow(unreachable_patterns)] // where it is the only backend
+        _ => None,
+    }
+}
+
+/// Whether there may be kernels for a device.
+pub(in crate::nn) fn device(device: &Device) -> Option<()> {
+    cube(device).map(|_| ())
+}
+
 /// A trunk with packed weights on a device, for images of one size and batches of any.
 #[derive(Debug)]
 pub(in crate::nn) struct TrunkPlan {
@@ -342,9 +342,7 @@ impl TrunkPlan {
         blocks: &[BlockWeights<'_>],
         [height, width]: [usize; 2],
     ) -> Option<Self> {
-        let DispatchDevice::Cube(device) = device.as_dispatch() else {
-            return None;
-        };
+        let device = cube(device)?;
         let channels = stem.shape.inputs;
         if !(1..=4).contains(&channels) {
             return None;
@@ -388,9 +386,9 @@ impl TrunkPlan {
         })
     }
 
-    /// Channels of the features.
-    pub(in crate::nn) fn features(&self) -> usize {
-        self.features
+    /// Channels, height and width of the images.
+    pub(in crate::nn) fn image(&self) -> [usize; 3] {
+        self.image
     }
 
     /// Buffers for a batch: free ones, or new ones. `None` if the device has none so large.
@@ -708,7 +706,7 @@ mod tests {
                 // An activation within rounding of 0 may get the other slope, which changes the gradient
                 // around it. These images have none such on the adapters tried.
                 let images = TensorData::new(wave(dims.iter().product(), 0.41, 1.0), dims);
-                let shape = [batch, plan.features()];
+                let shape = [batch, plan.features];
                 let gradient = TensorData::new(wave(batch * shape[1], 0.53, 1.0), shape);
                 let (features, back) = reference.run(
                     Tensor::from_data(images.clone(), &flex),

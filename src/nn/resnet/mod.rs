@@ -13,7 +13,7 @@ mod trunk;
 pub use config::EnergyNetConfig;
 pub use net::{EnergyNet, FrozenEnergyNet, Net, energy_of};
 pub use parts::{Linear, Mlp, global_average, unit_rows};
-pub use trunk::{Block, Precision, Trunk};
+pub use trunk::{Block, Planned, Precision, Trunk};
 
 pub(super) use config::{check_normalisation, check_stages};
 pub(super) use parts::Normalise;

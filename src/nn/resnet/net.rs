@@ -13,7 +13,7 @@ use super::{
     },
     config::EnergyNetConfig,
     parts::{Mlp, Normalise, Source, pool, unpool},
-    trunk::{Precision, Trunk},
+    trunk::{Planned, Precision, Trunk},
 };
 use crate::error::Result;
 
@@ -33,7 +33,7 @@ pub type EnergyNet = Net<SpectralConv>;
 /// The network with fixed weights on the plain device, differentiable in x only.
 pub type FrozenEnergyNet = Net<FrozenConv>;
 
-impl<C: Convolution> Net<C> {
+impl<C: Planned> Net<C> {
     /// Builds the network for a checked config.
     fn build<S: Source<C>>(
         source: &mut S,
@@ -82,7 +82,7 @@ impl<C: Convolution> Net<C> {
         self.projector.forward(features)
     }
 
-    fn convert<D: Convolution>(self, to: &mut impl FnMut(C) -> D) -> Net<D> {
+    fn convert<D: Planned>(self, to: &mut impl FnMut(C) -> D) -> Net<D> {
         Net {
             trunks: self.trunks.into_iter().map(|t| t.convert(to)).collect(),
             head: self.head,

@@ -1,7 +1,6 @@
 //! Residual blocks and trunks: forward passes, and for frozen weights hand-written backward passes to
 //! the input.
 
-#[cfg(any(feature = "native", feature = "web-cpu"))]
 use std::sync::Arc;
 
 use burn::{
@@ -11,12 +10,12 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 #[cfg(any(feature = "native", feature = "web-cpu"))]
-use super::super::cpu::{
-    self, Cache,
-    trunk::{BlockWeights, TrunkPlan, Weights},
-};
+use super::super::cpu::{self, Cache};
+#[cfg(feature = "kernels")]
+use super::super::gpu;
 use super::{
     super::{
+        frozen::{BlockWeights, Weights},
         layers::{Init, leaky, leaky_back},
         spectral::{ConvShape, Convolution, FrozenConv, SpectralConv, cast},
     },
@@ -174,12 +173,17 @@ pub(super) enum TrunkTape {
     /// Of our own kernels for the CPU.
     #[cfg(any(feature = "native", feature = "web-cpu"))]
     Cpu {
-        plan: Arc<TrunkPlan>,
+        plan: Arc<cpu::trunk::TrunkPlan>,
         tape: cpu::trunk::Tape,
+    },
+    /// Of our own kernels for the GPU.
+    #[cfg(feature = "kernels")]
+    Gpu {
+        plan: Arc<gpu::trunk::TrunkPlan>,
+        tape: gpu::trunk::Tape,
     },
 }
 
-#[cfg(any(feature = "native", feature = "web-cpu"))]
 impl Trunk<FrozenConv> {
     fn convolutions(&self) -> impl Iterator<Item = &FrozenConv> {
         let blocks = self.blocks.iter();
@@ -190,8 +194,55 @@ impl Trunk<FrozenConv> {
         }))
     }
 
-    /// Our own kernels with this trunk's weights; `None` on another device, or in another precision.
-    fn plan(&self) -> Option<Arc<TrunkPlan>> {
+    /// Stem and blocks, with W and the bias of each [convolution](Self::convolutions) in turn.
+    fn weights<'a>(
+        &self,
+        mut next: impl Iterator<Item = [&'a [f32]; 2]>,
+    ) -> (Weights<'a>, Vec<BlockWeights<'a>>) {
+        let mut take = |conv: &FrozenConv| {
+            let [outputs, inputs, kernel, _] = conv.weight.dims();
+            let [weight, bias] = next.next().unwrap_or_default();
+            let shape = ConvShape {
+                inputs,
+                outputs,
+                kernel,
+                bias: conv.bias.is_some(),
+            };
+            Weights {
+                weight,
+                bias,
+                shape,
+            }
+        };
+        let stem = take(&self.stem);
+        let mut blocks = Vec::new();
+        for block in &self.blocks {
+            blocks.push(BlockWeights {
+                first: take(&block.first),
+                second: take(&block.second),
+                shortcut: block.shortcut.as_ref().map(&mut take),
+                pooled: block.pooled,
+            });
+        }
+        (stem, blocks)
+    }
+
+    /// Through our own kernels; `None` where these do not apply.
+    fn forward_planned(&self, x: &Tensor<4>) -> Option<(Tensor<2>, TrunkTape)> {
+        #[cfg(any(feature = "native", feature = "web-cpu"))]
+        if let Some(done) = self.forward_on_cpu(x) {
+            return Some(done);
+        }
+        #[cfg(feature = "kernels")]
+        if let Some(done) = self.forward_on_gpu(x) {
+            return Some(done);
+        }
+        None
+    }
+
+    #[cfg(any(feature = "native", feature = "web-cpu"))]
+    fn forward_on_cpu(&self, x: &Tensor<4>) -> Option<(Tensor<2>, TrunkTape)> {
+        let images = cpu::values(x)?;
         let mut weights = Vec::new();
         for conv in self.convolutions() {
             weights.push(cpu::values(&conv.weight.val())?);
@@ -199,54 +250,45 @@ impl Trunk<FrozenConv> {
                 weights.push(cpu::values(&bias.val())?);
             }
         }
-        let made = self.plan.of(weights, |weights| {
+        let plan = self.cpu.of(weights, |weights| {
             let mut next = weights.iter().map(|w| w.storage::<f32>());
-            let mut take = |conv: &FrozenConv| {
-                let [outputs, inputs, kernel, _] = conv.weight.dims();
-                Weights {
-                    weight: next.next().unwrap_or_default(),
-                    bias: match conv.bias {
-                        Some(_) => next.next().unwrap_or_default(),
-                        None => &[],
-                    },
-                    shape: ConvShape {
-                        inputs,
-                        outputs,
-                        kernel,
-                        bias: conv.bias.is_some(),
-                    },
-                }
-            };
-            let stem = take(&self.stem);
-            let mut blocks = Vec::new();
-            for block in &self.blocks {
-                blocks.push(BlockWeights {
-                    first: take(&block.first),
-                    second: take(&block.second),
-                    shortcut: block.shortcut.as_ref().map(&mut take),
-                    pooled: block.pooled,
-                });
-            }
-            TrunkPlan::new(&stem, &blocks)
+            let mut take = || next.next().unwrap_or_default();
+            let convolutions = self.convolutions();
+            let pairs = convolutions.map(|conv| match conv.bias {
+                Some(_) => [take(), take()],
+                None => [take(), &[]],
+            });
+            let (stem, blocks) = self.weights(pairs);
+            cpu::trunk::TrunkPlan::new(&stem, &blocks)
         });
-        Some(made)
-    }
-
-    fn forward_on_cpu(&self, x: &Tensor<4>) -> Option<(Tensor<2>, TrunkTape)> {
-        let images = cpu::values(x)?;
-        let plan = self.plan()?;
         let [batch, _, height, width] = x.dims();
         let (features, tape) = plan.forward(images.storage::<f32>(), [height, width]);
         let shape = [batch, plan.features()];
         let features = Tensor::from_data(TensorData::new(features, shape), &x.device());
         Some((features, TrunkTape::Cpu { plan, tape }))
     }
+
+    #[cfg(feature = "kernels")]
+    fn forward_on_gpu(&self, x: &Tensor<4>) -> Option<(Tensor<2>, TrunkTape)> {
+        let (device, [_, _, height, width]) = (x.device(), x.dims());
+        let size = [height, width];
+        let plan = self.gpu.of(&device, size, || {
+            // Before anything is read: `None` on the CPU and under autodiff.
+            gpu::trunk::device(&device)?;
+            let host: Option<Vec<_>> = self.convolutions().map(FrozenConv::on_host).collect();
+            let host = host?;
+            let pairs = host.iter().map(|pair| pair.each_ref().map(Vec::as_slice));
+            let (stem, blocks) = self.weights(pairs);
+            gpu::trunk::TrunkPlan::new(&device, &stem, &blocks, size)
+        })?;
+        let (features, tape) = plan.forward(x.clone())?;
+        Some((features, TrunkTape::Gpu { plan, tape }))
+    }
 }
 
 impl Trunk<FrozenConv> {
     pub(super) fn forward_taped(&self, x: Tensor<4>) -> (Tensor<2>, TrunkTape) {
-        #[cfg(any(feature = "native", feature = "web-cpu"))]
-        if let Some(done) = self.forward_on_cpu(&x) {
+        if let Some(done) = self.forward_planned(&x) {
             return done;
         }
         let mut h = self.stem.forward(cast(x, self.stem.precision()));
@@ -277,6 +319,16 @@ impl Trunk<FrozenConv> {
                 let images = plan.pull_back(values, &tape);
                 let shape = [batch, plan.channels(), height, width];
                 return Tensor::from_data(TensorData::new(images, shape), &gradient.device());
+            }
+            #[cfg(feature = "kernels")]
+            TrunkTape::Gpu { plan, tape } => {
+                let device = gradient.device();
+                let [batch, _] = gradient.dims();
+                let [channels, height, width] = plan.image();
+                // The forward pass was on this device. Were its gradient not, it must not pass for a number.
+                return plan.pull_back(gradient, &tape).unwrap_or_else(|| {
+                    Tensor::full([batch, channels, height, width], f32::NAN, &device)
+                });
             }
         };
         let [b, c, h, w] = last.dims();
@@ -314,7 +366,10 @@ pub struct Trunk<C: Convolution> {
     pub(super) blocks: Vec<Block<C>>,
     #[cfg(any(feature = "native", feature = "web-cpu"))]
     #[module(skip)]
-    plan: Cache<TrunkPlan>,
+    cpu: Cache<cpu::trunk::TrunkPlan>,
+    #[cfg(feature = "kernels")]
+    #[module(skip)]
+    gpu: gpu::Plans<gpu::trunk::TrunkPlan>,
 }
 
 impl<C: Convolution> Trunk<C> {
@@ -344,12 +399,20 @@ impl<C: Convolution> Trunk<C> {
             stem,
             blocks,
             #[cfg(any(feature = "native", feature = "web-cpu"))]
-            plan: Cache::default(),
+            cpu: Cache::default(),
+            #[cfg(feature = "kernels")]
+            gpu: gpu::Plans::default(),
         })
     }
 
     /// `[B, C, H, W]` → `[B, C′]`.
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<2>
+    where
+        C: Planned,
+    {
+        if let Some(features) = C::planned(self, &x) {
+            return features;
+        }
         let stem = self.stem.forward(cast(x, self.stem.precision()));
         let h = self.blocks.iter().fold(stem, |h, block| block.forward(h));
         global_average(cast(leaky(h), DType::F32))
@@ -360,7 +423,31 @@ impl<C: Convolution> Trunk<C> {
             stem: to(self.stem),
             blocks: self.blocks.into_iter().map(|b| b.convert(to)).collect(),
             #[cfg(any(feature = "native", feature = "web-cpu"))]
-            plan: Cache::default(),
+            cpu: Cache::default(),
+            #[cfg(feature = "kernels")]
+            gpu: gpu::Plans::default(),
         }
+    }
+}
+
+/// A kind of convolution whose trunks may have a plan.
+pub trait Planned: Convolution {
+    /// Features of images through our own kernels, `[B, C, H, W]` → `[B, C′]`; `None` where these do not
+    /// apply.
+    fn planned(trunk: &Trunk<Self>, x: &Tensor<4>) -> Option<Tensor<2>>
+    where
+        Self: Sized;
+}
+
+/// Its weights change.
+impl Planned for SpectralConv {
+    fn planned(_: &Trunk<Self>, _: &Tensor<4>) -> Option<Tensor<2>> {
+        None
+    }
+}
+
+impl Planned for FrozenConv {
+    fn planned(trunk: &Trunk<Self>, x: &Tensor<4>) -> Option<Tensor<2>> {
+        trunk.forward_planned(x).map(|(features, _)| features)
     }
 }
