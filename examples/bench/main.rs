@@ -12,7 +12,7 @@ use mixwell::{
     energy::{Energy, Gaussian},
     nn::{
         layers::Init,
-        resnet::{EnergyNet, Precision, energy_of},
+        resnet::{EnergyNet, Precision},
     },
     rng::{Purpose, Rng},
     sampler::{REGISTRY, Run, SamplerConfig},
@@ -176,7 +176,7 @@ fn several(device: &Device) -> Result<(), mixwell::Error> {
         let net = EnergyNet::new(&stage.energy, &mut Init::new(1, &tracked))?.frozen();
         let net = net.in_precision(precision);
         Ok(time(|| {
-            let _ = net.differentiate(x.clone(), energy_of).1.into_data();
+            let _ = net.energy_and_gradient(x.clone()).1.into_data();
         }))
     };
     let full = gradient(Precision::F32)?;

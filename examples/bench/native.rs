@@ -7,11 +7,7 @@ use mixwell::{
     Error,
     energy::Energy,
     eval::inception::Inception,
-    nn::{
-        layers::Init,
-        resnet::{EnergyNet, energy_of},
-        use_kernels,
-    },
+    nn::{layers::Init, resnet::EnergyNet, use_kernels},
     rng::{Purpose, Rng},
     system::{self, clel, flow_ebm, latent_prior},
 };
@@ -132,7 +128,7 @@ pub fn write(device: &Device) -> Result<(), Error> {
     let net = EnergyNet::new(&config, &mut Init::new(1, &tracked))?.frozen();
     let x = rng.uniform_rows(Purpose::Data, 0, 0, BATCH, config.dim(), device);
     let (ms, flex) = both(|| {
-        let _ = net.differentiate(x.clone(), energy_of).1.sum().into_data();
+        let _ = net.energy_and_gradient(x.clone()).1.sum().into_data();
     });
     let torch = pytorch(threads);
     let clel = json!({

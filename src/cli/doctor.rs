@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     nn::{
         layers::{Conv, Init},
-        resnet::{EnergyNet, EnergyNetConfig, Precision, energy_of},
+        resnet::{EnergyNet, EnergyNetConfig, Precision},
         tilt::{Tilt, TiltConfig},
     },
     rng::{Purpose, Rng},
@@ -265,7 +265,7 @@ fn speed(name: &'static str, device: &Device, software: bool) -> Result<Speed> {
             return Ok(None);
         }
         let net = clel.clone().in_precision(precision);
-        let gradient = || net.differentiate(x.clone(), energy_of).1.sum();
+        let gradient = || net.energy_and_gradient(x.clone()).1.sum();
         Ok(Some(seconds(gradient)? * 1e3))
     };
     Ok(Speed {

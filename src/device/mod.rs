@@ -20,6 +20,19 @@ pub(crate) async fn read<const D: usize, T: burn::tensor::Element>(
     Ok(data.iter::<T>().collect())
 }
 
+/// All values of several tensors, in one reading back.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) async fn read_all(parts: Vec<Tensor<1>>) -> Result<Vec<Vec<f32>>> {
+    let lengths: Vec<usize> = parts.iter().map(|part| part.dims()[0]).collect();
+    let mut values = read::<1, f32>(Tensor::cat(parts, 0)).await?.into_iter();
+    Ok(lengths
+        .into_iter()
+        .map(|length| values.by_ref().take(length).collect())
+        .collect())
+}
+
 /// All words of an integer tensor, read without blocking.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Weights of frozen networks on the host, from which the plans of [`cpu`](super::cpu) and
 //! [`gpu`](super::gpu) are made.
 
-use super::spectral::ConvShape;
+use super::window::ConvShape;
 
 /// Weights of a convolution: W `[C_out, C_in, k, k]` and the bias, which may be empty.
 #[derive(Debug, Clone, Copy)]

@@ -18,6 +18,7 @@ pub mod layers;
 pub mod resnet;
 pub mod spectral;
 pub mod tilt;
+mod window;
 
 #[cfg(any(feature = "native", feature = "web-cpu"))]
 pub use cpu::use_kernels;

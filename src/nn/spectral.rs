@@ -14,6 +14,7 @@ use burn::{
     tensor::{DType, Tensor, TensorData},
 };
 
+pub use super::window::ConvShape;
 use super::{
     conv::{self, Layout, Window},
     dict::{Dict, DictBuilder},
@@ -37,19 +38,6 @@ pub trait Convolution: Module + ModuleDisplay {
     fn precision(&self) -> DType {
         DType::F32
     }
-}
-
-/// Shape of a [`Convolution`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConvShape {
-    /// C_in.
-    pub inputs: usize,
-    /// C_out.
-    pub outputs: usize,
-    /// k, odd.
-    pub kernel: usize,
-    /// Whether it has a bias.
-    pub bias: bool,
 }
 
 /// Stride 1, zero padding of ⌊k/2⌋.

@@ -10,7 +10,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::super::{conv::Window, spectral::ConvShape};
+use super::super::window::{ConvShape, Window};
 
 /// Output channels of a block: as many as two registers hold, and at least 16.
 const LANES: [usize; 2] = [16, 32];

@@ -13,7 +13,7 @@ use std::{cell::Cell, sync::Arc};
 use rayon::prelude::*;
 
 use super::{
-    super::{frozen::Weights, spectral::ConvShape},
+    super::{frozen::Weights, window::ConvShape},
     conv::{PackedConv, arch, bordered},
     op::Function,
 };

@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 
 use super::{
-    super::{conv::Window, layers::LEAK},
+    super::{layers::LEAK, window::Window},
     conv::{Adjoint, PackedConv, Place, arch, framed, framed_planes, planes},
 };
 

@@ -22,7 +22,7 @@ use burn::{
 use rayon::prelude::*;
 
 use super::{
-    super::conv::{Direction, Layout, Window},
+    super::window::{Direction, Layout, Window},
     conv::{Adjoint, PackedConv, Place, WeightGradient, framed, framed_planes, planes},
     values,
 };

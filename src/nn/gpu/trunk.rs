@@ -21,7 +21,7 @@ use burn::{
 use super::{
     super::{
         frozen::{BlockWeights, Weights},
-        spectral::ConvShape,
+        window::ConvShape,
     },
     conv::{Added, Buffers, Kind, Layer, Place, Queue, Source, Spec, mean},
 };

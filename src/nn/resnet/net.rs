@@ -145,13 +145,34 @@ impl Net<FrozenConv> {
     /// An energy that depends on x through f alone, and its gradient in x: `[B, D]` → (`[B]`,
     /// `[B, D]`). `energy` gets features `[B, features]` under autodiff.
     ///
-    /// Autodiff is used for the head only. The backward pass of the trunks, nearly all of the work, is
-    /// written by hand: their weights are fixed and the adjoints of their convolutions known. This costs
-    /// about half as much as autodiff and keeps no tape. (A test compares the two.)
+    /// The backward pass of the network is written by hand: its weights are fixed and the adjoints of its
+    /// layers known. This costs about half as much as autodiff and keeps no tape. (A test compares the two.)
     pub fn differentiate(
         &self,
         x: Tensor<2>,
         energy: impl FnOnce(Tensor<2>) -> Tensor<1>,
+    ) -> (Tensor<1>, Tensor<2>) {
+        self.through(x, |features| {
+            let leaf = features.autodiff().require_grad();
+            let value = energy(leaf.clone());
+            let mut grads = value.clone().sum().backward();
+            let gradient = leaf
+                .grad_remove(&mut grads)
+                .unwrap_or_else(|| leaf.clone().inner().zeros_like());
+            (value.inner(), gradient)
+        })
+    }
+
+    /// E(x) = ½‖f(x)‖² and its gradient, without autodiff: `[B, D]` → (`[B]`, `[B, D]`).
+    pub fn energy_and_gradient(&self, x: Tensor<2>) -> (Tensor<1>, Tensor<2>) {
+        self.through(x, |features| (energy_of(features.clone()), features))
+    }
+
+    /// From features to an energy and its gradient in them; from x to the energy and its gradient in x.
+    fn through(
+        &self,
+        x: Tensor<2>,
+        energy: impl FnOnce(Tensor<2>) -> (Tensor<1>, Tensor<2>),
     ) -> (Tensor<1>, Tensor<2>) {
         let [batch, dim] = x.dims();
         let x = self.normalise.forward(x);
@@ -166,24 +187,22 @@ impl Net<FrozenConv> {
             pooled.push(features);
             tapes.push(tape);
         }
-        let leaf = Tensor::cat(pooled, 1).autodiff().require_grad();
-        let value = energy(self.head.forward(leaf.clone()));
-        let mut grads = value.clone().sum().backward();
-        let pulled = leaf
-            .grad_remove(&mut grads)
-            .unwrap_or_else(|| leaf.clone().inner().zeros_like());
+        let (features, hidden) = self.head.forward_taped(Tensor::cat(pooled, 1));
+        let (value, gradient) = energy(features);
+        let pulled = self.head.pull_back(gradient, hidden);
         let each = pulled.dims()[1] / self.trunks.len();
-        let mut total = x.zeros_like();
+        let mut total: Option<Tensor<4>> = None;
         for (i, (trunk, tape)) in self.trunks.iter().zip(tapes).enumerate() {
             let gradient = trunk.pull_back(pulled.clone().narrow(1, i * each, each), tape);
-            total = total
-                + match i {
-                    0 => gradient,
-                    _ => unpool(gradient, 1 << i, [height, width]),
-                };
+            total = Some(match total {
+                None => gradient,
+                Some(total) => total + unpool(gradient, 1 << i, [height, width]),
+            });
         }
+        // At least one trunk, as the config's check demands.
+        let total = total.unwrap_or_else(|| x.zeros_like());
         let gradient = self.normalise.pull_back(total).reshape([batch, dim]);
-        (value.inner(), gradient)
+        (value, gradient)
     }
 
     /// Number of stored parameters, including those of g.

@@ -9,7 +9,7 @@ use burn::{
 
 use super::super::{
     dict::Dict,
-    layers::{Init, leaky},
+    layers::{Init, leaky, leaky_back},
     spectral::{ConvShape, FrozenConv, SpectralConv, filled, normal},
 };
 use crate::error::{Error, Result};
@@ -118,7 +118,20 @@ pub struct Mlp {
 impl Mlp {
     /// `[B, in]` → `[B, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.second.forward(leaky(self.first.forward(x)))
+        self.forward_taped(x).0
+    }
+
+    /// The same, and the hidden layer before its leaky ReLU.
+    pub(super) fn forward_taped(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let hidden = self.first.forward(x);
+        (self.second.forward(leaky(hidden.clone())), hidden)
+    }
+
+    /// From ∂E/∂y to ∂E/∂x, outside autodiff.
+    pub(super) fn pull_back(&self, gradient: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
+        let back = |layer: &Linear, g: Tensor<2>| g.matmul(layer.weight.val().transpose());
+        let g = leaky_back(hidden, back(&self.second, gradient));
+        back(&self.first, g)
     }
 }
 

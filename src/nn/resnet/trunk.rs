@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+#[cfg(any(feature = "native", feature = "web-cpu"))]
+use burn::tensor::TensorData;
 use burn::{
     module::Module,
-    tensor::{DType, Device, Tensor, TensorData},
+    tensor::{DType, Device, Tensor},
 };
 use serde::{Deserialize, Serialize};
 

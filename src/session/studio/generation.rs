@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     artifact::{Card, scores::Scores},
-    device::{read, scalar},
+    device::{read, read_all},
     energy::{Energy, Inpainting},
     error::{Error, Result},
     nn::augment::augment,
@@ -504,10 +504,34 @@ impl Work {
     async fn show(&mut self, loaded: &Loaded, accept: &[f32]) -> Result<StudioFrame> {
         let x = self.complete_states();
         let images = self.images();
-        let energies: Vec<f32> = read(self.base.evaluate(x.clone()).energy).await?;
-        let values: Vec<f32> = read(images.clone()).await?;
+        // Without conditions and a mask, the run has the model's energy already.
+        let energy = match self.composed.is_none() && self.inpainting.is_none() {
+            true => self
+                .run
+                .point()
+                .energy
+                .clone()
+                .narrow(0, 0, self.run.chains()),
+            false => self.base.evaluate(x.clone()).energy,
+        };
         let moved = (images.clone() - self.seen.clone()).powi_scalar(2).mean();
-        let displacement = scalar(moved.sqrt()).await?;
+        let mut parts = vec![energy, images.clone().flatten::<1>(0, 1), moved.sqrt()];
+        if let Some(classifier) = &loaded.classifier {
+            let seen = images.clone().clamp(0.0, 1.0);
+            parts.push(classifier.probabilities(seen).flatten::<1>(0, 1));
+        }
+        let composed = self.composed.as_ref().map(|composed| composed.terms(x));
+        if let Some(terms) = &composed {
+            parts.push(terms.energies.clone().mean_dim(0).flatten::<1>(0, 1));
+            parts.push(terms.cosines.clone().mean_dim(0).flatten::<1>(0, 1));
+            parts.push(terms.conflict.clone());
+        }
+        // One reading back for all: each costs a round trip.
+        let mut parts = read_all(parts).await?.into_iter();
+        let mut next = || parts.next().unwrap_or_default();
+        let (energies, values) = (next(), next());
+        let displacement = next().first().map_or(f64::NAN, |&v| f64::from(v));
+        let verdict = loaded.classifier.is_some().then(|| Floats(next()));
         let mean = |v: &[f32]| v.iter().map(|&v| f64::from(v)).sum::<f64>() / v.len() as f64;
         let mut terms = vec![StudioTerm {
             name: self.names[0].0.clone(),
@@ -516,11 +540,9 @@ impl Work {
             cosine: None,
         }];
         let mut conflict: Vec<f32> = Vec::new();
-        if let Some(composed) = &self.composed {
-            let parts = composed.terms(x);
-            let wide: Vec<f32> = read(parts.energies.mean_dim(0)).await?;
-            let cosines: Vec<f32> = read(parts.cosines.mean_dim(0)).await?;
-            conflict = read(parts.conflict).await?;
+        if composed.is_some() {
+            let (wide, cosines) = (next(), next());
+            conflict = next();
             let rest = self.names.iter().zip(&wide).skip(1).zip(&cosines);
             terms.extend(rest.map(|(((name, role), &energy), &cosine)| StudioTerm {
                 name: name.clone(),
@@ -529,7 +551,6 @@ impl Work {
                 cosine: Some(f64::from(cosine)),
             }));
         }
-        let verdict = loaded.verdict(images.clone().clamp(0.0, 1.0)).await?;
         self.seen = images;
         let (drift, noise) = self.run.drift_and_noise();
         Ok(StudioFrame {

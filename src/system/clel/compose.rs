@@ -154,7 +154,7 @@ impl ComposedEnergy {
     /// energies and cosines, and the cosines between their gradients.
     pub fn terms(&self, x: Tensor<2>) -> Terms {
         let count = self.roles.len();
-        let (energy, gradient) = self.net.differentiate(x.clone(), energy_of);
+        let (energy, gradient) = self.net.energy_and_gradient(x.clone());
         let (mut energies, mut gradients) = (vec![energy], vec![gradient]);
         for k in 0..count {
             let part = |f: Tensor<2>| {

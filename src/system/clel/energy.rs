@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::{
     energy::{Energy, Evaluation, Point, Space},
-    nn::resnet::{FrozenEnergyNet, energy_of},
+    nn::resnet::FrozenEnergyNet,
     pixels::as_images,
 };
 
@@ -58,7 +58,13 @@ impl Energy for MarginalEnergy {
     }
 
     fn point(&self, x: Tensor<2>) -> Point {
-        point_of(&self.net, x, energy_of)
+        let (energy, gradient) = self.net.energy_and_gradient(x.clone());
+        Point {
+            x,
+            energy,
+            gradient,
+            observed: None,
+        }
     }
 
     fn to_image(&self, x: Tensor<2>) -> Option<Tensor<4>> {
