@@ -1,6 +1,6 @@
 //! Convolutions and transposed convolutions, differentiable in images, weights and bias.
 //!
-//! On the CPU they run through [kernels of our own](super::cpu), which are several times faster than the
+//! On the CPU they run through kernels of our own, which are several times faster than the
 //! tensor library's there; on a GPU through the tensor library.
 
 use burn::tensor::{

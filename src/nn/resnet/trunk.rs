@@ -182,7 +182,7 @@ pub(super) enum TrunkTape {
     #[cfg(feature = "kernels")]
     Gpu {
         plan: Arc<gpu::trunk::TrunkPlan>,
-        tape: gpu::trunk::Tape,
+        tape: Box<gpu::trunk::Tape>,
     },
 }
 
@@ -284,6 +284,7 @@ impl Trunk<FrozenConv> {
             gpu::trunk::TrunkPlan::new(&device, &stem, &blocks, size)
         })?;
         let (features, tape) = plan.forward(x.clone())?;
+        let tape = Box::new(tape);
         Some((features, TrunkTape::Gpu { plan, tape }))
     }
 }
