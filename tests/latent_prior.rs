@@ -562,3 +562,13 @@ fn weights_round_trip_and_damaged_files_are_refused() {
     let error = read(&bytes, &more).unwrap_err().to_string();
     assert!(error.contains("ratio.2"), "{error}");
 }
+
+/// The arm of the plain autoencoder learns no ratio.
+#[test]
+fn the_gaussian_arm_learns_nothing() {
+    let device = Device::flex();
+    for (arm, count) in [(Arm::Gaussian, 0), (Arm::Nce, 1), (Arm::Bridges, 3)] {
+        let training = RatioTraining::new(&ratio_config(arm), 2, 1, &device).unwrap();
+        assert_eq!(training.learned().len(), count, "{arm:?}");
+    }
+}

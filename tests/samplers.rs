@@ -674,3 +674,89 @@ fn one_transition_preserves_the_target() {
         }
     }
 }
+
+/// A Gaussian that counts the rows whose energy is evaluated.
+struct Counting {
+    target: Gaussian,
+    rows: std::sync::atomic::AtomicUsize,
+}
+
+impl Counting {
+    fn count(&self, x: &Tensor<2>) {
+        let rows = x.dims()[0];
+        self.rows
+            .fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Energy for Counting {
+    fn space(&self) -> Space {
+        self.target.space()
+    }
+
+    fn evaluate(&self, x: Tensor<2>) -> Evaluation {
+        self.count(&x);
+        self.target.evaluate(x)
+    }
+
+    fn point(&self, x: Tensor<2>) -> mixwell::energy::Point {
+        self.count(&x);
+        self.target.point(x)
+    }
+}
+
+/// The promised cost of a transition is what it evaluates. NUTS, whose cost varies, reaches its largest
+/// at steps too short for a U-turn.
+#[test]
+fn costs_are_the_evaluations() {
+    let device = Device::flex();
+    for entry in REGISTRY {
+        // Gibbs draws from conditional distributions.
+        if entry.name == "gibbs" {
+            continue;
+        }
+        let counting = Arc::new(Counting {
+            target: Gaussian::new(&[0.0; 4], &[1.0; 4], &device),
+            rows: Default::default(),
+        });
+        let settings = config(entry.name, 1e-3);
+        let x = start(8, 4, &device);
+        let mut run = Run::new(counting.clone(), &settings, Rng::new(1), x).unwrap();
+        let before = counting.rows.load(std::sync::atomic::Ordering::Relaxed);
+        block_on(run.advance(3)).unwrap();
+        let after = counting.rows.load(std::sync::atomic::Ordering::Relaxed);
+        let promised = run.gradients_per_transition();
+        assert_eq!(after - before, 3 * 8 * promised, "{}", entry.name);
+        assert_eq!(run.cost_varies(), entry.name == "nuts", "{}", entry.name);
+    }
+}
+
+/// Groups of chains on one target adapt to similar steps, each from its own chains.
+#[test]
+fn groups_adapt_alike() {
+    let device = Device::flex();
+    let settings = SamplerConfig {
+        warmup: 200,
+        groups: 4,
+        ..config("mala", 0.01)
+    };
+    let target = Arc::new(Gaussian::new(&[0.0; 20], &[1.0; 20], &device));
+    let mut run = Run::new(target, &settings, Rng::new(1), start(64, 20, &device)).unwrap();
+    block_on(run.advance(200)).unwrap();
+    let steps = run.step_sizes();
+    let largest = steps.iter().fold(0.0f64, |a, &b| a.max(b));
+    assert!(steps.iter().all(|&s| s > 0.8 * largest), "{steps:?}");
+}
+
+/// With another generator the last transition cannot be replayed.
+#[test]
+fn a_reseeded_run_has_no_path() {
+    let device = Device::flex();
+    let target = Arc::new(Gaussian::new(&[0.0; 2], &[1.0; 2], &device));
+    let x = start(2, 2, &device);
+    let mut run = Run::new(target, &config("mala", 0.3), Rng::new(1), x).unwrap();
+    block_on(run.advance(1)).unwrap();
+    assert!(block_on(run.path(0)).unwrap().is_some());
+    run.reseed(Rng::new(2));
+    assert!(block_on(run.path(0)).unwrap().is_none());
+}

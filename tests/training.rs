@@ -136,15 +136,40 @@ const SYSTEMS: [(&str, &str, &[&str]); 4] = [
 fn every_system_is_tested() {
     let here: Vec<_> = SYSTEMS.iter().map(|s| s.0).collect();
     let registered: Vec<_> = mixwell::system::REGISTRY.iter().map(|r| r.name).collect();
-    assert_eq!(here, registered, "a new system wants a line in SYSTEMS");
+    assert_eq!(
+        here, registered,
+        "a new system wants a line in SYSTEMS, and a test that kills its runs"
+    );
+}
+
+// A test for each system of `SYSTEMS`, so that they run beside one another.
+
+#[test]
+fn a_killed_flow_ebm_run_equals_an_uninterrupted_one() {
+    killed_run_equals_an_uninterrupted_one("flow-ebm");
 }
 
 #[test]
-fn a_run_killed_at_random_times_equals_an_uninterrupted_run() {
-    let root = scratch("kill");
+fn a_killed_clel_run_equals_an_uninterrupted_one() {
+    killed_run_equals_an_uninterrupted_one("clel");
+}
+
+#[test]
+fn a_killed_latent_prior_run_equals_an_uninterrupted_one() {
+    killed_run_equals_an_uninterrupted_one("latent-prior");
+}
+
+#[test]
+fn a_killed_classifier_run_equals_an_uninterrupted_one() {
+    killed_run_equals_an_uninterrupted_one("classifier");
+}
+
+/// Killed at random times.
+fn killed_run_equals_an_uninterrupted_one(of: &str) {
+    let root = scratch(&format!("kill-{of}"));
     let data = pictures(&root);
     let data = data.to_str().unwrap();
-    for (system, phase, extra) in SYSTEMS {
+    for (system, phase, extra) in SYSTEMS.into_iter().filter(|(system, ..)| *system == of) {
         let args = |runs: &'static str, resume: bool| -> Vec<&str> {
             let mut args = vec![
                 "train", system, "--data", data, "--preset", "smoke", "--name", "r",
@@ -527,4 +552,68 @@ fn completions_know_every_command() {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }
+}
+
+#[test]
+fn settings_outside_their_domains_are_refused_before_training() {
+    let root = scratch("domains");
+    let data = pictures(&root);
+    for setting in ["clel.batch", "guard.window"] {
+        let mut args = smoke(data.to_str().unwrap()).to_vec();
+        let set = format!("{setting}=0");
+        args.extend(["--set", &set]);
+        fails(&root, &args, &[setting]);
+    }
+    assert!(!root.join("r/metrics.jsonl").exists());
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn health_checks_are_logged_and_pictured() {
+    let root = scratch("health");
+    let data = pictures(&root);
+    let mut args = smoke(data.to_str().unwrap()).to_vec();
+    for set in [
+        "clel.iterations=8",
+        "health.every=4",
+        "health.transitions=8",
+    ] {
+        args.extend(["--set", set]);
+    }
+    succeeds(&root, &args);
+    for iteration in [4, 8] {
+        let lines = metrics(&root.join("r"));
+        let checked = lines.iter().any(|l| {
+            l["iteration"] == iteration
+                && l["values"]["chain_ess"].as_f64().is_some_and(|v| v > 0.0)
+        });
+        assert!(checked, "{lines:?}");
+        let picture = root.join(format!("r/long-run-{iteration:06}.png"));
+        assert!(picture.is_file(), "{picture:?}");
+    }
+    let card = std::fs::read(root.join("m/clel-shapes/card.json")).unwrap();
+    let card: serde_json::Value = serde_json::from_slice(&card).unwrap();
+    assert_eq!(card["training"]["chain_health"]["iteration"], 8);
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn a_trained_model_passes_its_self_test() {
+    let root = scratch("trained");
+    let data = pictures(&root);
+    let data = data.to_str().unwrap();
+    for (system, _, _) in SYSTEMS {
+        // A classifier has no energy.
+        if system == "classifier" {
+            continue;
+        }
+        let mut args = vec!["train", system, "--data", data, "--preset", "smoke"];
+        args.extend(["--runs", "runs", "--models", "m"]);
+        succeeds(&root, &args);
+        let model = format!("m/{system}-shapes");
+        let out = mixwell(&root, &["info", &model, "--device", "cpu", "--json"]);
+        let info: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(info["self_test"]["passed"], true, "{system}: {info}");
+    }
+    std::fs::remove_dir_all(root).unwrap();
 }

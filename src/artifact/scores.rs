@@ -192,4 +192,39 @@ mod tests {
         short.sets[0].energy.pop();
         assert!(Scores::parse(&serde_json::to_vec(&short).unwrap(), "m").is_err());
     }
+
+    #[test]
+    fn other_tables_are_refused() {
+        let set = ScoredSet {
+            name: "a".into(),
+            title: "A".into(),
+            images: 1,
+            energy: quantiles(&[1.0]),
+            ood: None,
+            auroc: None,
+            auroc_energy: None,
+        };
+        let parse = |format, sets: &[ScoredSet]| {
+            let table = Scores {
+                format,
+                model: "m".into(),
+                sets: sets.to_vec(),
+                seed: 1,
+                commit: "c".into(),
+            };
+            Scores::parse(&serde_json::to_vec(&table).unwrap(), "m")
+        };
+        // One image is enough.
+        assert!(parse(1, std::slice::from_ref(&set)).is_ok());
+        assert!(parse(2, std::slice::from_ref(&set)).is_err());
+        assert!(parse(1, &[]).is_err());
+        let empty = ScoredSet {
+            images: 0,
+            ..set.clone()
+        };
+        assert!(parse(1, &[set.clone(), empty]).is_err());
+        let mut descending = set;
+        descending.energy[0] = 2.0;
+        assert!(parse(1, &[descending]).is_err());
+    }
 }

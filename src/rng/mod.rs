@@ -354,4 +354,53 @@ mod tests {
         assert!(sorted.iter().enumerate().all(|(i, &v)| i == v));
         assert_ne!(p, rng.permutation(1, 1000));
     }
+
+    /// Numbers of another implementation, in Python from the paper (as tests/fixtures/philox.py): a seed
+    /// gives the same run in every version.
+    #[test]
+    fn numbers_match_another_implementation() {
+        let rng = Rng::new(5);
+        let derived = |n| rng.derived(Purpose::Proposal, n).seed();
+        assert_eq!(derived(3), 0x0829_6a5a_2f19_70ee);
+        // All 64 bits of n count.
+        assert_eq!(derived((1 << 32) + 3), 0xe331_1042_da5e_3fa1);
+        let words = [
+            0x2fb2_0011,
+            0xede6_c53b,
+            0x3318_8bfd,
+            0x510a_7fed,
+            0xb222_7366,
+            0xa03a_6834,
+            0xd125_795f,
+            0x924d_2172,
+            0x72bd_bd9c,
+            0x9bf7_9750,
+            0xde7b_6f48,
+            0x5b23_fd11,
+        ];
+        assert_eq!(rng.words(Purpose::Accept, 2, 2, 6), words);
+        assert_eq!(
+            rng.permutation(2, 12),
+            [4, 2, 11, 5, 0, 1, 7, 9, 8, 6, 10, 3]
+        );
+    }
+
+    /// A chain whose first word is 63, where half a unit is visible in the normal.
+    #[test]
+    fn normals_of_small_words_are_exact() {
+        let rng = Rng::new(0);
+        let chain = 22_978_087;
+        let block = rng.block(Purpose::Start, 0, chain, 0);
+        assert_eq!(block[..2], [63, 3_274_736_670]);
+        let radius = (-2.0 * (63.5f64 / 4_294_967_296.0).ln()).sqrt();
+        let angle = std::f64::consts::TAU * f64::from(block[1]) / 4_294_967_296.0;
+        let found = rng.normals_from(Purpose::Start, 0, chain, 1, 2);
+        for (found, expected) in found.iter().zip([angle.cos(), angle.sin()]) {
+            let expected = radius * expected;
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-6,
+                "{found}, {expected}"
+            );
+        }
+    }
 }

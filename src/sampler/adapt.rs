@@ -56,3 +56,27 @@ impl DualAveraging {
         self.log_average.exp()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The recursion for the error has a closed form, Σ(δ − α)/(n + t₀); the average is taken by hand.
+    #[test]
+    fn updates_match_the_closed_form() {
+        let mut adapter = DualAveraging::new(0.3, 0.8);
+        let accepts = [0.9, 0.2, f64::NAN, 1.0, 0.6];
+        let (mut sum, mut average) = (0.0, 0.0);
+        for (i, accept) in accepts.into_iter().enumerate() {
+            let n = i as f64 + 1.0;
+            // A non-finite acceptance counts as 0.
+            sum += 0.8 - if accept.is_nan() { 0.0 } else { accept };
+            let expected = 0.3f64.ln() - n.sqrt() / 0.05 * sum / (n + 10.0);
+            let found = adapter.update(accept).ln();
+            assert!((found - expected).abs() < 1e-12, "{n}: {found}, {expected}");
+            let weight = n.powf(-0.75);
+            average = weight * expected + (1.0 - weight) * average;
+            assert!((adapter.frozen().ln() - average).abs() < 1e-12, "{n}");
+        }
+    }
+}

@@ -192,3 +192,40 @@ fn widened(chains: &[Vec<f32>]) -> Vec<Vec<f64>> {
         .map(|chain| chain.iter().map(|&v| f64::from(v)).collect())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(warmup: bool, accept: [f32; 2], cost: f64, energy: f32) -> Draw {
+        Draw {
+            gradients: 0.0,
+            cost,
+            warmup,
+            energy: vec![energy; 2],
+            accept: accept.to_vec(),
+            hamiltonian: Vec::new(),
+            divergent: 1,
+            clipped: None,
+            saturated: Some(1),
+            observed: Vec::new(),
+        }
+    }
+
+    /// The counters are those of the warm-up while it lasts, then of the draws after it.
+    #[test]
+    fn counters_follow_the_draws() {
+        let mut trace = Trace::new(Vec::new(), 2);
+        assert!(trace.acceptance().is_nan());
+        trace.push(&draw(true, [0.5, 0.25], 7.0, 1.0));
+        trace.push(&draw(true, [0.0, 0.25], 7.0, 2.0));
+        assert_eq!((trace.acceptance(), trace.divergences()), (0.25, 2));
+        assert_eq!((trace.gradients(), trace.draws()), (0.0, 0));
+        trace.push(&draw(false, [1.0, 0.5], 3.0, 3.0));
+        trace.push(&draw(false, [1.0, 0.5], 4.0, 4.0));
+        assert_eq!((trace.acceptance(), trace.divergences()), (0.75, 2));
+        assert_eq!((trace.gradients(), trace.draws()), (7.0, 2));
+        assert_eq!(trace.saturated(), Some(0.5));
+        assert_eq!(trace.values(0), [[3.0, 4.0], [3.0, 4.0]]);
+    }
+}

@@ -97,3 +97,32 @@ impl Sampler for Underdamped {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    /// Half a refresh keeps e^(−γε/2) of the momentum, and its noise has the variance T(1 − e^(−γε)).
+    #[test]
+    fn half_a_refresh_is_an_ornstein_uhlenbeck_step() {
+        let device = Device::flex();
+        let full = |v: f64| Tensor::<2>::ones([1, 1], &device) * v;
+        let (step, friction, temperature) = (0.4, 1.5, 2.0);
+        let tuning = Tuning {
+            step: full(step),
+            temperature: full(temperature),
+            scale: None,
+        };
+        let sampler = Underdamped { friction };
+        let refresh = |momentum: f64, xi: f64| {
+            let done = sampler.refresh(full(momentum), &tuning, full(xi));
+            done.into_data().iter::<f64>().next().unwrap()
+        };
+        let keep = (-friction * step / 2.0).exp();
+        assert!((refresh(1.0, 0.0) - keep).abs() < 1e-6);
+        let noise = (temperature * (1.0 - keep * keep)).sqrt();
+        assert!((refresh(0.0, 1.0) - noise).abs() < 1e-6);
+    }
+}

@@ -109,4 +109,43 @@ mod tests {
             assert!(largest > 0.0, "{direction:?}");
         }
     }
+
+    /// Images of two independent pixels: the coordinates are standardised, for values as the bits leave
+    /// them.
+    #[test]
+    fn coordinates_of_the_training_images_are_standardised() {
+        let n = 500;
+        let words = Rng::new(2).words(Purpose::Data, 0, n, 2);
+        let images: Vec<u8> = words
+            .chunks(2)
+            .flat_map(|w| [(w[0] >> 24) as u8, (w[1] >> 25) as u8])
+            .collect();
+        let device = Device::flex();
+        let values = images.iter().map(|v| (f32::from(v >> 6) + 0.5) / 4.0);
+        let x = TensorData::new(values.collect::<Vec<f32>>(), [n, 2]);
+        let data = Dataset {
+            name: "d".into(),
+            title: "D".into(),
+            classes: vec!["c".into()],
+            preprocessing: String::new(),
+            split: crate::data::Split::Train,
+            images,
+            labels: vec![0; n],
+            count: n,
+            height: 1,
+            width: 2,
+            channels: 1,
+        };
+        let found = principal_components(&data, 2, &device).apply(Tensor::from_data(x, &device));
+        let found: Vec<f64> = found.into_data().iter::<f64>().collect();
+        for k in 0..2 {
+            let column = || found.iter().skip(k).step_by(COMPONENTS);
+            let mean = column().sum::<f64>() / n as f64;
+            let variance = column().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
+            assert!(
+                mean.abs() < 1e-4 && (variance - 1.0).abs() < 1e-3,
+                "{mean}, {variance}"
+            );
+        }
+    }
 }

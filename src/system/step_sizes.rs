@@ -56,3 +56,24 @@ fn round(v: f64) -> f64 {
     let scale = 10f64.powf(2.0 - v.abs().log10().floor());
     (v * scale).round() / scale
 }
+
+#[cfg(test)]
+mod tests {
+    use super::round;
+
+    #[test]
+    fn step_sizes_have_three_digits() {
+        for (v, expected) in [
+            (0.012_345, 0.0123),
+            (0.999_6, 1.0),
+            (2.718_28, 2.72),
+            (12_345.0, 12_300.0),
+        ] {
+            assert!(
+                (round(v) / expected - 1.0).abs() < 1e-12,
+                "{v}: {}",
+                round(v)
+            );
+        }
+    }
+}

@@ -184,4 +184,28 @@ mod tests {
         let moved = both.values["long_run_displacement"];
         assert!((0.2..1.0).contains(&moved), "{moved}");
     }
+
+    /// The fresh starts of latent chains are over-dispersed, and the chains keep their step size.
+    #[test]
+    fn starts_of_latent_chains_are_over_dispersed() {
+        let device = Device::flex();
+        let target = Arc::new(crate::energy::Gaussian::new(&[0.0; 4], &[1.0; 4], &device));
+        let config = SamplerConfig {
+            step_size: Some(0.3),
+            ..SamplerConfig::new("mala")
+        };
+        let x = Tensor::zeros([1000, 4], &device);
+        let run = Run::new(target.clone(), &config, Rng::new(1), x).unwrap();
+        let found = Negatives::of_latent_chains(&run, target, 2);
+        assert_eq!(found.sampler.step_size, Some(0.3));
+        let starts: Vec<f64> = found.starts.into_data().iter::<f64>().collect();
+        let sd = (starts.iter().map(|v| v * v).sum::<f64>() / starts.len() as f64).sqrt();
+        // Five standard errors, σ/√(2n).
+        assert!(
+            (sd / 1.5 - 1.0).abs() < 5.0 / (2.0 * starts.len() as f64).sqrt(),
+            "{sd}"
+        );
+        let states: Vec<f64> = found.states.into_data().iter::<f64>().collect();
+        assert!(states.len() == 4000 && states.iter().all(|&v| v == 0.0));
+    }
 }

@@ -615,4 +615,39 @@ mod tests {
         let expected = Bench::new("not-lost").run(120).unwrap();
         assert_eq!(resumed.weight.to_bits(), expected.weight.to_bits());
     }
+
+    /// The last checkpoint of an earlier phase is none to return to.
+    #[test]
+    fn recovery_stays_within_the_phase() {
+        let mut bench = Bench::new("phases");
+        bench.spoil = 2;
+        let folder = RunFolder::open(&bench.request.runs, "r", Intent::Begin).unwrap();
+        let mut sink = |_: &Event| {};
+        let recipe = std::collections::BTreeMap::from([("seed", 1)]);
+        let opened = Session::open(&bench.request, folder, &mut sink, "a", &recipe, 1e9);
+        let (mut session, _) = opened.unwrap();
+        let mut make = |correction: &Correction| {
+            Ok(Toy {
+                weight: 1.0,
+                rate: 0.1 * correction.learning_rate,
+                seed: correction.seed(1),
+                iteration: 0,
+                step: correction.step_size,
+                spoilt: None,
+                spoil: bench.spoil,
+                full: bench.full.clone(),
+                lost: bench.lost.clone(),
+            })
+        };
+        session
+            .drive("a", 3, None, &bench.watch, &mut make)
+            .unwrap();
+        let toy = session
+            .drive("b", 40, None, &bench.watch, &mut make)
+            .unwrap();
+        assert_eq!(toy.iteration, 40);
+        let incidents = bench.lines("incidents.jsonl");
+        assert_eq!(incidents.len(), 1);
+        assert_eq!(incidents[0]["back_to"], 0);
+    }
 }

@@ -339,3 +339,60 @@ fn remove(folder: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(to: &Path, text: &str) -> Result<()> {
+        fs::write(to.join("state.json"), text).map_err(Error::io("write", to))
+    }
+
+    /// The states that a kill between two steps of [`RunFolder::write_checkpoint`] can leave.
+    #[test]
+    fn a_kill_between_two_renames_leaves_the_newest_checkpoint() {
+        let root = std::env::temp_dir().join(format!("mixwell-folder-{}", std::process::id()));
+        let open = |intent| RunFolder::open(&root, "r", intent).unwrap();
+        let folder = open(Intent::Begin);
+        folder.write_config("").unwrap();
+        let [new, now, old] = folder.slots();
+        let found = || fs::read_to_string(now.join("state.json")).unwrap();
+        for text in ["1", "2"] {
+            folder.write_checkpoint(None, |to| fill(to, text)).unwrap();
+        }
+        assert_eq!(found(), "2");
+        assert!(!new.exists() && !old.exists(), "one checkpoint is left");
+        // While the new one was written.
+        fs::create_dir(&new).unwrap();
+        drop(folder);
+        let folder = open(Intent::Resume);
+        assert_eq!(found(), "2");
+        // Between the renames: the new one is complete, and none is current.
+        fs::rename(&now, &old).unwrap();
+        fill(&new, "3").unwrap();
+        drop(folder);
+        let folder = open(Intent::Resume);
+        assert_eq!(found(), "3");
+        // Before the replaced one was removed.
+        assert!(old.exists());
+        drop(folder);
+        let folder = open(Intent::Resume);
+        assert_eq!(found(), "3");
+        assert!(!old.exists());
+        // The current one was being removed: its state goes first.
+        fs::rename(&now, &old).unwrap();
+        fs::create_dir(&now).unwrap();
+        drop(folder);
+        let folder = open(Intent::Resume);
+        assert_eq!(found(), "3");
+        // Only a kept one is whole.
+        folder
+            .write_checkpoint(Some(7), |to| fill(to, "4"))
+            .unwrap();
+        fs::remove_file(now.join("state.json")).unwrap();
+        drop(folder);
+        open(Intent::Resume);
+        assert_eq!(found(), "3");
+        fs::remove_dir_all(root).unwrap();
+    }
+}

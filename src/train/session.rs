@@ -662,4 +662,150 @@ mod tests {
         assert_eq!(lines("early", &[(60, 1000), (120, 120)]), whole);
         std::fs::remove_dir_all(root).unwrap();
     }
+
+    fn scratch(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("mixwell-session-{name}-{}", std::process::id()))
+    }
+
+    fn request(root: &Path, set: &[&str], cancel: &'static AtomicBool) -> Request {
+        Request {
+            preset: "p".into(),
+            data: DataRef::Known(DatasetName::Mnist),
+            source: Source::default(),
+            set: set.iter().map(|s| (*s).to_owned()).collect(),
+            begun: Vec::new(),
+            runs: root.to_path_buf(),
+            name: None,
+            intent: Intent::Begin,
+            models: root.to_path_buf(),
+            device: burn::tensor::Device::flex(),
+            others: Vec::new(),
+            device_name: "CPU".into(),
+            cancel,
+        }
+    }
+
+    /// Opens a session of a run with a recipe of one seed.
+    fn open<'r, 's, 'f>(
+        request: &'r Request,
+        sink: &'s mut Sink<'f>,
+        seed: u64,
+        checkpoint_seconds: f64,
+    ) -> Session<'r, 's, 'f> {
+        let folder = RunFolder::open(&request.runs, "r", request.intent).unwrap();
+        let recipe = BTreeMap::from([("seed", seed)]);
+        let opened = Session::open(request, folder, sink, "a", &recipe, checkpoint_seconds);
+        opened.unwrap().0
+    }
+
+    /// The correction is in the checkpoint at once, and the lines of undone iterations are gone.
+    #[test]
+    fn a_correction_survives_a_kill_right_after_the_incident() {
+        let root = scratch("incident");
+        let request = request(&root, &[], &CANCEL);
+        let mut sink = |_: &Event| {};
+        let mut session = open(&request, &mut sink, 1, 1e9);
+        for i in 1..=50 {
+            session.tick(i, 120, &[("v", 1.0)]).unwrap();
+        }
+        assert!(session.folder.metrics_bytes() > 0);
+        let logged = session.return_to(None);
+        session.state.correction.learning_rate = 0.5;
+        session
+            .checkpoint_after_incident(logged, |_| Ok(()))
+            .unwrap();
+        let saved = session.folder.checkpoint().unwrap();
+        let state: State = read_json(&saved.join("state.json")).unwrap();
+        assert_eq!((state.correction.learning_rate, state.iteration), (0.5, 0));
+        assert_eq!(session.folder.metrics_bytes(), 0);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    /// The overrides of all sessions are in the card's command; the recipe of a resumed run replaces the
+    /// old one only after its checkpoint was loaded.
+    #[test]
+    fn a_resumed_run_records_its_overrides_and_its_recipe() {
+        let root = scratch("overrides");
+        let config = || std::fs::read_to_string(root.join("r/config.toml")).unwrap();
+        let begun = request(&root, &["x=1"], &CANCEL);
+        let mut sink = |_: &Event| {};
+        let mut session = open(&begun, &mut sink, 1, 1e9);
+        session.accept_config().unwrap();
+        session.tick(1, 120, &[("v", 1.0)]).unwrap();
+        session.checkpoint(20, |_| Ok(())).unwrap();
+        drop(session);
+        let resumed = Request {
+            intent: Intent::Resume,
+            ..request(&root, &["y=2"], &CANCEL)
+        };
+        let mut sink = |_: &Event| {};
+        let mut session = open(&resumed, &mut sink, 2, 1e9);
+        assert!(config().contains("seed = 1"), "{}", config());
+        session.accept_config().unwrap();
+        assert!(config().contains("seed = 2"), "{}", config());
+        let command = session.account("s", &1, 1, 1)["command"].to_string();
+        assert!(command.contains("--set 'x=1' --set 'y=2'"), "{command}");
+        drop(session);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_checkpoint_is_due_at_its_time_at_the_end_and_when_stopped() {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        let root = scratch("due");
+        let request = request(&root, &[], &STOP);
+        let mut sink = |_: &Event| {};
+        let mut session = open(&request, &mut sink, 1, 0.5);
+        session.tick(1, 2, &[("v", 1.0)]).unwrap();
+        assert!(!session.checkpoint_due(2));
+        assert!(session.checkpoint_due(1), "at the end");
+        std::thread::sleep(std::time::Duration::from_millis(510));
+        assert!(session.checkpoint_due(2), "at its time");
+        session.checkpoint(20, |_| Ok(())).unwrap();
+        assert!(!session.checkpoint_due(2), "the time starts again");
+        STOP.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(session.checkpoint_due(2), "when stopped");
+        assert!(matches!(
+            session.checkpoint(20, |_| Ok(())),
+            Err(Error::Cancelled { .. })
+        ));
+        drop(session);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    /// Kept checkpoints of later iterations are removed, and the file of incidents is that of the state.
+    #[test]
+    fn files_agree_with_the_state() {
+        let root = scratch("files");
+        let request = request(&root, &[], &CANCEL);
+        let mut sink = |_: &Event| {};
+        let mut session = open(&request, &mut sink, 1, 1e9);
+        for i in [1, 21, 41] {
+            session.tick(i, 120, &[("v", 1.0)]).unwrap();
+            session.checkpoint(20, |_| Ok(())).unwrap();
+        }
+        session.state.incidents.push(Incident {
+            phase: "a".into(),
+            iteration: 41,
+            sign: crate::train::guard::Sign {
+                seen: "x".into(),
+                chains: false,
+            },
+            back_to: 21,
+            correction: Correction::default(),
+        });
+        let lines = || std::fs::read_to_string(root.join("r").join(INCIDENTS)).unwrap();
+        for (iteration, kept) in [(21, &[1, 21][..]), (20, &[1])] {
+            session.state.iteration = iteration;
+            session.sync_files().unwrap();
+            let found: Vec<u64> = session.folder.kept().iter().map(|k| k.iteration).collect();
+            assert_eq!(found, kept);
+            assert_eq!(lines().lines().count(), 1);
+        }
+        session.state.incidents.clear();
+        session.sync_files().unwrap();
+        assert_eq!(lines(), "");
+        drop(session);
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }

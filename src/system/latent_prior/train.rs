@@ -280,4 +280,30 @@ mod tests {
         }
         std::fs::remove_dir_all(folder).unwrap();
     }
+
+    /// The training ends with its last stage.
+    #[test]
+    fn a_finished_prior_ends_the_training() {
+        let device = Device::flex();
+        let recipe = smoke();
+        let data = Arc::new(Dataset {
+            name: "d".into(),
+            title: "D".into(),
+            classes: vec!["c".into()],
+            preprocessing: String::new(),
+            split: Split::Train,
+            images: vec![0; 16 * 784],
+            labels: vec![0; 16],
+            count: 16,
+            height: 28,
+            width: 28,
+            channels: 1,
+        });
+        let x = Tensor::zeros([4, 784], &device);
+        let new = PriorLearner::new(&recipe, &Correction::default(), &data, &x, (&device, &[]));
+        let mut learner = new.unwrap();
+        assert!(!learner.finished());
+        pollster::block_on(learner.training.prior.finish()).unwrap();
+        assert!(learner.finished());
+    }
 }

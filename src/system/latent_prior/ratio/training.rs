@@ -588,4 +588,22 @@ mod tests {
             "the weights change none of the moments: {moved}"
         );
     }
+
+    /// Only the adaptive arm has stages, and a finished prior stays as it is.
+    #[test]
+    fn finishing_ends_only_an_unfinished_stage() {
+        let device = Device::flex();
+        for arm in [Arm::Nce, Arm::Adaptive] {
+            let config = RatioConfig { arm, ..small() };
+            let mut training = RatioTraining::new(&config, 2, 1, &device).unwrap();
+            pollster::block_on(training.finish()).unwrap();
+            assert!(training.book.finished);
+            let ended = training.book.stages.iter().filter(|s| !s.ended.is_empty());
+            assert_eq!(ended.count(), usize::from(arm == Arm::Adaptive));
+            training.book.best = Some(0.1);
+            let before = training.book.clone();
+            pollster::block_on(training.finish()).unwrap();
+            assert_eq!(training.book, before);
+        }
+    }
 }
