@@ -14,7 +14,8 @@ use rayon::prelude::*;
 
 use super::{
     super::{frozen::Weights, window::ConvShape},
-    conv::{PackedConv, arch, bordered},
+    conv::{PackedConv, bordered},
+    math::{sized, vectorised},
     op::Function,
 };
 
@@ -98,12 +99,6 @@ fn lanes(f: impl Fn(usize) -> f32) -> [f32; LANES] {
         *v = f(j);
     }
     all
-}
-
-/// Runs f with the instructions of this machine. Only what is inlined uses them, so every closure is.
-#[inline(always)]
-fn vectorised<R>(f: impl FnOnce() -> R) -> R {
-    arch().dispatch(f)
 }
 
 /// (e^x − s, s) for a power of two s near e^x, |x| ≤ 87. The difference is accurate relative to itself,
@@ -409,12 +404,6 @@ struct Scratch {
     taps: Vec<f32>,
     /// `[pixels, 2·transformed]`
     out: Vec<f32>,
-}
-
-/// The buffer with this length, its values arbitrary.
-fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    buffer.resize(length, 0.0);
-    buffer
 }
 
 /// So many zeros, new at the end.

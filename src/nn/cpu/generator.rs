@@ -9,33 +9,14 @@
 use rayon::prelude::*;
 
 use super::{
-    super::{layers::LEAK, window::Window},
-    conv::{Adjoint, PackedConv, Place, arch, framed, framed_planes, planes},
+    super::window::Window,
+    conv::{Adjoint, PackedConv, Place, framed, framed_planes, planes},
+    math::{leaky, sized, through_leaky, vectorised},
 };
-
-const SLOPE: f32 = LEAK as f32;
 
 /// Vectors z that go through the first layer together: a weight is read once for all of them. A multiple
 /// of the pixels of most tiles of [`PackedConv`], so that these are full.
 const CHUNK: usize = 12;
-
-/// Runs loops with the SIMD instructions of this machine: the compiler may use them in here only, because
-/// the program also runs on machines without. What the loops call must be inlined.
-fn vectorised(loops: impl FnOnce()) {
-    arch().dispatch(loops);
-}
-
-/// Leaky ReLU: the larger of two values, a single instruction.
-fn leaky(v: f32) -> f32 {
-    let low = v * SLOPE;
-    if v > low { v } else { low }
-}
-
-/// g·∂leaky(x)/∂x, with the slope below zero at 0, too. Without a branch, so that the compiler uses SIMD.
-#[inline(always)]
-fn through_leaky(g: f32, x: f32) -> f32 {
-    g * if x > 0.0 { 1.0 } else { SLOPE }
-}
 
 /// Weights of a transposed convolution.
 pub(in crate::nn) struct UpWeights<'a> {
@@ -191,12 +172,6 @@ struct Scratch {
 /// An image on the way back: the gradient of the first layer's result, that of the image, and of the tape the
 /// first layer's result and the other values.
 type Pulled<'a> = (((&'a mut [f32], &'a [f32]), &'a [f32]), &'a [f32]);
-
-/// A buffer of this length, which holds anything.
-fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    buffer.resize(length, 0.0);
-    buffer
-}
 
 impl GeneratorPlan {
     /// From the layers, in order. The first starts from one pixel, with stride 1 and without padding.
@@ -458,6 +433,7 @@ fn exp(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::layers::LEAK;
 
     fn wave(n: usize, a: f32) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * a + 0.3).sin()).collect()

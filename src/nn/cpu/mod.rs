@@ -17,6 +17,7 @@ use burn::{
 pub(super) mod conv;
 pub(super) mod flow;
 pub(super) mod generator;
+mod math;
 pub(super) mod op;
 pub(super) mod trunk;
 

@@ -55,9 +55,9 @@ pub(in crate::nn) fn convolve(
     let (images, weights) = (plain(x)?, plain(weight)?);
     let biases = values(&bias.clone().inner())?;
     let y = plan.forward(&images, &weights, Some(&biases));
-    let x = taped(x)?.try_into_primitive::<Autodiff<Flex>>().ok()?;
-    let weight = taped(weight)?.try_into_primitive::<Autodiff<Flex>>().ok()?;
-    let bias = taped(&bias)?.try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let x = taped(x).try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let weight = taped(weight).try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let bias = taped(&bias).try_into_primitive::<Autodiff<Flex>>().ok()?;
     let nodes = [x.node(), weight.node(), bias.node()];
     let prepared = Convolve.prepare::<NoCheckpointing>(nodes).compute_bound();
     let y = match prepared.stateful() {
@@ -223,11 +223,11 @@ impl Backward<Flex, 1> for Rectify {
 }
 
 /// The tensor on the autodiff device.
-fn taped<const D: usize>(tensor: &Tensor<D>) -> Option<Tensor<D>> {
-    Some(match tensor.is_autodiff() {
+fn taped<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
+    match tensor.is_autodiff() {
         true => tensor.clone(),
         false => tensor.clone().autodiff(),
-    })
+    }
 }
 
 /// The operation of [`convolve`].

@@ -7,24 +7,15 @@
 use rayon::prelude::*;
 
 use super::{
-    super::{
-        frozen::{BlockWeights, Weights},
-        layers::LEAK,
-    },
+    super::frozen::{BlockWeights, Weights},
     conv::{PackedConv, bordered, framed_planes, planes},
+    math::{leaky, through_leaky},
 };
-
-const SLOPE: f32 = LEAK as f32;
-
-fn leaky(v: f32) -> f32 {
-    if v < 0.0 { v * SLOPE } else { v }
-}
 
 /// g·∂leaky(x)/∂x, in place of g.
 fn pull_through_leaky(g: &mut [f32], x: &[f32]) {
-    // Without a branch, so that the compiler uses SIMD.
     for (g, &x) in g.iter_mut().zip(x) {
-        *g *= if x > 0.0 { 1.0 } else { SLOPE };
+        *g = through_leaky(*g, x);
     }
 }
 
